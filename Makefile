@@ -1,0 +1,52 @@
+# Everything starts here: `make compare` sets up and runs the main job, `make test` sets up and runs the tests.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup compare ui show test lint format pins clean
+
+help: ## List what can be made.
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## Create .venv with the pinned requirements.
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is too old: triptych needs Python 3.11 or newer; name one with make PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable . --group dev
+	@touch $@
+
+compare: setup ## Train the panels of the digits side by side; ARGS="--preset photos --data DIR" for others.
+	$(BIN)/triptych compare $(ARGS)
+
+show: setup ## Print the last comparison of each board.
+	@$(BIN)/triptych show $(ARGS)
+
+ui: setup ## Serve MLflow's pages on the local store, with the links to the last comparisons.
+	@$(BIN)/triptych show --link
+	$(BIN)/mlflow --env-file mlflow/server.env server
+
+lint: setup ## Check style and types.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+test: lint ## Check everything.
+	$(BIN)/pytest $(ARGS)
+
+format: setup ## Mend what can be mended of style.
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+pins: setup ## Write constraints.txt anew from pyproject.toml.
+	$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --group dev --universal \
+		--no-header --no-annotate --output-file constraints.txt
+
+clean: ## Remove the environment and what tools left behind; the store and the cache stay.
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build src/*.egg-info
