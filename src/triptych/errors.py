@@ -1,0 +1,50 @@
+"""Every error this project raises on purpose.
+
+An `InputError` is the user's to mend: its message is one line that names the value, the rule and the
+remedy, and the command line turns it into exit code 2 without a traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TriptychError(Exception):
+    """The root of the tree."""
+
+
+class InputError(TriptychError):
+    """Something that was given cannot be used."""
+
+
+class ConfigError(InputError):
+    """A preset, a panel or a field of the configuration is unknown or out of range."""
+
+
+class DataError(InputError):
+    """A data set is missing, damaged or cannot be split."""
+
+
+class WeightsError(InputError):
+    """A backbone's weights are missing, damaged or of another network."""
+
+
+class DivergenceError(TriptychError):
+    """The loss of a training stopped being a finite number."""
+
+
+class ReloadError(TriptychError):
+    """A logged model, loaded back, does not give the probabilities that its trainer saw."""
+
+
+def suggest(value: str, choices: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" where one of the choices is close to the value, else nothing.
+
+    >>> suggest("digit", ["digits", "report"])
+    "; did you mean 'digits'?"
+    >>> suggest("zebra", ["digits", "report"])
+    ''
+    """
+    close = difflib.get_close_matches(value, list(choices), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

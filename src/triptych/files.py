@@ -1,0 +1,29 @@
+"""Files that are either whole or absent."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def write_atomically(file: Path, content: bytes) -> None:
+    """Write `content` to `file` through a neighbour that is renamed when complete."""
+    with replace_atomically(file) as partial:
+        partial.write_bytes(content)
+
+
+@contextmanager
+def replace_atomically(file: Path) -> Iterator[Path]:
+    """Yield the path of a neighbour to write to; it takes the name of `file` when the block ends well."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=file.suffix)
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,192 @@
+"""The sections of a configuration: every field with its unit, its range and a line that says what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from triptych.backbone_names import BACKBONE_NAMES, WEIGHTS_SUFFIXES
+from triptych.errors import suggest
+
+PositiveInt = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+NUMPY_MLP = "numpy-mlp"
+TORCH_MLP = "torch-mlp"
+PANEL_NAMES = (NUMPY_MLP, TORCH_MLP, *BACKBONE_NAMES)
+
+PanelKind = Literal["numpy_mlp", "torch_mlp", "transfer"]
+DATASET_NAMES = ("digits", "mnist", "fashion-mnist", "kmnist", "flowers102")
+KIND_OF_PANEL: dict[str, PanelKind] = {NUMPY_MLP: "numpy_mlp", TORCH_MLP: "torch_mlp"}
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown fields are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class DataConfig(Section):
+    """Which images, and how the networks without a backbone see them."""
+
+    source: str = "digits"
+    """`digits`, `mnist`, `fashion-mnist`, `kmnist`, `flowers102`, `idx:DIR`, `folder:DIR` or a directory."""
+    thumbnail_pixels: PositiveInt = 32
+    """Side of the square that the MLPs see of each photo; arrays (digits, IDX files) keep their own size."""
+
+    @field_validator("source")
+    @classmethod
+    def _make_absolute(cls, source: str) -> str:
+        """Spell a directory out, so that a worker elsewhere and the logged parameter mean the same one."""
+        scheme, colon, directory = source.partition(":")
+        if colon:
+            return f"{scheme}:{_absolute(directory)}"
+        return f"folder:{_absolute(source)}" if source and source not in DATASET_NAMES else source
+
+
+class SplitConfig(Section):
+    """How the images are divided; every panel of the board uses the same division."""
+
+    test_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.3
+    """Fraction of all images held back for the one final test, stratified by class."""
+    validation_fraction: Fraction = 0.2
+    """Fraction of the training part set aside for everything that is chosen; 0 means that nothing is chosen."""
+    seed: int = 0
+    """Seed of the division."""
+    keep_own_parts: bool = True
+    """Use the train, validation and test parts that the data set itself comes with, where it has them."""
+
+
+class MLPConfig(Section):
+    """A multilayer perceptron trained by minibatch stochastic gradient descent."""
+
+    hidden_units: tuple[PositiveInt, ...] = (50, 50)
+    """Units of each hidden layer, from the input side."""
+    activation: Literal["sigmoid", "tanh", "relu"] = "sigmoid"
+    """Activation of the hidden layers."""
+    loss: Literal["squared_error", "cross_entropy"] = "squared_error"
+    """Squared error on one-hot targets behind a sigmoid, or cross-entropy behind a softmax."""
+    loss_reduction: Literal["sum", "mean"] = "sum"
+    """Whether the squared error is summed (the book) or averaged (`MSELoss`) over the outputs of an image."""
+    learning_rate: Annotated[float, Field(gt=0.0)] = 0.1
+    """Step size."""
+    momentum: Fraction = 0.0
+    """Momentum coefficient, as in `torch.optim.SGD`."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    """L2 coefficient added to the gradient of the weights and biases, as in `torch.optim.SGD`."""
+    batch_size: PositiveInt = 100
+    """Images of one step; the last batch of an epoch may be smaller."""
+    epochs: PositiveInt = 50
+    """Passes over the training part."""
+    initialisation: Literal["normal", "uniform_fan_in"] = "normal"
+    """N(0, 0.1) weights and zero biases (the book), or `torch.nn.Linear`'s uniform within 1/sqrt(fan-in)."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Number format of weights, activations and gradients."""
+    threads: PositiveInt = 1
+    """Threads of the matrix products; small layers gain nothing from more, and lose on a busy machine."""
+
+
+class TransferConfig(Section):
+    """A pretrained network, frozen, with a new last layer."""
+
+    weights: str = "imagenet"
+    """`imagenet`, a named enum such as `IMAGENET1K_V2`, a `.pth` or `.safetensors` file, `bundled`, or `random`."""
+    learning_rate: Annotated[float, Field(gt=0.0)] = 0.01
+    """Step size of the last layer."""
+    momentum: Fraction = 0.9
+    """Momentum coefficient, as in `torch.optim.SGD`."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    """L2 coefficient of the last layer, as in `torch.optim.SGD`."""
+    batch_size: PositiveInt = 32
+    """Images of one step of the last layer."""
+    epochs: PositiveInt = 25
+    """Passes over the training part."""
+    cache_embeddings: bool = True
+    """Compute what enters the last layer once and store it; false runs the whole network in every epoch."""
+    embedding_batch_size: PositiveInt = 32
+    """Images that pass through the frozen network at once."""
+    embedding_threads: Annotated[int, Field(ge=0)] = 0
+    """Threads of the frozen network; 0 means every core this process may use."""
+    threads: PositiveInt = 1
+    """Threads of the training of the last layer."""
+
+    @field_validator("weights")
+    @classmethod
+    def _make_absolute(cls, weights: str) -> str:
+        return _absolute(weights) if Path(weights).suffix in WEIGHTS_SUFFIXES else weights
+
+
+class EvaluateConfig(Section):
+    """How a trained panel is measured."""
+
+    calibration_bins: PositiveInt = 15
+    """Equal-width confidence bins of the expected calibration error."""
+    confidence_level: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
+    """Level of the intervals."""
+    probe_images: PositiveInt = 32
+    """Images on which a logged model, loaded back, must repeat its trainer's probabilities; also timed."""
+
+
+class BoardConfig(Section):
+    """One data set with one split, and the panels that compete on it."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")] = "digits"
+    """Name of the board, and of its MLflow experiment."""
+    panels: Annotated[tuple[str, ...], Field(min_length=1)] = (NUMPY_MLP, TORCH_MLP)
+    """The models: `numpy-mlp`, `torch-mlp`, or a torchvision classification network by name."""
+    repeats: PositiveInt = 1
+    """How often each panel is trained, with seeds 0, 1, ..., always from its original weights."""
+    data: DataConfig = DataConfig()
+    """Which images."""
+    split: SplitConfig = SplitConfig()
+    """How they are divided."""
+    numpy_mlp: MLPConfig = MLPConfig()
+    """The network written by hand."""
+    torch_mlp: MLPConfig = MLPConfig()
+    """The network in PyTorch."""
+    transfer: TransferConfig = TransferConfig()
+    """The pretrained networks."""
+    evaluate: EvaluateConfig = EvaluateConfig()
+    """How the results are measured."""
+
+    @model_validator(mode="after")
+    def _check_panels(self) -> BoardConfig:
+        for panel in self.panels:
+            if panel not in PANEL_NAMES:
+                raise ValueError(
+                    f"unknown panel {panel!r}: a panel is {NUMPY_MLP}, {TORCH_MLP} or a torchvision "
+                    f"classification network such as resnet50{suggest(panel, PANEL_NAMES)}"
+                )
+        if len(set(self.panels)) < len(self.panels):
+            raise ValueError(f"panels {list(self.panels)} name one panel twice: name each once, and use repeats")
+        return self
+
+    @property
+    def backbone_panels(self) -> tuple[str, ...]:
+        """The panels that stand on a pretrained network."""
+        return tuple(panel for panel in self.panels if kind_of_panel(panel) == "transfer")
+
+    def flat(self) -> dict[str, Any]:
+        """Return every field as `section.field: value`, for MLflow's parameters."""
+        fields: dict[str, Any] = {}
+        for name, value in self.model_dump(mode="json").items():
+            fields |= {f"{name}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}
+        return fields
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve())
+
+
+def kind_of_panel(panel: str) -> PanelKind:
+    """Return which trainer a panel needs, which is also its section of the configuration.
+
+    >>> kind_of_panel("numpy-mlp"), kind_of_panel("resnet50")
+    ('numpy_mlp', 'transfer')
+    """
+    return KIND_OF_PANEL.get(panel, "transfer")
+
+
+SECTION_NAMES = tuple(name for name, field in BoardConfig.model_fields.items() if isinstance(field.default, Section))

@@ -1,0 +1,48 @@
+"""Threads of the matrix products: a process-wide setting that panels in neighbouring threads share."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from threadpoolctl import threadpool_limits
+
+_lock = threading.Lock()
+_wanted: list[int] = []
+_limits: list[threadpool_limits] = []
+
+
+def count_cores() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def limit_blas_threads(threads: int) -> Iterator[None]:
+    """Hold NumPy's BLAS to a number of threads while the block runs.
+
+    The setting belongs to the process. Where several panels train side by side, the smallest number holds
+    until each of them is done, and only the last to leave restores what was before.
+    """
+    _enter(threads)
+    try:
+        yield
+    finally:
+        _leave(threads)
+
+
+def _enter(threads: int) -> None:
+    with _lock:
+        _wanted.append(threads)
+        _limits.append(threadpool_limits(limits=min(_wanted), user_api="blas"))
+
+
+def _leave(threads: int) -> None:
+    with _lock:
+        _wanted.remove(threads)
+        if not _wanted:
+            for limit in reversed(_limits):
+                limit.restore_original_limits()
+            _limits.clear()
