@@ -1,0 +1,149 @@
+"""A board on disk: what its panels need of the data, prepared once and read by every task.
+
+The images are decoded once: to prove that each can be read, and to keep the thumbnails that the MLPs see.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych.data import Dataset, load_dataset
+from triptych.files import replace_atomically, write_atomically
+from triptych.images import ArrayImages, FileImages, ImageSource, Pixels, make_thumbnail
+from triptych.paths import cache_home
+from triptych.sections import BoardConfig, DataConfig
+from triptych.splits import Split, draw_split, identify_split, load_split, save_split
+
+DECODING_THREADS = 4
+
+
+@dataclass(frozen=True)
+class BoardRecord:
+    """What tasks hand each other about a board: names, hashes and places, never images.
+
+    Attributes:
+        config: the board's configuration.
+        data_name: name of the data set.
+        data_digest: SHA-256 of the data, hexadecimal.
+        classes: the class names.
+        dataset_folder: where the prepared data lie.
+        root: folder that the image files are relative to; None for arrays.
+        split_file: where the split lies.
+        split_id: hash of the data, the fractions and the seed.
+        sizes: images of each part.
+        notes: what a reader of the results must know about how the data was read.
+    """
+
+    config: BoardConfig
+    data_name: str
+    data_digest: str
+    classes: tuple[str, ...]
+    dataset_folder: Path
+    root: Path | None
+    split_file: Path
+    split_id: str
+    sizes: dict[str, int]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board, opened.
+
+    Attributes:
+        record: where it came from.
+        images: the raw images, of any sizes.
+        pixels: (n, height, width, channels) uint8, memory-mapped: the images as the MLPs see them.
+        labels: (n,) int64, an index into the record's classes.
+    """
+
+    record: BoardRecord
+    images: ImageSource
+    pixels: Pixels
+    labels: NDArray[np.int64]
+
+    @cached_property
+    def split(self) -> Split:
+        """The division that every panel uses."""
+        return load_split(self.record.split_file)
+
+
+def prepare_board(config: BoardConfig, on_image: Callable[[int, int], None] = lambda done, total: None) -> BoardRecord:
+    """Load, check, split and store what a board needs, or find it stored already.
+
+    Args:
+        config: the board's configuration.
+        on_image: called with the number of images checked and the number of all.
+
+    Raises:
+        DataError: the data set is missing, damaged or cannot be split.
+    """
+    dataset = load_dataset(config.data.source)
+    folder = cache_home() / "datasets" / f"{dataset.digest[:16]}{_pixels_key(dataset, config.data)}"
+    split_file = cache_home() / "splits" / f"{identify_split(dataset.digest, config.split)}.json"
+    if not split_file.is_file():
+        split = draw_split(dataset.labels, dataset.parts, dataset.classes, dataset.digest, config.split)
+        save_split(split, split_file)
+    if not (folder / "dataset.json").is_file():
+        _store_dataset(dataset, config.data, folder, on_image)
+    split = load_split(split_file)
+    return BoardRecord(
+        config=config,
+        data_name=dataset.name,
+        data_digest=dataset.digest,
+        classes=dataset.classes,
+        dataset_folder=folder,
+        root=dataset.root,
+        split_file=split_file,
+        split_id=split.split_id,
+        sizes=split.sizes(),
+        notes=dataset.notes,
+    )
+
+
+def load_board(record: BoardRecord) -> Board:
+    """Open what `prepare_board` stored; nothing is decoded and no array is read yet."""
+    pixels = np.load(record.dataset_folder / "pixels.npy", mmap_mode="r")
+    content: dict[str, Any] = json.loads((record.dataset_folder / "dataset.json").read_text(encoding="utf-8"))
+    images: ImageSource = ArrayImages(pixels)
+    if record.root is not None:
+        images = FileImages(tuple(record.root / name for name in content["files"]))
+    return Board(record, images, pixels, np.asarray(content["labels"], dtype=np.int64))
+
+
+def _pixels_key(dataset: Dataset, data: DataConfig) -> str:
+    return "" if dataset.root is None else f"-{data.thumbnail_pixels}"
+
+
+def _store_dataset(dataset: Dataset, data: DataConfig, folder: Path, on_image: Callable[[int, int], None]) -> None:
+    """Decode every image once and keep the pixels; `dataset.json`, written last, says that all is there."""
+    if isinstance(dataset.images, ArrayImages):
+        pixels = dataset.images.array
+    else:
+        pixels = _decode_thumbnails(dataset.images, data.thumbnail_pixels, on_image)
+    with replace_atomically(folder / "pixels.npy") as partial:
+        np.save(partial, pixels)
+    files = dataset.images.files if isinstance(dataset.images, FileImages) else ()
+    names = [file.relative_to(dataset.root or file).as_posix() for file in files]
+    content = {"labels": dataset.labels.tolist(), "files": names}
+    write_atomically(folder / "dataset.json", json.dumps(content).encode())
+
+
+def _decode_thumbnails(images: ImageSource, side: int, on_image: Callable[[int, int], None]) -> Pixels:
+    """Return (n, side, side, 3) uint8; the first image that cannot be read raises."""
+    thumbnails = np.empty((len(images), side, side, 3), dtype=np.uint8)
+    with ThreadPoolExecutor(DECODING_THREADS) as pool:
+        decoded = pool.map(lambda index: make_thumbnail(images[index], side), range(len(images)))
+        for index, thumbnail in enumerate(decoded):
+            thumbnails[index] = thumbnail
+            on_image(index + 1, len(images))
+    return thumbnails

@@ -1,0 +1,122 @@
+"""A folder of photos: one directory per class, with or without train, val and test on top."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych.errors import DataError, suggest
+from triptych.images import IMAGE_SUFFIXES
+from triptych.sections import DATASET_NAMES
+
+Parts = NDArray[np.str_]
+
+PART_OF_DIRECTORY = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+VAL_IS_TEST = "val/ became the test part, as there is no test/; validation is cut out of train/"
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """What a folder holds.
+
+    Attributes:
+        files: the images, in order of part, class and name.
+        labels: (n,) int64, an index into `classes`.
+        classes: names of the class directories, sorted.
+        parts: (n,) of "train", "validation" or "test", or None where the folder is not divided.
+        notes: what a reader of the results must know about how the folder was read.
+    """
+
+    files: list[Path]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    parts: Parts | None
+    notes: tuple[str, ...]
+
+
+def scan_folder(directory: Path) -> ImageFolder:
+    """Return the images of a folder by class and part; nothing is decoded yet.
+
+    Raises:
+        DataError: there is no such folder, fewer than two classes, or a class without images.
+    """
+    if not directory.is_dir():
+        raise DataError(
+            f"data {str(directory)!r} is neither a directory nor the name of a data set "
+            f"({', '.join(DATASET_NAMES)}){suggest(directory.name, DATASET_NAMES)}"
+        )
+    tops, notes = _find_parts(directory)
+    classes = _name_classes(tops)
+    files: list[Path] = []
+    labels: list[int] = []
+    parts: list[str] = []
+    skipped: list[str] = []
+    for part, top in tops.items():
+        for label, name in enumerate(classes):
+            images, others = _list_images(top / name)
+            files += images
+            labels += [label] * len(images)
+            parts += [part] * len(images)
+            skipped += [file.relative_to(directory).as_posix() for file in others]
+    if skipped:
+        notes += [f"{len(skipped)} file(s) skipped that are no images by their ending: {', '.join(skipped[:3])}"]
+    given = np.asarray(parts, dtype="<U10") if len(tops) > 1 else None
+    return ImageFolder(files, np.asarray(labels, dtype=np.int64), classes, given, tuple(notes))
+
+
+def _find_parts(directory: Path) -> tuple[dict[str, Path], list[str]]:
+    """Return the directory that holds the classes of each part, and notes on how parts were understood."""
+    tops = {
+        PART_OF_DIRECTORY[child.name]: child
+        for child in sorted(directory.iterdir())
+        if child.is_dir() and child.name in PART_OF_DIRECTORY
+    }
+    if "train" not in tops:
+        return {"train": directory}, []
+    if "validation" in tops and "test" not in tops:
+        return {"train": tops["train"], "test": tops["validation"]}, [VAL_IS_TEST]
+    if len(tops) == 1:
+        return tops, ["there is only train/: the test part is cut out of it"]
+    return tops, []
+
+
+def _name_classes(tops: dict[str, Path]) -> tuple[str, ...]:
+    """Return the class names, the same in every part."""
+    found = {top: _list_directories(top) for top in tops.values()}
+    classes = found[tops["train"]]
+    for top, names in found.items():
+        if names != classes:
+            odd = ", ".join(sorted(set(names) ^ set(classes)))
+            raise DataError(f"class(es) {odd} are not in every part of {top.parent}: each part needs every class")
+    if len(classes) < 2:
+        names_found = ", ".join(classes) or "none"
+        raise DataError(
+            f"{tops['train']} has {len(classes)} class(es) ({names_found}): "
+            f"it needs one directory of images for each of at least two classes"
+        )
+    return classes
+
+
+def _list_directories(top: Path) -> tuple[str, ...]:
+    return tuple(sorted(child.name for child in top.iterdir() if child.is_dir() and not child.name.startswith(".")))
+
+
+def _list_images(directory: Path) -> tuple[list[Path], list[Path]]:
+    """Return the images below a class directory, and the other files."""
+    files = sorted(file for file in directory.rglob("*") if file.is_file() and not file.name.startswith("."))
+    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    if not images:
+        raise DataError(
+            f"class {directory.name!r} has no images: put some ({', '.join(IMAGE_SUFFIXES)}) into {directory}, "
+            f"or remove the directory"
+        )
+    return images, [file for file in files if file not in set(images)]

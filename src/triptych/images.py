@@ -1,0 +1,154 @@
+"""Raw images, and what becomes of them before a network without a backbone sees them.
+
+A raw image is a (height, width, channels) uint8 array, 0..255, with 1 channel (gray) or 3 (RGB).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from triptych.errors import DataError
+
+Pixels = NDArray[np.uint8]
+
+# What torchvision's ImageFolder takes for an image.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+
+
+class ImageSource(Protocol):
+    """A sequence of raw images, decoded when asked for."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    def __getitem__(self, index: int) -> Pixels:
+        """Return image `index`: (height, width, channels) uint8."""
+
+    def read_bytes(self, index: int) -> bytes:
+        """Return what identifies image `index`: the file's bytes, or the array's."""
+
+
+@dataclass(frozen=True)
+class ArrayImages:
+    """Images of one size in memory or memory-mapped: (n, height, width, channels) uint8."""
+
+    array: Pixels
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, index: int) -> Pixels:
+        return np.asarray(self.array[index])
+
+    def read_bytes(self, index: int) -> bytes:
+        """Return the shape and the pixels of image `index`."""
+        return b"%r " % (self.array.shape[1:],) + bytes(self.array[index].tobytes())
+
+
+@dataclass(frozen=True)
+class FileImages:
+    """Images in files, of any sizes, decoded to RGB."""
+
+    files: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Pixels:
+        return decode_image(self.files[index])
+
+    def read_bytes(self, index: int) -> bytes:
+        """Return the content of the file of image `index`."""
+        return self.files[index].read_bytes()
+
+
+def decode_image(file: Path) -> Pixels:
+    """Return an image file as (height, width, 3) uint8 RGB, turned upright as its EXIF says.
+
+    Raises:
+        DataError: the file is not a complete image.
+    """
+    try:
+        with Image.open(file) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"image {file} cannot be read ({reason}): replace or remove the file") from error
+
+
+def make_thumbnail(image: Pixels, side: int) -> Pixels:
+    """Return the image scaled to cover a square and cut out of its middle.
+
+    Args:
+        image: (height, width, channels) uint8.
+        side: side of the square, pixels.
+
+    Returns:
+        (side, side, channels) uint8.
+    """
+    if image.shape[:2] == (side, side):
+        return image
+    mode = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
+    square = ImageOps.fit(mode, (side, side), method=Image.Resampling.BILINEAR)
+    return np.asarray(square).reshape(side, side, image.shape[2])
+
+
+def match_channels(image: Pixels, channels: int) -> Pixels:
+    """Return the image with 1 (luma of ITU-R BT.601, as Pillow's "L") or 3 channels (gray repeated)."""
+    if image.shape[2] == channels:
+        return image
+    if channels == 3:
+        return np.repeat(image, 3, axis=2)
+    return np.asarray(Image.fromarray(image).convert("L"))[:, :, None]
+
+
+def stack_as(images: Sequence[Pixels] | Pixels, shape: tuple[int, int, int]) -> Pixels:
+    """Return images of any sizes as one array of the shape that a network was trained on.
+
+    Args:
+        images: raw images, each (height, width, channels) uint8.
+        shape: (height, width, channels) to bring them to; photos are cut to a square thumbnail.
+
+    Returns:
+        (n, height, width, channels) uint8.
+
+    Raises:
+        DataError: the network wants oblong images of another size.
+    """
+    height, width, channels = shape
+    stacked = np.empty((len(images), *shape), dtype=np.uint8)
+    for row, image in zip(stacked, images, strict=True):
+        if image.shape[:2] != (height, width) and height != width:
+            raise DataError(f"image of {image.shape[:2]} pixels: this network takes {height} x {width} only")
+        fitted = image if image.shape[:2] == (height, width) else make_thumbnail(image, height)
+        row[:] = match_channels(fitted, channels)
+    return stacked
+
+
+def scale_pixels(pixels: Pixels, dtype: str = "float32") -> NDArray[np.floating]:
+    """Return pixels as one row per image, scaled from 0..255 to [-1, 1].
+
+    Args:
+        pixels: (n, height, width, channels) uint8.
+        dtype: number format of the result.
+
+    Returns:
+        (n, height * width * channels) of `dtype`.
+    """
+    rows = pixels.reshape(len(pixels), -1).astype(dtype)
+    rows *= 2.0 / 255.0
+    rows -= 1.0
+    return rows
+
+
+def iterate_slices(length: int, size: int) -> Iterator[slice]:
+    """Yield consecutive slices that cover `range(length)`, each at most `size` long."""
+    for start in range(0, length, size):
+        yield slice(start, min(start + size, length))
