@@ -1,0 +1,293 @@
+"""Pretrained torchvision networks, cut in front of their last layer and frozen.
+
+Weights and their preprocessing travel together: whoever loads the one gets the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+import torchvision.models
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms._presets import ImageClassification
+
+from triptych.backbone_names import WEIGHTS_SUFFIXES
+from triptych.errors import WeightsError, suggest
+from triptych.images import Pixels, match_channels
+
+State = Mapping[str, Tensor]
+
+BUNDLED = Path(__file__).parent / "bundled"
+IMAGENET = "IMAGENET1K_V1"
+# Seed of the weights of an untrained network, the same in every repeat: an ablation, not a lottery.
+RANDOM_WEIGHTS_SEED = 0
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What turns a raw image into a network's input, as `torchvision.transforms` names it.
+
+    Attributes:
+        resize_size: pixels of the shorter side after resizing.
+        crop_size: side of the central square that is kept, pixels.
+        mean: of each channel, on a scale of 0..1.
+        std: of each channel, on a scale of 0..1.
+        interpolation: of the resizing, for instance "bilinear".
+    """
+
+    resize_size: int
+    crop_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+
+    @classmethod
+    def of(cls, transforms: ImageClassification) -> Preprocessing:
+        """Return the preprocessing of some torchvision weights."""
+        return cls(
+            resize_size=transforms.resize_size[0],
+            crop_size=transforms.crop_size[0],
+            mean=tuple(transforms.mean),
+            std=tuple(transforms.std),
+            interpolation=transforms.interpolation.value,
+        )
+
+    def build(self) -> Callable[[Pixels], Tensor]:
+        """Return the function from a raw image to a (3, crop, crop) float32 tensor."""
+        transforms = ImageClassification(
+            crop_size=self.crop_size,
+            resize_size=self.resize_size,
+            mean=self.mean,
+            std=self.std,
+            interpolation=InterpolationMode(self.interpolation),
+        )
+        return lambda image: transforms(Image.fromarray(match_channels(image, 3)))
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen network without its last layer.
+
+    Attributes:
+        name: torchvision's name of the network.
+        weights: where the weights came from, as configured.
+        trunk: the network in eval mode, no gradients: (batch, 3, crop, crop) -> (batch, dimension).
+        preprocessing: what its inputs go through.
+        dimension: length of an embedding.
+        head_dropout: probability of the dropout directly in front of the last layer; it belongs to the head.
+        cut_layer: name of the layer that was taken off.
+    """
+
+    name: str
+    weights: str
+    trunk: nn.Module
+    preprocessing: Preprocessing
+    dimension: int
+    head_dropout: float
+    cut_layer: str
+
+    def digest(self) -> str:
+        """Return the SHA-256 of every parameter and buffer, hexadecimal: equal only if byte-equal."""
+        digest = hashlib.sha256()
+        for key, value in sorted(self.trunk.state_dict().items()):
+            digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    @torch.inference_mode()
+    def embed(self, inputs: Iterable[Tensor]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Return the embeddings, (batch, dimension) float32, of preprocessed images (3, crop, crop)."""
+        batch = torch.stack(list(inputs)).to(memory_format=torch.channels_last)
+        embeddings: np.ndarray[Any, np.dtype[np.float32]] = self.trunk(batch).float().numpy()
+        return embeddings
+
+
+def load_backbone(name: str, weights: str) -> Backbone:
+    """Return a network with the weights that a `transfer.weights` names, cut and frozen.
+
+    Raises:
+        WeightsError: the weights are unknown, missing, cannot be downloaded, or are another network's.
+    """
+    state, preprocessing = load_weights(name, weights)
+    return assemble_backbone(name, weights, preprocessing, state)
+
+
+def assemble_backbone(
+    name: str, weights: str, preprocessing: Preprocessing, state: State | None, *, trunk_only: bool = False
+) -> Backbone:
+    """Return a network with the given state, cut and frozen; without a state its weights are random.
+
+    Args:
+        name: torchvision's name of the network.
+        weights: where the weights came from, as configured.
+        preprocessing: what belongs to the weights.
+        state: the whole network's state dict, or that of the trunk alone.
+        trunk_only: the state is the trunk's.
+
+    Raises:
+        WeightsError: the state is not this network's.
+    """
+    cut_layer, classes = _find_last_layer(build_network(name))
+    if state is not None and f"{cut_layer}.weight" in state:
+        classes = state[f"{cut_layer}.weight"].shape[0]
+    network = build_network(name, num_classes=classes)
+    if state is not None and not trunk_only:
+        _load_strictly(network, state, f"weights {weights!r}", name)
+    dimension, head_dropout = _cut(network, cut_layer)
+    if state is not None and trunk_only:
+        _load_strictly(network, state, f"weights {weights!r}", name)
+    network.requires_grad_(requires_grad=False).eval()
+    network.to(memory_format=torch.channels_last)
+    return Backbone(name, weights, network, preprocessing, dimension, head_dropout, cut_layer)
+
+
+def build_network(name: str, num_classes: int = 1000) -> nn.Module:
+    """Return a torchvision network with random weights, drawn from a generator that nothing else sees."""
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")  # on the slow initialisation of GoogLeNet and Inception
+        torch.manual_seed(RANDOM_WEIGHTS_SEED)
+        network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes)
+    return network
+
+
+def _find_last_layer(network: nn.Module) -> tuple[str, int]:
+    """Return the name of the layer that gives the class scores, and its number of classes."""
+    if isinstance(network, torchvision.models.SqueezeNet):
+        return "classifier.1", 1000
+    linears = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    name, last = linears[-1]
+    return name, last.out_features
+
+
+def _cut(network: nn.Module, layer: str) -> tuple[int, float]:
+    """Replace the last layer by the identity; return its inputs and the probability of the dropout before it.
+
+    SqueezeNet ends in a 1 x 1 convolution whose scores are averaged over the image. Averaging and a linear map
+    may change places, so its trunk is averaged and its new last layer is linear as everywhere.
+    """
+    if isinstance(network, torchvision.models.SqueezeNet):
+        dropout, convolution = network.classifier[0], network.classifier[1]
+        network.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        return convolution.in_channels, dropout.p
+    parent = network.get_submodule(layer.rpartition(".")[0])
+    children = list(parent.named_children())
+    names = [name for name, _ in children]
+    position = names.index(layer.rpartition(".")[2])
+    before = children[position - 1][1] if position else None
+    last: Any = children[position][1]
+    setattr(parent, names[position], nn.Identity())
+    return last.in_features, before.p if isinstance(before, nn.Dropout) else 0.0
+
+
+def _load_strictly(network: nn.Module, state: State, source: str, name: str) -> None:
+    try:
+        network.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        details = [line.strip() for line in str(error).splitlines()[1:2]]
+        raise WeightsError(
+            f"{source} do not fit {name}: {' '.join(details)[:160]}; name weights of that network"
+        ) from error
+
+
+def load_weights(name: str, weights: str) -> tuple[State | None, Preprocessing]:
+    """Return the state dict (None for random weights) and the preprocessing that a `transfer.weights` names.
+
+    Raises:
+        WeightsError: they are unknown, missing, damaged or cannot be downloaded.
+    """
+    if Path(weights).suffix in WEIGHTS_SUFFIXES:
+        return read_state(Path(weights)), default_preprocessing(name)
+    if weights in SOURCES:
+        return SOURCES[weights](name)
+    return load_named_weights(name, weights)
+
+
+def load_bundled_weights(name: str) -> tuple[State, Preprocessing]:
+    """Return the small network that ships with this project."""
+    card = json.loads((BUNDLED / "card.json").read_text(encoding="utf-8"))
+    if name != card["architecture"]:
+        raise WeightsError(f"weights 'bundled' are those of {card['architecture']}, not of {name}: name another file")
+    given = card["preprocessing"]
+    fields = {field: given[field] for field in ("resize_size", "crop_size", "interpolation")}
+    preprocessing = Preprocessing(mean=tuple(given["mean"]), std=tuple(given["std"]), **fields)
+    return read_state(BUNDLED / card["weights"]), preprocessing
+
+
+def load_named_weights(name: str, weights: str) -> tuple[State, Preprocessing]:
+    """Return torchvision's weights by the name in their enum, from `TORCH_HOME` or downloaded to it."""
+    known = torchvision.models.get_model_weights(name)
+    choice = weights.rpartition(".")[2]
+    if choice not in known.__members__:
+        choices = [*SOURCES, *known.__members__]
+        raise WeightsError(
+            f"unknown weights {weights!r} for {name}: a file ({', '.join(WEIGHTS_SUFFIXES)}) or one of "
+            f"{', '.join(choices)}{suggest(weights, choices)}"
+        )
+    member = known[choice]
+    try:
+        state = member.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        place = Path(torch.hub.get_dir()) / "checkpoints" / member.url.rpartition("/")[2]
+        raise WeightsError(
+            f"weights {weights!r} of {name} are not at {place} and could not be downloaded ({error}): put the file "
+            f"there, or name another with transfer.weights"
+        ) from error
+    return state, Preprocessing.of(member.transforms())
+
+
+def default_preprocessing(name: str) -> Preprocessing:
+    """Return the preprocessing of a network's first ImageNet weights, for weights that come without one."""
+    known = torchvision.models.get_model_weights(name)
+    member = known[IMAGENET] if IMAGENET in known.__members__ else next(iter(known))
+    return Preprocessing.of(member.transforms())
+
+
+def read_state(file: Path) -> dict[str, Tensor]:
+    """Return a state dict from a `.safetensors` or `.pth` file as float32, never unpickling code.
+
+    Raises:
+        WeightsError: the file is missing, damaged or holds something else.
+    """
+    if not file.is_file():
+        raise WeightsError(f"weights file {file} does not exist: check transfer.weights")
+    try:
+        state = safetensors.torch.load_file(file) if file.suffix == ".safetensors" else _read_pth(file)
+    except Exception as error:  # each format has errors of its own, and none is documented
+        raise WeightsError(f"weights file {file} cannot be read ({_first_line(error)}): fetch it again") from error
+    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+
+
+def _read_pth(file: Path) -> dict[str, Tensor]:
+    content = torch.load(file, map_location="cpu", weights_only=True)
+    state = content.get("state_dict", content)
+    if not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError("it holds no state dict")
+    return dict(state)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+
+
+def describe_preprocessing(preprocessing: Preprocessing) -> dict[str, Any]:
+    """Return the preprocessing as plain JSON values."""
+    return asdict(preprocessing)
+
+
+SOURCES: dict[str, Callable[[str], tuple[State | None, Preprocessing]]] = {
+    "imagenet": lambda name: load_named_weights(name, IMAGENET),
+    "bundled": load_bundled_weights,
+    "random": lambda name: (None, default_preprocessing(name)),
+}

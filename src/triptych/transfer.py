@@ -1,0 +1,147 @@
+"""A pretrained network, frozen, with a new last layer trained on its embeddings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from triptych.backbones import Backbone
+from triptych.images import Pixels
+from triptych.mlp import initialise_layers
+from triptych.training import Examples, OnEpoch, measure_epoch, shuffle_minibatches
+
+if TYPE_CHECKING:
+    from triptych.sections import TransferConfig
+
+Floats = NDArray[np.float32]
+
+# Rows measured at once: enough for the matrix product, few enough for live embeddings.
+MEASURING_BATCH = 1024
+
+
+class Head:
+    """The new last layer: dropout while training, then one linear map to the logits of the classes.
+
+    Attributes:
+        linear: weight (classes, dimension) and bias (classes,), float32.
+        dropout: probability with which an input is dropped while training.
+    """
+
+    def __init__(self, linear: nn.Linear, dropout: float = 0.0) -> None:
+        """Take over a linear layer."""
+        self.linear = linear
+        self.dropout = dropout
+
+    def train_step(self, x: Tensor, labels: Tensor, optimizer: torch.optim.Optimizer, dice: torch.Generator) -> None:
+        """Take one step on a batch: x (batch, dimension), labels (batch,) int64."""
+        if self.dropout:
+            kept = torch.full_like(x, 1.0 - self.dropout).bernoulli_(1.0 - self.dropout, generator=dice)
+            x = x * kept / (1.0 - self.dropout)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(self.linear(x), labels).backward()
+        optimizer.step()
+
+    @torch.inference_mode()
+    def predict_proba(self, embeddings: Floats) -> Floats:
+        """Return class probabilities, (n, classes) float32; the softmax belongs here alone."""
+        probabilities: Floats = self.linear(torch.from_numpy(np.asarray(embeddings))).softmax(dim=1).numpy()
+        return probabilities
+
+    @torch.inference_mode()
+    def measure(self, examples: Examples) -> tuple[float, float]:
+        """Return the mean cross-entropy and the accuracy."""
+        loss, right = 0.0, 0
+        for start in range(0, len(examples), MEASURING_BATCH):
+            part = slice(start, start + MEASURING_BATCH)
+            logits = self.linear(_as_tensor(examples.features[part]))
+            labels = torch.from_numpy(examples.labels[part])
+            loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
+            right += int((logits.argmax(dim=1) == labels).sum())
+        return loss / len(examples), right / len(examples)
+
+
+@dataclass(frozen=True)
+class TransferNetwork:
+    """A frozen network and its head: raw images in, class probabilities out.
+
+    Attributes:
+        backbone: everything below the last layer.
+        head: the last layer.
+        batch_size: images that pass through the network at once.
+    """
+
+    backbone: Backbone
+    head: Head
+    batch_size: int = 32
+
+    def predict_images(self, images: Sequence[Pixels] | Pixels) -> Floats:
+        """Return class probabilities, (n, classes) float32, of raw images (height, width, channels) uint8."""
+        preprocess = self.backbone.preprocessing.build()
+        parts = [
+            self.head.predict_proba(self.backbone.embed(preprocess(image) for image in images[start : start + size]))
+            for size in [self.batch_size]
+            for start in range(0, len(images), size)
+        ]
+        return np.concatenate(parts)
+
+
+def train_head(
+    settings: TransferConfig,
+    train: Examples,
+    validation: Examples | None,
+    *,
+    classes: int,
+    dropout: float,
+    seed: int,
+    on_epoch: OnEpoch,
+) -> Head:
+    """Train a new last layer with cross-entropy on logits, by stochastic gradient descent with momentum.
+
+    Args:
+        settings: steps and batches.
+        train: embeddings (n, dimension) and labels (n,).
+        validation: the same for the part on which choices are made, or None.
+        classes: number of classes.
+        dropout: probability with which an input of the layer is dropped while training.
+        seed: of the initial weights, the order of the batches and the dropout.
+        on_epoch: called with the metrics of each epoch.
+
+    Raises:
+        DivergenceError: the training loss is no finite number.
+    """
+    torch.set_num_threads(settings.threads)
+    rng, dice = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    head = Head(build_linear(train.features.shape[1], classes, rng), dropout)
+    optimizer = torch.optim.SGD(
+        head.linear.parameters(),
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )
+    for epoch in range(1, settings.epochs + 1):
+        started = time.perf_counter()
+        for indices in shuffle_minibatches(len(train), settings.batch_size, rng):
+            x, labels = _as_tensor(train.features[indices]), torch.from_numpy(train.labels[indices])
+            head.train_step(x, labels, optimizer, dice)
+        seconds = time.perf_counter() - started
+        on_epoch(measure_epoch(epoch, settings.epochs, seconds, head.measure, train, validation))
+    return head
+
+
+def build_linear(dimension: int, classes: int, rng: np.random.Generator) -> nn.Linear:
+    """Return a linear layer with the initial weights of `torch.nn.Linear`, drawn from `rng`."""
+    [(weight, bias)] = initialise_layers((dimension, classes), "uniform_fan_in", "float32", rng)
+    linear: nn.Linear = nn.utils.skip_init(nn.Linear, dimension, classes)
+    linear.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
+    return linear
+
+
+def _as_tensor(rows: Any) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(rows))
