@@ -1,0 +1,164 @@
+"""One evaluator for all panels, over every image of the test part."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych.boards import Board
+from triptych.embedding_record import EmbeddingRecord, load_embeddings
+from triptych.errors import ReloadError
+from triptych.files import replace_atomically
+from triptych.metrics import measure_probabilities
+from triptych.served import Network
+
+Probabilities = NDArray[np.floating[Any]]
+Indices = NDArray[np.int64]
+
+# Largest difference between a trainer's probabilities and those of its model loaded back: float32 rounding in
+# batches of another size, and no more.
+RELOAD_TOLERANCE = 1e-5
+# A prediction is timed until one of these is used up.
+TIMING_SECONDS, TIMED_CALLS = 0.5, 25
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Some images and the probabilities that the trainer saw for them.
+
+    Attributes:
+        indices: (n,) int64, images of the validation part, or of the training part where that is empty.
+        probabilities: (n, classes).
+    """
+
+    indices: Indices
+    probabilities: Probabilities
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a panel achieves on the test part.
+
+    Attributes:
+        metrics: the final metrics by MLflow's name.
+        indices: (n,) int64, the test images.
+        labels: (n,) int64, their classes.
+        probabilities: (n, classes).
+    """
+
+    metrics: dict[str, float]
+    indices: Indices
+    labels: Indices
+    probabilities: Probabilities
+
+
+def choose_probe(board: Board, images: int) -> Indices:
+    """Return the first images of the validation part, or of the training part where that is empty."""
+    split = board.split
+    return (split.validation if len(split.validation) else split.train)[:images]
+
+
+def save_probe(probe: Probe, file: Path) -> None:
+    """Write a probe as npz."""
+    with replace_atomically(file) as partial:
+        np.savez(partial, indices=probe.indices, probabilities=probe.probabilities)
+
+
+def load_probe(file: Path) -> Probe:
+    """Return a probe that `save_probe` wrote."""
+    with np.load(file, allow_pickle=False) as arrays:
+        return Probe(arrays["indices"], arrays["probabilities"])
+
+
+def check_reload(model: Any, board: Board, probe: Probe) -> float:
+    """Return the largest difference between a loaded model's probabilities and its trainer's.
+
+    Args:
+        model: an `mlflow.pyfunc` model; it gets raw images, in batches of equal size.
+        board: the board.
+        probe: what the trainer saw.
+
+    Raises:
+        ReloadError: the difference is no rounding error.
+    """
+    images = [board.images[int(index)] for index in probe.indices]
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for position, image in enumerate(images):
+        by_shape.setdefault(image.shape, []).append(position)
+    difference = 0.0
+    for positions in by_shape.values():
+        probabilities = model.predict(np.stack([images[position] for position in positions]))
+        difference = max(difference, float(np.abs(probabilities - probe.probabilities[positions]).max()))
+    if not difference <= RELOAD_TOLERANCE:
+        raise ReloadError(
+            f"the logged model, loaded back, differs from its trainer by {difference:.3g} in a probability: "
+            f"at most {RELOAD_TOLERANCE:g} is rounding"
+        )
+    return difference
+
+
+def time_predictions(network: Network, board: Board, probe: Probe) -> float:
+    """Return raw images per second of a network that is warm, all of the probe in one call; the median of some calls.
+
+    The panels of a board may be trained meanwhile, so this is a rough figure.
+    """
+    images = [board.images[int(index)] for index in probe.indices]
+    durations: list[float] = []
+    while not durations or (sum(durations) < TIMING_SECONDS and len(durations) < TIMED_CALLS):
+        started = time.perf_counter()
+        network.predict_images(images)
+        durations.append(time.perf_counter() - started)
+    return len(images) / median(durations)
+
+
+def predict_test(network: Any, board: Board, embeddings: NDArray[np.float32] | None) -> Probabilities:
+    """Return the probabilities of every test image, (n_test, classes).
+
+    Args:
+        network: the panel, loaded back.
+        board: the board.
+        embeddings: (n, dimension) of all images where the panel stands on a frozen network: its head
+            is applied to them, as `check_reload` has shown that this is the whole network.
+    """
+    test = board.split.test
+    if embeddings is not None:
+        probabilities: Probabilities = network.head.predict_proba(embeddings[test])
+        return probabilities
+    # The MLPs see pixels that were prepared from the raw images in just the way they would do it themselves.
+    return np.asarray(network.predict_images(board.pixels[test]))
+
+
+def evaluate_probabilities(board: Board, probabilities: Probabilities, calibration_bins: int) -> Evaluation:
+    """Return the final metrics of probabilities for every test image, (n_test, classes)."""
+    test = board.split.test
+    assert len(probabilities) == len(test) == len(set(test.tolist())), "every test image is seen once"  # noqa: S101
+    labels = board.labels[test]
+    metrics = measure_probabilities(labels, probabilities, calibration_bins)
+    return Evaluation(metrics, test, labels, probabilities)
+
+
+def evaluate_logged_model(model: Any, board: Board, probe: Probe, embedded: EmbeddingRecord | None) -> Evaluation:
+    """Return what a logged model achieves on the test part, once it has proven to be its trainer's.
+
+    Args:
+        model: an `mlflow.pyfunc` model.
+        board: the board.
+        probe: what the trainer saw.
+        embedded: the record of the stored embeddings where the panel stands on a frozen network.
+
+    Raises:
+        ReloadError: the model does not repeat its trainer's probabilities.
+    """
+    difference = check_reload(model, board, probe)
+    network = model.get_raw_model()
+    speed = time_predictions(network, board, probe)
+    probabilities = predict_test(network, board, load_embeddings(embedded) if embedded else None)
+    evaluation = evaluate_probabilities(board, probabilities, board.record.config.evaluate.calibration_bins)
+    measured = {"reload_max_difference": difference, "predict_images_per_second": speed}
+    return replace(evaluation, metrics=evaluation.metrics | measured)

@@ -1,0 +1,223 @@
+"""One panel on one board: from the stored data to a trained model in a folder. Knows no tracker."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych.boards import Board, BoardRecord
+from triptych.embedding_record import EmbeddingRecord, load_embeddings
+from triptych.evaluation import Probe, choose_probe
+from triptych.images import scale_pixels
+from triptych.sections import PanelKind, kind_of_panel
+from triptych.served import PixelNetwork, save_mlp, save_transfer
+from triptych.threads import count_cores, limit_blas_threads
+from triptych.training import EpochMetrics, Examples, OnEpoch
+
+# Importing PyTorch takes seconds: only who trains with it does.
+TRAINER_OF_KIND = {"numpy_mlp": "train_numpy_mlp", "torch_mlp": "train_torch_mlp"}
+MEBIBYTE = 2**20
+
+
+@dataclass(frozen=True)
+class PanelJob:
+    """One panel of a board, to be trained once.
+
+    Attributes:
+        board: the board.
+        panel: `numpy-mlp`, `torch-mlp` or the name of a torchvision network.
+        repeat: which of its trainings this is, from 0; also its seed.
+    """
+
+    board: BoardRecord
+    panel: str
+    repeat: int
+
+    @property
+    def kind(self) -> PanelKind:
+        """Which trainer it needs."""
+        return kind_of_panel(self.panel)
+
+    @property
+    def label(self) -> str:
+        """The panel's name for people; weights that know nothing are called random everywhere."""
+        unlearned = self.kind == "transfer" and self.board.config.transfer.weights == "random"
+        return f"{self.panel} (random weights)" if unlearned else self.panel
+
+    @property
+    def run_label(self) -> str:
+        """The label, with the repeat where there are several."""
+        return f"{self.label} #{self.repeat}" if self.board.config.repeats > 1 else self.label
+
+
+@dataclass(frozen=True)
+class FittedPanel:
+    """A trained panel on disk.
+
+    Attributes:
+        folder: what `triptych.served` wrote.
+        probe: some images and the probabilities that the trainer saw for them.
+        metrics: the final metrics that training knows, by MLflow's name.
+        curves: the metrics of every epoch by name.
+        tags: what else a reader should know.
+    """
+
+    folder: Path
+    probe: Probe
+    metrics: dict[str, float]
+    curves: dict[str, list[float]]
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+class CurveRecorder:
+    """Keeps the metrics of every epoch and hands them on."""
+
+    def __init__(self, on_epoch: OnEpoch) -> None:
+        """Remember who else wants them."""
+        self.curves: dict[str, list[float]] = {}
+        self._on_epoch = on_epoch
+
+    def __call__(self, metrics: EpochMetrics) -> None:
+        """Keep and hand on the metrics of one epoch."""
+        for name, value in metrics.values().items():
+            self.curves.setdefault(name, []).append(value)
+        self._on_epoch(metrics)
+
+    @property
+    def fit_seconds(self) -> float:
+        """Seconds of all epochs' updates."""
+        return sum(self.curves["epoch_seconds"])
+
+
+def fit_mlp(board: Board, job: PanelJob, folder: Path, on_epoch: OnEpoch) -> FittedPanel:
+    """Train one of the two multilayer perceptrons and write it to `folder`.
+
+    Raises:
+        DivergenceError: the training loss is no finite number.
+    """
+    settings = getattr(board.record.config, job.kind)
+    train = getattr(importlib.import_module(f"triptych.{job.kind}"), TRAINER_OF_KIND[job.kind])
+    rows = scale_pixels(board.pixels, settings.dtype)
+    recorder = CurveRecorder(on_epoch)
+    parts = _select_examples(board, rows)
+    with limit_blas_threads(settings.threads):
+        network = train(settings, *parts, classes=len(board.record.classes), seed=job.repeat, on_epoch=recorder)
+        indices = choose_probe(board, board.record.config.evaluate.probe_images)
+        probe = Probe(indices, network.predict_proba(rows[indices]))
+    height, width, channels = board.pixels.shape[1:]
+    save_mlp(job.kind, PixelNetwork(network, (height, width, channels)), board.record.classes, folder)
+    parameters = sum(array.size for layer in network.layers for array in layer)
+    metrics = _measure_fit(recorder, folder, parameters, parameters)
+    return FittedPanel(folder, probe, metrics, recorder.curves, {"threads": str(settings.threads)})
+
+
+def embed_board(board: Board, panel: str, on_images: Callable[[int, int], None]) -> EmbeddingRecord:
+    """Compute and store what enters the last layer of a panel's frozen network, for every image.
+
+    Raises:
+        WeightsError: the weights are unknown, missing or another network's.
+    """
+    from triptych.backbones import load_backbone
+    from triptych.embeddings import store_embeddings
+
+    settings = board.record.config.transfer
+    return store_embeddings(
+        load_backbone(panel, settings.weights),
+        board.images,
+        batch_size=settings.embedding_batch_size,
+        threads=settings.embedding_threads or count_cores(),
+        on_images=on_images,
+    )
+
+
+def fit_transfer(
+    board: Board, job: PanelJob, folder: Path, on_epoch: OnEpoch, *, embedded: EmbeddingRecord
+) -> FittedPanel:
+    """Train a new last layer on a frozen network and write both to `folder`.
+
+    Args:
+        board: the board.
+        job: the panel and its repeat.
+        folder: is created.
+        on_epoch: called with the metrics of each epoch.
+        embedded: the record of the stored embeddings.
+
+    Raises:
+        DivergenceError: the training loss is no finite number.
+        AssertionError: the frozen network has changed.
+    """
+    from triptych.backbones import load_backbone
+    from triptych.embeddings import LiveEmbeddings
+    from triptych.transfer import TransferNetwork, train_head
+
+    settings = board.record.config.transfer
+    backbone = load_backbone(job.panel, settings.weights)
+    stored = load_embeddings(embedded)
+    everything = np.arange(len(board.images))
+    features = LiveEmbeddings(backbone, board.images, everything, settings.embedding_batch_size)
+    recorder = CurveRecorder(on_epoch)
+    with limit_blas_threads(settings.threads):
+        head = train_head(
+            settings,
+            *_select_examples(board, stored if settings.cache_embeddings else features),
+            classes=len(board.record.classes),
+            dropout=backbone.head_dropout,
+            seed=job.repeat,
+            on_epoch=recorder,
+        )
+    after = backbone.digest()
+    assert after == embedded.backbone_digest, "frozen means frozen"  # noqa: S101 - a promise, checked every time
+    indices = choose_probe(board, board.record.config.evaluate.probe_images)
+    probe = Probe(indices, head.predict_proba(stored[indices]))
+    save_transfer(TransferNetwork(backbone, head, settings.embedding_batch_size), board.record.classes, folder)
+    learned = sum(parameter.numel() for parameter in head.linear.parameters())
+    frozen = sum(parameter.numel() for parameter in backbone.trunk.parameters())
+    return FittedPanel(
+        folder,
+        probe,
+        _measure_fit(recorder, folder, learned + frozen, learned)
+        | {"embed_seconds": embedded.seconds, "embedded_images": float(embedded.computed_images)},
+        recorder.curves,
+        {
+            "weights": settings.weights,
+            "backbone_sha256_before": embedded.backbone_digest,
+            "backbone_sha256_after": after,
+            "threads": str(settings.threads),
+            "embedding_threads": str(settings.embedding_threads or count_cores()),
+        },
+    )
+
+
+def list_jobs(board: BoardRecord) -> list[PanelJob]:
+    """Return every training of a board: each repeat of each panel."""
+    config = board.config
+    return [PanelJob(board, panel, repeat) for panel in config.panels for repeat in range(config.repeats)]
+
+
+def _select_examples(board: Board, rows: Any) -> tuple[Examples, Examples | None]:
+    """Return the training and the validation examples; None where the validation part is empty."""
+    train, validation = board.split.train, board.split.validation
+    labels = board.labels
+    chosen = Examples(_take(rows, validation), labels[validation]) if len(validation) else None
+    return Examples(_take(rows, train), labels[train]), chosen
+
+
+def _take(rows: Any, indices: NDArray[np.int64]) -> Any:
+    """Return some rows of an array, or live embeddings of some images."""
+    return rows.select(indices) if hasattr(rows, "select") else rows[indices]
+
+
+def _measure_fit(recorder: CurveRecorder, folder: Path, parameters: int, trained: int) -> dict[str, float]:
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    return {
+        "fit_seconds": recorder.fit_seconds,
+        "parameters": float(parameters),
+        "trained_parameters": float(trained),
+        "model_mebibytes": size / MEBIBYTE,
+    }

@@ -1,0 +1,225 @@
+"""The result of a comparison in a table and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any
+
+from triptych.boards import BoardRecord
+from triptych.sections import NUMPY_MLP, TORCH_MLP, BoardConfig
+from triptych.statistics import wilson_interval
+
+
+@dataclass(frozen=True)
+class EvaluatedPanel:
+    """One repeat of a panel with its final metrics.
+
+    Attributes:
+        panel: the panel's name.
+        label: the panel's name for people.
+        repeat: which training of the panel.
+        run_id: MLflow's run id.
+        metrics: the final metrics by MLflow's name.
+    """
+
+    panel: str
+    label: str
+    repeat: int
+    run_id: str
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A panel's line of the table, over all its repeats.
+
+    Attributes:
+        label: the panel's name for people.
+        repeats: number of trainings.
+        test_accuracy: mean over the repeats.
+        spread: largest minus smallest accuracy over the repeats.
+        low: lower bound of Wilson's interval, of the mean accuracy on this many test images.
+        high: upper bound.
+        test_macro_f1: mean over the repeats.
+        test_log_loss: mean over the repeats.
+        test_ece: mean over the repeats.
+        fit_seconds: mean over the repeats.
+        embed_seconds: seconds of finding or computing the embeddings; None without a frozen network.
+        predict_images_per_second: mean over the repeats.
+        parameters: of the network.
+    """
+
+    label: str
+    repeats: int
+    test_accuracy: float
+    spread: float
+    low: float
+    high: float
+    test_macro_f1: float
+    test_log_loss: float
+    test_ece: float
+    fit_seconds: float
+    embed_seconds: float | None
+    predict_images_per_second: float
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a comparison found.
+
+    Attributes:
+        board: the board's name.
+        test_images: size of the test part.
+        standings: the panels, best first.
+        verdict: the result in one sentence.
+        caveats: what a reader must know before believing it.
+    """
+
+    board: str
+    test_images: int
+    standings: tuple[Standing, ...]
+    verdict: str
+    caveats: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return asdict(self)
+
+    def as_rows(self) -> list[dict[str, str]]:
+        """Return the table as text, a dictionary a line."""
+        return [describe_standing(standing) for standing in self.standings]
+
+    def as_markdown(self) -> str:
+        """Return everything as Markdown."""
+        rows = self.as_rows()
+        lines = [self.verdict, "", _join_cells(rows[0]), "|---|" + "---:|" * (len(rows[0]) - 1)]
+        lines += [_join_cells(row.values()) for row in rows]
+        lines += ["", *(f"- {caveat}" for caveat in self.caveats)]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class ComparisonResult:
+    """What `compare` returns for a board.
+
+    Attributes:
+        comparison: its id, the tag of all its runs.
+        link: MLflow's page with its charts.
+        report: the table and the verdict.
+    """
+
+    comparison: str
+    link: str
+    report: Report
+
+
+def describe_standing(standing: Standing) -> dict[str, str]:
+    """Return a panel's line of the table as text, by column."""
+    several = standing.repeats > 1
+    return {
+        "panel": standing.label,
+        "accuracy": f"{standing.test_accuracy:.4f}",
+        "interval": f"{standing.low:.4f} - {standing.high:.4f}",
+        "repeats": f"{standing.repeats}, spread {standing.spread:.4f}" if several else "1",
+        "macro F1": f"{standing.test_macro_f1:.4f}",
+        "log loss": f"{standing.test_log_loss:.4f}",
+        "ECE": f"{standing.test_ece:.4f}",
+        "fit s": f"{standing.fit_seconds:.2f}",
+        "images/s": f"{standing.predict_images_per_second:,.0f}",
+        "parameters": f"{standing.parameters:,}",
+    }
+
+
+def _join_cells(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def write_report(board: BoardRecord, panels: Sequence[EvaluatedPanel]) -> Report:
+    """Return the table, best panel first, the verdict and the caveats of a comparison."""
+    labels = dict.fromkeys(panel.label for panel in panels)
+    standings = [_rank(board, [panel for panel in panels if panel.label == label]) for label in labels]
+    standings.sort(key=lambda standing: -standing.test_accuracy)
+    return Report(
+        board=board.config.name,
+        test_images=board.sizes["test"],
+        standings=tuple(standings),
+        verdict=decide(standings, board.sizes["test"]),
+        caveats=(*board.notes, *explain_board(board)),
+    )
+
+
+def _rank(board: BoardRecord, repeats: Sequence[EvaluatedPanel]) -> Standing:
+    def mean(name: str) -> float:
+        return fmean(panel.metrics[name] for panel in repeats)
+
+    accuracies = [panel.metrics["test_accuracy"] for panel in repeats]
+    images = board.sizes["test"]
+    accuracy = fmean(accuracies)
+    low, high = wilson_interval(round(accuracy * images), images, board.config.evaluate.confidence_level)
+    return Standing(
+        label=repeats[0].label,
+        repeats=len(repeats),
+        test_accuracy=accuracy,
+        spread=max(accuracies) - min(accuracies),
+        low=low,
+        high=high,
+        test_macro_f1=mean("test_macro_f1"),
+        test_log_loss=mean("test_log_loss"),
+        test_ece=mean("test_ece"),
+        fit_seconds=mean("fit_seconds"),
+        embed_seconds=mean("embed_seconds") if "embed_seconds" in repeats[0].metrics else None,
+        predict_images_per_second=mean("predict_images_per_second"),
+        parameters=round(mean("parameters")),
+    )
+
+
+def decide(standings: Sequence[Standing], test_images: int) -> str:
+    """Return who leads, and whether the intervals alone allow to say that it is better.
+
+    Overlapping intervals do not prove equality; they only withhold the claim.
+    """
+    best, *others = standings
+    score = f"{best.label} leads with {best.test_accuracy:.4f} on {test_images} test images"
+    if not others:
+        return f"{score}; nothing was compared with it."
+    near = [other.label for other in others if other.high >= best.low]
+    if near:
+        return f"{score}, but its interval overlaps with {' and '.join(near)}: this table does not separate them."
+    return f"{score}, and its interval lies above all others."
+
+
+def explain_board(board: BoardRecord) -> list[str]:
+    """Return what the settings of a board mean for its result."""
+    config = board.config
+    caveats = []
+    if not board.sizes["validation"]:
+        caveats.append("the validation part is empty: nothing was chosen, and every panel trained on all of train")
+    if config.backbone_panels and config.transfer.weights == "random":
+        caveats.append("the backbones have random weights: an ablation, not transfer learning")
+    if {NUMPY_MLP, TORCH_MLP} <= set(config.panels):
+        caveats += explain_twins(config)
+    return caveats
+
+
+def explain_twins(config: BoardConfig) -> list[str]:
+    """Return in what `numpy-mlp` and `torch-mlp` differ as configured; nothing where they are twins."""
+    ours, theirs = config.numpy_mlp, config.torch_mlp
+    if ours == theirs:
+        return []
+    caveats = []
+    if len(ours.hidden_units) != len(theirs.hidden_units):
+        caveats.append(
+            f"{NUMPY_MLP} and {TORCH_MLP} are not twins: {len(ours.hidden_units)} hidden layers "
+            f"against {len(theirs.hidden_units)}"
+        )
+    if ours.loss == theirs.loss == "squared_error" and ours.loss_reduction != theirs.loss_reduction:
+        caveats.append(
+            f"{NUMPY_MLP} and {TORCH_MLP} are not twins: the squared error is a {ours.loss_reduction} over the outputs "
+            f"in the one and a {theirs.loss_reduction} in the other, so the gradient differs by the number of classes"
+        )
+    fields = [name for name in type(ours).model_fields if getattr(ours, name) != getattr(theirs, name)]
+    caveats.append(f"{NUMPY_MLP} and {TORCH_MLP} differ in: {', '.join(fields)}")
+    return caveats
