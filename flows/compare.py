@@ -1,0 +1,54 @@
+"""Train the panels of every board side by side, evaluate them on one split, and compare them in MLflow."""
+
+from __future__ import annotations
+
+from prefect import Task, flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from tasks.evaluate import evaluate
+from tasks.record_comparison import record_comparison
+from tasks.split_data import split_data
+from tasks.train_numpy_mlp import train_numpy_mlp
+from tasks.train_torch_mlp import train_torch_mlp
+from tasks.train_transfer import embed, train_transfer
+from triptych.config import Config
+from triptych.orchestration import close_open_runs, collect_results
+from triptych.panels import list_jobs
+from triptych.report import ComparisonResult
+from triptych.sections import BoardConfig
+from triptych.threads import count_cores
+from triptych.tracking import TrainedPanel
+
+TRAINERS: dict[str, Task[..., TrainedPanel]] = {
+    "numpy_mlp": train_numpy_mlp,
+    "torch_mlp": train_torch_mlp,
+    "transfer": train_transfer,
+}
+
+
+@flow(
+    name="compare",
+    flow_run_name="compare {config.preset}",
+    task_runner=ThreadPoolTaskRunner(max_workers=count_cores()),
+    on_failure=[close_open_runs],
+    on_crashed=[close_open_runs],
+    on_cancellation=[close_open_runs],
+)
+def compare(config: Config) -> list[ComparisonResult]:
+    """Compare the panels of every board of a configuration.
+
+    Args:
+        config: a preset, or its boards with any field changed.
+    """
+    return [compare_board(board) for board in config.boards]
+
+
+def compare_board(board: BoardConfig) -> ComparisonResult:
+    """Compare the panels of one board: one split, every frozen network embedded once, every repeat trained."""
+    comparison = split_data(board)
+    embedded = {panel: embed.submit(comparison, panel) for panel in board.backbone_panels}
+    jobs = list_jobs(comparison.board)
+    trained = [TRAINERS[job.kind].submit(comparison, job, embedded.get(job.panel)) for job in jobs]
+    evaluated = [evaluate.submit(panel) for panel in trained]
+    panels = collect_results(evaluated, after=[*embedded.values(), *trained])
+    return record_comparison(comparison, panels)

@@ -1,0 +1,122 @@
+"""What every task says to Prefect; the only module of this package that imports it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.futures import PrefectFuture, wait
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+
+from triptych.boards import Board, load_board
+from triptych.panels import FittedPanel, PanelJob
+from triptych.progress import track
+from triptych.tracking import ComparisonRecord, TrainedPanel, close_runs, log_epoch, log_fitted, panel_run
+from triptych.training import EpochMetrics, OnEpoch
+
+Result = TypeVar("Result")
+Fit = Callable[[Board, PanelJob, Path, OnEpoch], FittedPanel]
+
+# An update of the artifact is a request to the server: not for every epoch of a fast trainer.
+SECONDS_BETWEEN_UPDATES = 2.0
+
+
+def describe_flow_run() -> dict[str, str]:
+    """Return the tags that lead from an MLflow run to the flow run that made it."""
+    described = {"id": flow_run.id, "name": flow_run.name, "url": flow_run.ui_url}
+    return {f"prefect.flow_run_{key}": str(value) for key, value in described.items() if value}
+
+
+def train_in_run(comparison: ComparisonRecord, job: PanelJob, fit: Fit) -> TrainedPanel:
+    """Open a run, train one panel in it, and log every epoch, the figures and the model.
+
+    Args:
+        comparison: the comparison that the run belongs to.
+        job: the panel and its repeat.
+        fit: trains; called with the board, the job, a folder for the model and a callback for each epoch.
+    """
+    board = load_board(job.board)
+    with panel_run(comparison, job, describe_flow_run()) as run_id, TemporaryDirectory() as folder:
+        on_epoch = report_epochs(job.run_label, partial(log_epoch, run_id))
+        fitted = fit(board, job, Path(folder) / "model", on_epoch)
+        return TrainedPanel(job, run_id, log_fitted(run_id, job, fitted, board))
+
+
+def collect_results(futures: Sequence[PrefectFuture[Result]], after: Sequence[PrefectFuture[Any]]) -> list[Result]:
+    """Wait for all and return their results, or raise the error of the first that failed.
+
+    Args:
+        futures: whose results are wanted.
+        after: what they depend on, looked at first: its own error says more than that an upstream task failed.
+    """
+    wait([*after, *futures])
+    for future in after:
+        future.result()
+    return [future.result() for future in futures]
+
+
+def close_open_runs(flow: object, flow_run: FlowRun, state: State) -> None:
+    """Close the MLflow runs that a flow run left open, as Prefect calls its hooks when one ends early."""
+    del flow
+    close_runs(str(flow_run.id), "KILLED" if state.is_cancelled() else "FAILED")
+
+
+def name_key(text: str) -> str:
+    """Return a text as the key of a Prefect artifact: small letters, digits and dashes.
+
+    >>> name_key("vgg16 (random weights) #1")
+    'vgg16-random-weights-1'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+class ProgressReporter:
+    """Shows how far some work is: a bar in the terminal, a progress artifact on Prefect's page."""
+
+    def __init__(self, description: str) -> None:
+        """Put up the bar and the artifact.
+
+        Args:
+            description: what is being done, for people.
+        """
+        self._move = track(description)
+        self._artifact: UUID = create_progress_artifact(0.0, key=name_key(description), description=description)  # type: ignore[assignment]
+        self._updated = time.monotonic()
+
+    def __call__(self, done: int, total: int, detail: str = "") -> None:
+        """Show that `done` of `total` units are finished."""
+        self._move(done, total, detail)
+        now = time.monotonic()
+        if done == total or now - self._updated >= SECONDS_BETWEEN_UPDATES:
+            self._updated = now
+            update_progress_artifact(self._artifact, progress=100.0 * done / total)
+
+
+def report_epochs(description: str, log: OnEpoch) -> OnEpoch:
+    """Return a callback for a trainer: logs each epoch, shows progress, and tells Prefect's log the end."""
+    report = ProgressReporter(description)
+
+    def on_epoch(metrics: EpochMetrics) -> None:
+        log(metrics)
+        report(metrics.epoch, metrics.epochs, describe_epoch(metrics))
+        if metrics.epoch == metrics.epochs:
+            get_run_logger().info("%s: %s after %d epochs", description, describe_epoch(metrics), metrics.epochs)
+
+    return on_epoch
+
+
+def describe_epoch(metrics: EpochMetrics) -> str:
+    """Return the metrics of an epoch in a few words."""
+    accuracy, part = metrics.val_accuracy, "validation"
+    if accuracy is None:
+        accuracy, part = metrics.train_accuracy, "train"
+    return f"loss {metrics.train_loss:.4f}, {part} accuracy {accuracy:.4f}"

@@ -1,0 +1,68 @@
+"""What is checked, and fetched into memory, before a flow run starts: a slip is answered in a second."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from functools import partial
+from pathlib import Path
+
+from triptych.backbone_names import WEIGHTS_SUFFIXES
+from triptych.boards import prepare_board
+from triptych.config import Config
+from triptych.errors import WeightsError
+from triptych.progress import track
+from triptych.sections import BoardConfig
+
+BUNDLED_CARD = Path(__file__).parent / "bundled" / "card.json"
+
+
+def check_inputs(config: Config) -> None:
+    """Read every data set and look for every file of weights.
+
+    Raises:
+        DataError: a data set is missing, damaged or cannot be split.
+        WeightsError: a file of weights is missing, or the bundled ones are another network's.
+    """
+    for board in config.boards:
+        check_weights(board)
+        move = track(f"{board.name}: check data")
+        record = prepare_board(board, on_image=partial(move, detail=""))
+        images = sum(record.sizes.values())
+        move(images, images, describe_sizes(record.sizes))
+
+
+def describe_sizes(sizes: dict[str, int]) -> str:
+    """Return the sizes of the parts in a few words.
+
+    >>> describe_sizes({"train": 3, "validation": 1, "test": 2})
+    '3 train, 1 validation, 2 test'
+    """
+    return ", ".join(f"{size} {part}" for part, size in sizes.items())
+
+
+def check_weights(board: BoardConfig) -> None:
+    """Look for the file of weights that a board names; whether it fits is known when it is loaded.
+
+    Raises:
+        WeightsError: it is missing, or the bundled weights are another network's.
+    """
+    weights = board.transfer.weights
+    if not board.backbone_panels:
+        return
+    if Path(weights).suffix in WEIGHTS_SUFFIXES and not Path(weights).is_file():
+        raise WeightsError(f"weights file {weights} does not exist: check transfer.weights")
+    if weights == "bundled":
+        bundled = json.loads(BUNDLED_CARD.read_text(encoding="utf-8"))["architecture"]
+        for panel in board.backbone_panels:
+            if panel != bundled:
+                raise WeightsError(
+                    f"weights 'bundled' are those of {bundled}, not of {panel}: set transfer.weights to another"
+                )
+
+
+def import_libraries(config: Config) -> None:
+    """Import what the panels need, while the orchestrator starts."""
+    backbones = any(board.backbone_panels for board in config.boards)
+    for library in ("torch", *(["torchvision.models"] if backbones else [])):
+        importlib.import_module(library)

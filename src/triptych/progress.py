@@ -1,0 +1,53 @@
+"""Progress of long work in the terminal: one bar for each panel, drawn by rich."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+class OnProgress(Protocol):
+    """Told how far some work is."""
+
+    def __call__(self, done: int, total: int, detail: str) -> None:
+        """Show that `done` of `total` units are finished, with a few words."""
+
+
+# The display that the command line has put up; there is none in a worker, whose progress is on Prefect's page.
+_display: ContextVar[Progress | None] = ContextVar("display", default=None)
+
+
+@contextmanager
+def show_progress(console: Console) -> Iterator[None]:
+    """Draw a bar for every piece of work that is tracked while the block runs, in this and its threads."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[detail]}"),
+    )
+    with Progress(*columns, console=console) as display:
+        token = _display.set(display)
+        try:
+            yield
+        finally:
+            _display.reset(token)
+
+
+def track(description: str) -> OnProgress:
+    """Return a function to call with the units done, the units in all and a few words; it moves a bar."""
+    display = _display.get()
+    if display is None:
+        return lambda done, total, detail: None
+    bar = display.add_task(description, total=None, detail="")
+
+    def move(done: int, total: int, detail: str) -> None:
+        display.update(bar, completed=done, total=total, detail=detail)
+
+    return move

@@ -1,0 +1,23 @@
+"""Put the panels of a board side by side: table, verdict, and the link to MLflow's charts."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from triptych.orchestration import name_key
+from triptych.report import ComparisonResult, EvaluatedPanel, write_report
+from triptych.tracking import ComparisonRecord, finish_comparison
+
+
+@task(task_run_name="compare {comparison.board.config.name}", cache_policy=NO_CACHE)
+def record_comparison(comparison: ComparisonRecord, panels: list[EvaluatedPanel]) -> ComparisonResult:
+    """Write the report of a comparison to MLflow and to the flow run's page, and close the comparison."""
+    report = write_report(comparison.board, panels)
+    link = finish_comparison(comparison, report.as_json(), report.as_markdown())
+    key = name_key(report.board)
+    create_table_artifact(report.as_rows(), key=f"{key}-table", description=report.verdict)
+    create_markdown_artifact(report.as_markdown(), key=f"{key}-report", description=report.verdict)
+    create_link_artifact(link, link_text="Curves and final metrics in MLflow", key=f"{key}-mlflow")
+    return ComparisonResult(comparison.comparison, link, report)

@@ -1,0 +1,20 @@
+"""Prepare a board: load, check and split its data, and open the comparison in MLflow."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from triptych.boards import prepare_board
+from triptych.orchestration import ProgressReporter, describe_flow_run
+from triptych.sections import BoardConfig
+from triptych.tracking import ComparisonRecord, start_comparison
+
+
+@task(task_run_name="split {board.name}", cache_policy=NO_CACHE)
+def split_data(board: BoardConfig) -> ComparisonRecord:
+    """Store the one split that every panel of the board uses, and start its comparison."""
+    report = ProgressReporter(f"{board.name}: split")
+    record = prepare_board(board, on_image=report)
+    report(1, 1, record.split_id)
+    return start_comparison(record, describe_flow_run())

@@ -1,0 +1,31 @@
+"""Embed every image once, then train new last layers on the embeddings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from triptych.boards import load_board
+from triptych.embedding_record import EmbeddingRecord
+from triptych.orchestration import ProgressReporter, train_in_run
+from triptych.panels import PanelJob, embed_board, fit_transfer
+from triptych.tracking import ComparisonRecord, TrainedPanel
+
+
+@task(task_run_name="embed {panel}", cache_policy=NO_CACHE)
+def embed(comparison: ComparisonRecord, panel: str) -> EmbeddingRecord:
+    """Compute what enters the last layer of `panel`, or find it in the store; all repeats use it."""
+    report = ProgressReporter(f"{PanelJob(comparison.board, panel, 0).label}: embed")
+    record = embed_board(load_board(comparison.board), panel, on_images=report)
+    report(record.images, record.images, f"{record.computed_images} computed, the rest found")
+    return record
+
+
+@task(task_run_name="train {job.run_label}", cache_policy=NO_CACHE)
+def train_transfer(comparison: ComparisonRecord, job: PanelJob, embedded: EmbeddingRecord) -> TrainedPanel:
+    """Train the last layer of a pretrained network once."""
+    trained = train_in_run(comparison, job, partial(fit_transfer, embedded=embedded))
+    return replace(trained, embedded=embedded)
