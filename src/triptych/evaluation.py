@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -50,12 +50,14 @@ class Evaluation:
         indices: (n,) int64, the test images.
         labels: (n,) int64, their classes.
         probabilities: (n, classes).
+        reload_difference: largest difference between the logged model's and its trainer's probabilities.
     """
 
     metrics: dict[str, float]
     indices: Indices
     labels: Indices
     probabilities: Probabilities
+    reload_difference: float
 
 
 def choose_probe(board: Board, images: int) -> Indices:
@@ -134,15 +136,6 @@ def predict_test(network: Any, board: Board, embeddings: NDArray[np.float32] | N
     return np.asarray(network.predict_images(board.pixels[test]))
 
 
-def evaluate_probabilities(board: Board, probabilities: Probabilities, calibration_bins: int) -> Evaluation:
-    """Return the final metrics of probabilities for every test image, (n_test, classes)."""
-    test = board.split.test
-    assert len(probabilities) == len(test) == len(set(test.tolist())), "every test image is seen once"  # noqa: S101
-    labels = board.labels[test]
-    metrics = measure_probabilities(labels, probabilities, calibration_bins)
-    return Evaluation(metrics, test, labels, probabilities)
-
-
 def evaluate_logged_model(model: Any, board: Board, probe: Probe, embedded: EmbeddingRecord | None) -> Evaluation:
     """Return what a logged model achieves on the test part, once it has proven to be its trainer's.
 
@@ -159,6 +152,8 @@ def evaluate_logged_model(model: Any, board: Board, probe: Probe, embedded: Embe
     network = model.get_raw_model()
     speed = time_predictions(network, board, probe)
     probabilities = predict_test(network, board, load_embeddings(embedded) if embedded else None)
-    evaluation = evaluate_probabilities(board, probabilities, board.record.config.evaluate.calibration_bins)
-    measured = {"reload_max_difference": difference, "predict_images_per_second": speed}
-    return replace(evaluation, metrics=evaluation.metrics | measured)
+    test = board.split.test
+    assert len(probabilities) == len(test) == len(set(test.tolist())), "every test image is seen once"  # noqa: S101
+    metrics = measure_probabilities(board.labels[test], probabilities, board.record.config.evaluate.calibration_bins)
+    metrics["predict_images_per_second"] = speed
+    return Evaluation(metrics, test, board.labels[test], probabilities, difference)

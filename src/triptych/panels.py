@@ -113,7 +113,7 @@ def fit_mlp(board: Board, job: PanelJob, folder: Path, on_epoch: OnEpoch) -> Fit
     height, width, channels = board.pixels.shape[1:]
     save_mlp(job.kind, PixelNetwork(network, (height, width, channels)), board.record.classes, folder)
     parameters = sum(array.size for layer in network.layers for array in layer)
-    metrics = _measure_fit(recorder, folder, parameters, parameters)
+    metrics = _measure_fit(recorder, folder, parameters)
     return FittedPanel(folder, probe, metrics, recorder.curves, {"threads": str(settings.threads)})
 
 
@@ -181,11 +181,12 @@ def fit_transfer(
     return FittedPanel(
         folder,
         probe,
-        _measure_fit(recorder, folder, learned + frozen, learned)
+        _measure_fit(recorder, folder, learned + frozen)
         | {"embed_seconds": embedded.seconds, "embedded_images": float(embedded.computed_images)},
         recorder.curves,
         {
             "weights": settings.weights,
+            "trained_parameters": str(learned),
             "backbone_sha256_before": embedded.backbone_digest,
             "backbone_sha256_after": after,
             "threads": str(settings.threads),
@@ -213,11 +214,10 @@ def _take(rows: Any, indices: NDArray[np.int64]) -> Any:
     return rows.select(indices) if hasattr(rows, "select") else rows[indices]
 
 
-def _measure_fit(recorder: CurveRecorder, folder: Path, parameters: int, trained: int) -> dict[str, float]:
+def _measure_fit(recorder: CurveRecorder, folder: Path, parameters: int) -> dict[str, float]:
     size = sum(file.stat().st_size for file in folder.iterdir())
     return {
         "fit_seconds": recorder.fit_seconds,
         "parameters": float(parameters),
-        "trained_parameters": float(trained),
         "model_mebibytes": size / MEBIBYTE,
     }

@@ -43,7 +43,10 @@ class MLP(Protocol):
     """What `NumpyMLP` and `TorchMLP` have in common."""
 
     names: dict[str, str]
-    layers: list[Any]
+
+    @property
+    def layers(self) -> Sequence[Any]:
+        """Weight (outputs, inputs) and bias (outputs,) of each layer."""
 
     def predict_proba(self, features: NDArray[Any]) -> NDArray[Any]:
         """Return class probabilities, (n, classes)."""

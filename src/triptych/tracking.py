@@ -236,6 +236,7 @@ def log_evaluation(run_id: str, job: PanelJob, evaluation: Evaluation) -> dict[s
     client = connect()
     classes = job.board.classes
     log_metrics(run_id, evaluation.metrics)
+    client.set_tag(run_id, "reload_difference", f"{evaluation.reload_difference:.3g}")
     counts = count_confusions(evaluation.labels, evaluation.probabilities)
     title = f"{job.run_label} on {job.board.config.name}"
     client.log_figure(run_id, draw_confusions(counts, classes, title), "confusion_matrix.png")
@@ -300,6 +301,14 @@ def find_panel_runs(experiment_id: str, comparison: str) -> list[Any]:
     """Return the panel runs of a comparison, in the order in which they were started."""
     query = f"tags.comparison = '{comparison}' and tags.role = 'panel'"
     return list(connect().search_runs([experiment_id], query, order_by=["attributes.start_time ASC"]))
+
+
+def list_artifacts(run_id: str, folder: str | None = None) -> list[str]:
+    """Return the paths of all files of a run, folder by folder."""
+    names: list[str] = []
+    for entry in connect().list_artifacts(run_id, folder):
+        names += list_artifacts(run_id, entry.path) if entry.is_dir else [entry.path]
+    return names
 
 
 def find_last_comparisons() -> list[tuple[str, str, list[PanelRun]]]:
@@ -392,15 +401,22 @@ def _find_or_create_experiment(client: mlflow.MlflowClient, name: str) -> str:
         client.restore_experiment(found.experiment_id)
     if found is not None:
         return str(found.experiment_id)
-    # Without an absolute place MLflow would freeze one that depends on the working directory.
-    place = (local_store() / "artifacts" / name).as_uri() if tracking_uri() == local_uri() else None
     try:
-        return client.create_experiment(name, artifact_location=place)
+        return client.create_experiment(name, artifact_location=_choose_artifact_location(name))
     except MlflowException:
         again = client.get_experiment_by_name(name)
         if again is None:
             raise
         return str(again.experiment_id)
+
+
+def _choose_artifact_location(name: str) -> str | None:
+    """Return a folder beside an sqlite store; a server knows its own place.
+
+    Left to itself, MLflow would freeze a place that depends on the working directory.
+    """
+    scheme, _, file = tracking_uri().partition(":///")
+    return (Path(file).resolve().parent / "artifacts" / name).as_uri() if scheme == "sqlite" else None
 
 
 def _create_run(

@@ -1,0 +1,72 @@
+"""Real parts in folders of their own: cache, tracking store, Prefect server, image files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from triptych.boards import Board, load_board, prepare_board
+from triptych.config import resolve_config
+from triptych.environment import apply_environment
+
+MakePhotos = Callable[..., Path]
+
+# Before anything imports Prefect or MLflow: no telemetry, no window system.
+apply_environment(quiet=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the user's cache, store and Prefect home out of the tests; her data home may be read."""
+    homes = tmp_path_factory.mktemp("homes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRIPTYCH_CACHE_HOME", str(homes / "cache"))
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{homes / 'mlflow.db'}")
+        patch.setenv("PREFECT_HOME", str(homes / "prefect"))
+        patch.delenv("PREFECT_API_URL", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def data_home() -> Path:
+    """The folder with the real MNIST, photos and weights."""
+    home = os.environ.get("TRIPTYCH_DATA_HOME", "")
+    if not (Path(home) / "mnist" / "MNIST" / "raw").is_dir():
+        pytest.skip("needs real data: TRIPTYCH_DATA_HOME names no folder with mnist/MNIST/raw")
+    return Path(home)
+
+
+@pytest.fixture(scope="session")
+def digits() -> Board:
+    """scikit-learn's digits with the default split."""
+    return load_board(prepare_board(resolve_config("digits").boards[0]))
+
+
+def write_photos(folder: Path, classes: dict[str, int], seed: int = 0) -> Path:
+    """Write small JPEG files of several sizes, a class of them reddish, the next greenish, and so on."""
+    rng = np.random.default_rng(seed)
+    for channel, (name, count) in enumerate(classes.items()):
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            height, width = rng.integers(40, 80, size=2)
+            pixels = rng.integers(0, 100, size=(height, width, 3), dtype=np.uint8)
+            pixels[:, :, channel % 3] += 100
+            Image.fromarray(pixels).save(folder / name / f"{number}.jpg")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_photos() -> MakePhotos:
+    """The function that writes a folder of photos."""
+    return write_photos
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 40 easy photos in two classes."""
+    return write_photos(tmp_path_factory.mktemp("photos") / "colours", {"green": 20, "red": 20})

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+MakePhotos = Callable[..., Path]
+
+
+def run(*arguments: str | Path, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("triptych")), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+
+
+def test_help_names_every_option_and_an_example() -> None:
+    for command, words in {
+        "compare": ["--preset", "--data", "--panel", "--set", "--config", "triptych compare --preset photos"],
+        "show": ["--json", "triptych show"],
+        "presets": ["triptych presets"],
+    }.items():
+        done = run(command, "--help")
+        assert done.returncode == 0
+        assert all(word in done.stdout for word in words)
+
+
+def test_presets_are_listed() -> None:
+    printed = run("presets").stdout
+    assert all(name in printed for name in ("digits", "report", "matched", "photos"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--preset", "digit"], "unknown preset 'digit'"),
+        (["--panel", "resnet5"], "unknown panel 'resnet5'"),
+        (["--set", "numpy_mlp.epoch=3"], "unknown field 'numpy_mlp.epoch'"),
+        (["--preset", "photos", "--data", "/nowhere"], "data '/nowhere' is neither a directory nor"),
+        (["--set", "transfer.weights=gone.pth"], "gone.pth does not exist: check transfer.weights"),
+        (["--panel", "resnet18"], "weights 'bundled' are those of shufflenet_v2_x0_5, not of resnet18"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_one_line_and_exit_code_two(arguments: list[str], message: str) -> None:
+    done = run("compare", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_broken_image_is_found_before_anything_is_trained(tmp_path: Path, make_photos: MakePhotos) -> None:
+    folder = make_photos(tmp_path / "photos", {"a": 5, "b": 5})
+    (folder / "a" / "2.jpg").write_bytes(b"\xff\xd8 no more")
+    done = run("compare", "--preset", "photos", "--data", folder, "--panel", "numpy-mlp")
+    assert done.returncode == 2
+    assert re.match(r"triptych: image .*/a/2\.jpg cannot be read .*: replace or remove the file\n$", done.stderr)
+
+
+def test_debug_shows_the_traceback() -> None:
+    done = run("compare", "--preset", "digit", "--debug")
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+
+
+def test_show_of_an_empty_store_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'empty.db'}")
+    done = run("show", folder=tmp_path)
+    assert done.returncode == 0
+    assert "no comparison yet: run `triptych compare`" in done.stderr
+    assert json.loads(run("show", "--json", folder=tmp_path).stdout) == []

@@ -1,0 +1,249 @@
+"""The whole pipeline: real Prefect server, real MLflow on sqlite, real image files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+
+from flows.compare import compare
+from triptych.boards import load_board, prepare_board
+from triptych.config import Config, resolve_config
+from triptych.errors import ReloadError, WeightsError
+from triptych.evaluation import Probe, check_reload
+from triptych.report import ComparisonResult
+from triptych.sections import BoardConfig
+from triptych.tracking import connect, find_last_comparisons, find_panel_runs, list_artifacts
+
+
+@pytest.fixture(scope="module")
+def prefect_server() -> Iterator[None]:
+    import prefect.settings
+    from prefect.settings import temporary_settings
+    from prefect.testing.utilities import prefect_test_harness
+
+    # The heartbeat thread sleeps in steps of a second, which every flow run would wait for.
+    quick = {prefect.settings.PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with prefect_test_harness(server_startup_timeout=120), temporary_settings(quick):
+        yield
+
+
+@pytest.fixture(scope="module")
+def photos_config(photos: Path) -> Config:
+    """Every kind of panel on one board, two repeats each."""
+    return resolve_config(
+        "photos",
+        data=str(photos),
+        panels=["numpy-mlp", "torch-mlp", "shufflenet_v2_x0_5"],
+        settings=["transfer.weights=bundled", "transfer.epochs=8", "numpy_mlp.epochs=5", "torch_mlp.epochs=5"],
+    )
+
+
+@pytest.fixture(scope="module")
+def result(prefect_server: None, photos_config: Config) -> ComparisonResult:
+    del prefect_server
+    [compared] = compare(photos_config)
+    return compared
+
+
+@pytest.fixture(scope="module")
+def runs(result: ComparisonResult) -> list[Any]:
+    experiment = connect().get_experiment_by_name("photos-colours")
+    assert experiment is not None
+    return find_panel_runs(experiment.experiment_id, result.comparison)
+
+
+def test_every_panel_and_repeat_has_its_run(runs: list[Any]) -> None:
+    trained = {(run.data.tags["panel"], run.data.tags["repeat"]) for run in runs}
+    assert trained == {(panel, r) for panel in ("numpy-mlp", "torch-mlp", "shufflenet_v2_x0_5") for r in "01"}
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert not any("mlflow.parentRunId" in run.data.tags for run in runs)
+
+
+def test_epochs_are_steps_from_one_without_gaps(runs: list[Any], photos_config: Config) -> None:
+    board = photos_config.boards[0]
+    epochs = {"numpy-mlp": board.numpy_mlp.epochs, "torch-mlp": board.torch_mlp.epochs, "shufflenet_v2_x0_5": 8}
+    for run in runs:
+        for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "epoch_seconds"):
+            steps = [point.step for point in connect().get_metric_history(run.info.run_id, name)]
+            assert steps == list(range(1, epochs[run.data.tags["panel"]] + 1))
+
+
+def test_final_metrics_have_the_same_names_for_every_panel(runs: list[Any]) -> None:
+    final = {
+        *("test_accuracy", "test_macro_f1", "test_log_loss", "test_ece", "fit_seconds"),
+        *("predict_images_per_second", "parameters", "model_mebibytes"),
+    }
+    assert all(final <= set(run.data.metrics) for run in runs)
+
+
+def test_parameters_are_every_field_of_the_configuration(runs: list[Any], photos_config: Config) -> None:
+    expected = {key: str(value) for key, value in photos_config.boards[0].flat().items()}
+    assert all(run.data.params == expected for run in runs)
+
+
+def test_tags_tell_where_a_figure_comes_from(runs: list[Any], result: ComparisonResult) -> None:
+    for run in runs:
+        tags = run.data.tags
+        assert tags["comparison"] == result.comparison
+        assert (tags["board"], tags["role"]) == ("photos-colours", "panel")
+        assert len(tags["split_id"]) == 16
+        assert len(tags["data_sha256"]) == 64
+        assert {"prefect.flow_run_id", "version.torch", "threads", "cores"} <= set(tags)
+        assert float(tags["reload_difference"]) <= 1e-5
+        assert [entry.dataset.name for entry in run.inputs.dataset_inputs] == ["colours"]
+    assert len({run.data.tags["split_id"] for run in runs}) == 1
+
+
+def test_the_backbone_is_byte_equal_before_and_after(runs: list[Any]) -> None:
+    frozen = [run.data.tags for run in runs if run.data.tags["panel"] == "shufflenet_v2_x0_5"]
+    assert len({tags[f"backbone_sha256_{when}"] for tags in frozen for when in ("before", "after")}) == 1
+
+
+def test_figures_and_predictions_are_kept(runs: list[Any]) -> None:
+    wanted = {"curves.png", "confusion_matrix.png", "confusion_matrix.json", "test_predictions.json", "probe.npz"}
+    for run in runs:
+        assert wanted <= set(list_artifacts(run.info.run_id))
+        table = connect().load_table(run.info.experiment_id, "test_predictions.json", [run.info.run_id])
+        assert len(table) == 12
+        right = (table["class"] == table["predicted"]).mean()
+        assert right == pytest.approx(run.data.metrics["test_accuracy"])
+
+
+def test_logged_models_load_with_plain_mlflow_and_predict_raw_images(runs: list[Any], photos: Path) -> None:
+    board = load_board(prepare_board(resolve_config("photos", data=str(photos)).boards[0]))
+    image = board.images[0][None]
+    for run in runs:
+        [output] = run.outputs.model_outputs
+        model = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
+        probabilities = model.predict(image)
+        assert probabilities.shape == (1, 2)
+        assert probabilities.sum() == pytest.approx(1.0, abs=1e-5)
+        assert model.metadata.signature is not None
+        assert model.metadata.saved_input_example_info is not None
+
+
+def test_the_comparison_run_holds_verdict_table_and_split(result: ComparisonResult, runs: list[Any]) -> None:
+    client = connect()
+    [comparison] = client.search_runs(
+        [runs[0].info.experiment_id], f"tags.comparison = '{result.comparison}' and tags.role = 'comparison'"
+    )
+    assert (comparison.info.run_name, comparison.info.status) == ("comparison", "FINISHED")
+    artifacts = set(list_artifacts(comparison.info.run_id))
+    assert {"comparison.json", "comparison.md", "curves.png"} <= artifacts
+    logged = json.loads(mlflow.artifacts.load_text(f"{comparison.info.artifact_uri}/comparison.json"))
+    assert logged["verdict"] == result.report.verdict
+    assert result.link in comparison.data.tags["mlflow.note.content"]
+    split = json.loads(mlflow.artifacts.load_text(f"{comparison.info.artifact_uri}/{_split_file(artifacts)}"))
+    assert split["split_id"] == runs[0].data.tags["split_id"]
+
+
+def _split_file(artifacts: set[str]) -> str:
+    return next(name for name in artifacts if name.startswith("split/"))
+
+
+def test_easy_photos_are_told_apart_by_every_panel(result: ComparisonResult) -> None:
+    assert {standing.label: standing.repeats for standing in result.report.standings} == {
+        "numpy-mlp": 2,
+        "torch-mlp": 2,
+        "shufflenet_v2_x0_5": 2,
+    }
+    assert max(standing.test_accuracy for standing in result.report.standings) == 1.0
+
+
+def test_show_finds_the_comparison(result: ComparisonResult) -> None:
+    shown = {comparison: panels for comparison, _, panels in find_last_comparisons()}
+    assert len(shown[result.comparison]) == 6
+    assert all(panel.metrics["test_accuracy"] >= 0.0 for panel in shown[result.comparison])
+
+
+def test_prefects_page_gets_table_link_and_progress(result: ComparisonResult) -> None:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        keys = {artifact.key for artifact in client.read_artifacts()}
+        names = {run.name for run in client.read_task_runs(limit=200)}
+    assert {"photos-colours-table", "photos-colours-mlflow", "numpy-mlp-0", "shufflenet-v2-x0-5-embed"} <= keys
+    assert {"split photos-colours", "train torch-mlp #1", "embed shufflenet_v2_x0_5"} <= names
+    assert "evaluate numpy-mlp #0" in names
+    assert result.link
+
+
+def test_random_weights_are_labelled_everywhere(prefect_server: None, photos: Path) -> None:
+    del prefect_server
+    settings = ["transfer.weights=random", "transfer.epochs=1", "repeats=1", "name=ablation"]
+    config = resolve_config("photos", data=str(photos), panels=["shufflenet_v2_x0_5"], settings=settings)
+    [result] = compare(config)
+    label = "shufflenet_v2_x0_5 (random weights)"
+    assert result.report.standings[0].label == label
+    assert any("random weights: an ablation" in caveat for caveat in result.report.caveats)
+    [panel] = next(panels for comparison, _, panels in find_last_comparisons() if comparison == result.comparison)
+    run = connect().get_run(panel.run_id)
+    assert (run.info.run_name, run.data.tags["weights"], run.data.tags["label"]) == (label, "random", label)
+
+
+def test_without_validation_nothing_is_measured_there(prefect_server: None) -> None:
+    del prefect_server
+    settings = ["split.validation_fraction=0", "numpy_mlp.epochs=2", "name=no-validation"]
+    [result] = compare(resolve_config("digits", panels=["numpy-mlp"], settings=settings))
+    [panel] = next(panels for comparison, _, panels in find_last_comparisons() if comparison == result.comparison)
+    assert not [name for name in panel.metrics if name.startswith("val_")]
+    assert any("validation part is empty" in caveat for caveat in result.report.caveats)
+
+
+def test_a_failing_panel_leaves_no_run_open(prefect_server: None, photos: Path, tmp_path: Path) -> None:
+    import torch
+
+    del prefect_server
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "odd.pth")
+    settings = [f"transfer.weights={tmp_path / 'odd.pth'}", "numpy_mlp.epochs=2", "name=failing"]
+    config = resolve_config("photos", data=str(photos), panels=["shufflenet_v2_x0_5", "numpy-mlp"], settings=settings)
+    with pytest.raises(WeightsError, match=r"do not fit shufflenet_v2_x0_5"):
+        compare(config)
+    experiment = connect().get_experiment_by_name("failing-colours")
+    assert experiment is not None
+    left = connect().search_runs([experiment.experiment_id])
+    assert {run.info.status for run in left} <= {"FAILED", "FINISHED"}
+    assert next(run for run in left if run.data.tags["role"] == "comparison").info.status == "FAILED"
+
+
+def test_a_model_that_does_not_repeat_its_trainer_is_refused(photos: Path) -> None:
+    board = load_board(prepare_board(BoardConfig.model_validate({"data": {"source": str(photos)}})))
+    probe = Probe(np.arange(3), np.array([[0.5, 0.5]] * 3))
+
+    class Constant:
+        def predict(self, images: np.ndarray) -> np.ndarray:
+            return np.tile(np.array([[0.5, 0.5]]), (len(images), 1))
+
+    assert check_reload(Constant(), board, probe) == 0.0
+    with pytest.raises(ReloadError, match=r"differs from its trainer by 0\.001"):
+        check_reload(Constant(), board, Probe(probe.indices, probe.probabilities + 0.001))
+
+
+def test_prefect_yaml_deploys(prefect_server: None) -> None:
+    import os
+    import subprocess
+    import sys
+
+    from prefect.client.orchestration import get_client
+    from prefect.settings import get_current_settings
+
+    del prefect_server
+    root = Path(__file__).parents[1]
+    environment = {
+        **os.environ,
+        **get_current_settings().to_environment_variables(exclude_unset=True),
+        "TRIPTYCH_ROOT": str(root),
+    }
+    prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
+    for command in (["work-pool", "create", "local-process", "--type", "process", "--overwrite"], ["deploy", "--all"]):
+        subprocess.run([*prefect, *command], cwd=root, env=environment, check=True, capture_output=True)
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("compare/digits")
+    assert deployment.parameters == {"config": {"preset": "digits"}}
+    assert deployment.enforce_parameter_schema

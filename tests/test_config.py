@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from triptych.config import Config, resolve_config
+from triptych.errors import ConfigError
+from triptych.presets import PRESETS
+from triptych.report import explain_twins
+from triptych.sections import BoardConfig
+
+
+@pytest.mark.parametrize("preset", ["digits", "report", "matched"])
+def test_a_preset_is_complete(preset: str) -> None:
+    assert resolve_config(preset).boards == PRESETS[preset].boards
+
+
+def test_the_default_is_digits() -> None:
+    assert resolve_config().preset == "digits"
+
+
+def test_a_short_form_is_filled_from_its_preset() -> None:
+    assert Config.model_validate({"preset": "matched"}).boards == PRESETS["matched"].boards
+
+
+def test_report_is_to_the_letter() -> None:
+    mnist = resolve_config("report").boards[0]
+    assert (mnist.split.test_fraction, mnist.split.validation_fraction) == (0.3, 0.0)
+    ours, theirs = mnist.numpy_mlp, mnist.torch_mlp
+    assert (ours.hidden_units, ours.learning_rate, ours.batch_size, ours.epochs) == ((50, 50), 0.1, 100, 50)
+    assert (theirs.hidden_units, theirs.learning_rate, theirs.momentum) == ((50,), 0.01, 0.9)
+    assert (ours.loss, ours.loss_reduction, theirs.loss_reduction) == ("squared_error", "sum", "mean")
+
+
+def test_the_twins_of_digits_and_matched_are_configured_alike() -> None:
+    for preset in ("digits", "matched"):
+        assert explain_twins(PRESETS[preset].boards[0]) == []
+
+
+def test_reports_networks_are_said_not_to_be_twins() -> None:
+    depth, gradient, fields = explain_twins(PRESETS["report"].boards[0])
+    assert "2 hidden layers against 1" in depth
+    assert "sum over the outputs in the one and a mean in the other" in gradient
+    assert "hidden_units" in fields
+
+
+def test_panels_choose_the_boards_that_have_their_kind() -> None:
+    assert [board.name for board in resolve_config("report", panels=["torch-mlp"]).boards] == ["report-mnist"]
+    assert [board.panels for board in resolve_config("report", panels=["resnet18"]).boards] == [("resnet18",)]
+
+
+def test_settings_win_over_the_file_and_reach_every_board(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "preset: report\nnumpy_mlp: {epochs: 7, batch_size: 10}\nboards: {report-flowers102: {transfer: {epochs: 3}}}\n"
+    )
+    mnist, flowers = resolve_config(file=file, settings=["numpy_mlp.epochs=9", "report-mnist.repeats=4"]).boards
+    assert (mnist.numpy_mlp.epochs, mnist.numpy_mlp.batch_size, mnist.repeats) == (9, 10, 4)
+    assert (flowers.numpy_mlp.epochs, flowers.transfer.epochs, flowers.repeats) == (9, 3, 2)
+
+
+def test_lists_are_written_in_yaml() -> None:
+    [board] = resolve_config(settings=["numpy_mlp.hidden_units=[30, 20]"]).boards
+    assert board.numpy_mlp.hidden_units == (30, 20)
+
+
+def test_directories_are_spelled_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    [board] = resolve_config("photos", data="My Photos", settings=["transfer.weights=w.pth"]).boards
+    assert board.data.source == f"folder:{tmp_path / 'My Photos'}"
+    assert board.transfer.weights == str(tmp_path / "w.pth")
+    assert board.name == "photos-my-photos"
+
+
+def test_every_field_is_described() -> None:
+    schema = Config.model_json_schema()
+    for section in schema["$defs"].values():
+        assert all("description" in field or "$ref" in field for field in section["properties"].values())
+
+
+def test_flat_fields_are_named_by_section() -> None:
+    flat = BoardConfig().flat()
+    assert flat["numpy_mlp.epochs"] == 50
+    assert flat["name"] == "digits"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"preset": "digit"}, "unknown preset 'digit'.*did you mean 'digits'"),
+        ({"panels": ["resnet5"]}, "unknown panel 'resnet5'.*did you mean 'resnet50'"),
+        ({"preset": "matched", "panels": ["vgg16"]}, "no board of this preset has a panel like vgg16"),
+        ({"settings": ["numpy_mlp.epoch=3"]}, "unknown field 'numpy_mlp.epoch'.*did you mean 'epochs'"),
+        ({"settings": ["numpy.epochs=3"]}, "unknown field 'numpy'.*did you mean 'numpy_mlp'"),
+        ({"settings": ["numpy_mlp.epochs=-3"]}, "numpy_mlp.epochs = -3 is not allowed.*greater than or equal to 1"),
+        ({"settings": ["numpy_mlp.activation=gelu"]}, "'gelu' is not allowed.*'sigmoid', 'tanh' or 'relu'"),
+        ({"settings": ["numpy_mlp.epochs"]}, "has no value: write --set section.field=value"),
+        ({"settings": ["digits=3"]}, "names a board but no field"),
+        ({"settings": ["panels=[vgg16, vgg16]"]}, "name one panel twice"),
+        ({"preset": "photos"}, "comes without images: name a folder with --data DIR"),
+        ({"preset": "report", "data": "mnist"}, "is one data set, but preset 'report' has the boards"),
+        ({"file": Path("/nowhere.yaml")}, "cannot read --config /nowhere.yaml"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_one_line_with_value_rule_and_remedy(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        resolve_config(**given)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from triptych.metrics import count_confusions, expected_calibration_error, measure_probabilities
+from triptych.report import Standing, decide
+
+
+def test_figures_worked_by_hand() -> None:
+    labels = np.array([0, 1, 1, 2])
+    probabilities = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8]])
+    metrics = measure_probabilities(labels, probabilities, calibration_bins=10)
+    assert metrics["test_accuracy"] == 0.75
+    # F1 of the classes: 2/3 (one of two found rightly), 2/3 (one of two found), 1.
+    assert metrics["test_macro_f1"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
+    assert metrics["test_log_loss"] == pytest.approx(-np.log([0.8, 0.7, 0.3, 0.8]).mean())
+    # Bins: 0.6 (wrong): 0.6; 0.7 (right): 0.3; 0.8 and 0.8 (both right): 0.2 each.
+    assert metrics["test_ece"] == pytest.approx((0.6 + 0.3 + 0.2 + 0.2) / 4)
+    np.testing.assert_array_equal(count_confusions(labels, probabilities), [[1, 0, 0], [1, 1, 0], [0, 0, 1]])
+
+
+def test_a_class_that_nobody_shows_does_not_break_the_metrics() -> None:
+    metrics = measure_probabilities(np.array([0, 0]), np.array([[0.9, 0.1], [0.8, 0.2]]), calibration_bins=15)
+    assert metrics["test_accuracy"] == 1.0
+    assert metrics["test_macro_f1"] == 0.5
+
+
+def test_a_sure_and_right_network_is_calibrated() -> None:
+    assert expected_calibration_error(np.array([0, 1]), np.eye(2), bins=15) == 0.0
+
+
+def standing(label: str, accuracy: float, half_width: float) -> Standing:
+    unused = dict.fromkeys(("test_macro_f1", "test_log_loss", "test_ece", "fit_seconds"), 0.0)
+    return Standing(
+        label=label,
+        repeats=1,
+        test_accuracy=accuracy,
+        spread=0.0,
+        low=accuracy - half_width,
+        high=accuracy + half_width,
+        embed_seconds=None,
+        predict_images_per_second=1.0,
+        parameters=1,
+        **unused,
+    )
+
+
+def test_overlapping_intervals_withhold_the_verdict() -> None:
+    near, far = standing("near", 0.88, 0.03), standing("far", 0.5, 0.03)
+    best = standing("best", 0.9, 0.03)
+    assert "overlaps with near: this table does not separate them" in decide([best, near, far], 100)
+    assert "lies above all others" in decide([best, far], 100)
+    assert "nothing was compared" in decide([best], 100)

@@ -1,0 +1,117 @@
+"""One contract for every kind of panel on disk."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from triptych.backbones import load_backbone
+from triptych.mlp import initialise_layers
+from triptych.numpy_mlp import NumpyMLP
+from triptych.served import Network, PixelNetwork, copy_modules, load_model, save_mlp, save_transfer
+from triptych.torch_mlp import TorchMLP
+from triptych.transfer import Head, TransferNetwork, build_linear
+
+CLASSES = ("ant", "bee", "wasp")
+SHAPE = (8, 8, 3)
+
+
+def build_numpy(rng: np.random.Generator, loss: str = "squared_error") -> PixelNetwork:
+    return PixelNetwork(NumpyMLP(initialise_layers((192, 6, 3), "normal", "float32", rng), loss=loss), SHAPE)
+
+
+def build_torch(rng: np.random.Generator, loss: str = "squared_error") -> PixelNetwork:
+    return PixelNetwork(TorchMLP(initialise_layers((192, 6, 3), "normal", "float32", rng), loss=loss), SHAPE)
+
+
+def build_transfer(rng: np.random.Generator) -> TransferNetwork:
+    backbone = load_backbone("shufflenet_v2_x0_5", "random")
+    return TransferNetwork(backbone, Head(build_linear(backbone.dimension, 3, rng), dropout=0.5))
+
+
+KINDS: dict[str, Callable[[np.random.Generator], Network]] = {
+    "numpy_mlp": build_numpy,
+    "torch_mlp": build_torch,
+    "transfer": build_transfer,
+}
+
+
+def save(kind: str, network: Network, folder: Path) -> None:
+    if isinstance(network, PixelNetwork):
+        save_mlp(kind, network, CLASSES, folder)
+    else:
+        save_transfer(network, CLASSES, folder)
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, size=(5, 20, 30, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_saving_and_loading_changes_nothing(kind: str, tmp_path: Path, images: np.ndarray) -> None:
+    network = KINDS[kind](np.random.default_rng(1))
+    save(kind, network, tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    probabilities = loaded.predict(images)
+    np.testing.assert_array_equal(probabilities, np.asarray(network.predict_images(images), dtype=np.float32))
+    assert loaded.classes == CLASSES
+    assert probabilities.shape == (5, 3)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("build", [build_numpy, build_torch])
+def test_cross_entropy_networks_keep_their_softmax(
+    build: Callable[..., PixelNetwork], tmp_path: Path, images: np.ndarray
+) -> None:
+    network = build(np.random.default_rng(1), loss="cross_entropy")
+    kind = "numpy_mlp" if build is build_numpy else "torch_mlp"
+    save(kind, network, tmp_path / "model")
+    np.testing.assert_array_equal(load_model(tmp_path / "model").predict(images), network.predict_images(images))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gray_images_and_images_of_other_sizes_are_taken(kind: str, images: np.ndarray) -> None:
+    network = KINDS[kind](np.random.default_rng(1))
+    mixed = [images[0], images[1, :10, :10], images[2, :, :, :1]]
+    assert network.predict_images(mixed).shape == (3, 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_on_disk_is_a_pickle(kind: str, tmp_path: Path) -> None:
+    save(kind, KINDS[kind](np.random.default_rng(1)), tmp_path / "model")
+    assert {file.suffix for file in (tmp_path / "model").iterdir()} <= {".json", ".npz", ".safetensors"}
+
+
+# The travelling modules come first, and neither this package nor what the panel must do without can be imported.
+LOAD_ALONE = """
+import sys
+forbidden = set(sys.argv[3].split(","))
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in forbidden:
+            raise ImportError(name + " is not here")
+sys.meta_path.insert(0, Refuse())
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from triptych import served
+assert served.__file__.startswith(sys.argv[1]), served.__file__
+print(served._load_pyfunc(sys.argv[2]).predict(np.zeros((2, 8, 8, 3), np.uint8)).shape)
+"""
+ALWAYS_ABSENT = ["prefect", "sklearn", "scipy", "pydantic", "platformdirs", "threadpoolctl", "matplotlib"]
+ABSENT = {"numpy_mlp": ["torch", "torchvision", "safetensors"], "torch_mlp": ["torchvision"], "transfer": []}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_panel_loads_with_its_own_few_requirements(kind: str, tmp_path: Path) -> None:
+    save(kind, KINDS[kind](np.random.default_rng(1)), tmp_path / "model")
+    package = copy_modules(kind, tmp_path / "code")
+    forbidden = ",".join(ALWAYS_ABSENT[: 7 if kind != "transfer" else 1] + ABSENT[kind])
+    command = [sys.executable, "-c", LOAD_ALONE, str(package.parent), str(tmp_path / "model"), forbidden]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "(2, 3)", done.stderr

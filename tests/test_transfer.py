@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from triptych.backbones import (
+    Backbone,
+    Preprocessing,
+    build_network,
+    default_preprocessing,
+    load_backbone,
+    load_weights,
+)
+from triptych.embedding_record import load_embeddings
+from triptych.embeddings import LiveEmbeddings, store_embeddings
+from triptych.errors import WeightsError
+from triptych.images import ArrayImages, FileImages
+from triptych.sections import TransferConfig
+from triptych.training import EpochMetrics, Examples
+from triptych.transfer import Head, TransferNetwork, build_linear, train_head
+
+# One network of each family that is small enough to be built here, with the dropout in front of its last layer.
+FAMILIES = {
+    "alexnet": 0.0,
+    "convnext_tiny": 0.0,
+    "densenet121": 0.0,
+    "efficientnet_b0": 0.2,
+    "googlenet": 0.2,
+    "mnasnet0_5": 0.2,
+    "mobilenet_v2": 0.2,
+    "mobilenet_v3_small": 0.2,
+    "regnet_y_400mf": 0.0,
+    "resnet18": 0.0,
+    "resnet50": 0.0,
+    "shufflenet_v2_x0_5": 0.0,
+    "swin_t": 0.0,
+    "vgg11": 0.5,
+}
+
+
+@pytest.fixture(scope="module")
+def images() -> ArrayImages:
+    return ArrayImages(np.random.default_rng(0).integers(0, 256, size=(6, 40, 50, 3), dtype=np.uint8))
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    """A small network with random weights, on small inputs, to be quick."""
+    full = load_backbone("mobilenet_v3_small", "random")
+    return replace(full, preprocessing=Preprocessing(40, 32, (0.5,) * 3, (0.25,) * 3, "bilinear"))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_trunk_gives_what_enters_the_last_layer(name: str, images: ArrayImages) -> None:
+    backbone = load_backbone(name, "random")
+    whole = build_network(name).eval()
+    inputs = torch.stack([default_preprocessing(name).build()(images[0])])
+    seen: list[torch.Tensor] = []
+    whole.get_submodule(backbone.cut_layer).register_forward_hook(
+        lambda module, entering, leaving: seen.append(entering[0])
+    )
+    with torch.inference_mode():
+        whole(inputs)
+    embedding = backbone.embed(inputs)
+    assert embedding.shape == (1, backbone.dimension)
+    np.testing.assert_allclose(embedding, seen[0].flatten(1).numpy(), rtol=1e-3, atol=1e-5)
+    assert backbone.head_dropout == FAMILIES[name]
+
+
+def test_squeezenets_new_layer_is_its_convolution_averaged(images: ArrayImages) -> None:
+    backbone = load_backbone("squeezenet1_1", "random")
+    whole = build_network("squeezenet1_1").eval()
+    convolution = whole.get_submodule("classifier.1")
+    inputs = torch.stack([default_preprocessing("squeezenet1_1").build()(images[0])])
+    with torch.inference_mode():
+        expected = convolution(whole.get_submodule("features")(inputs)).mean(dim=(2, 3))
+        weight = convolution.get_parameter("weight").flatten(1)
+        scores = torch.from_numpy(backbone.embed(inputs)) @ weight.T + convolution.get_parameter("bias")
+    np.testing.assert_allclose(scores.numpy(), expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_preprocessing_is_the_reports() -> None:
+    expected = Preprocessing(256, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear")
+    assert default_preprocessing("vgg16") == default_preprocessing("resnet50") == expected
+
+
+def test_stored_embeddings_equal_the_live_network(backbone: Backbone, images: ArrayImages) -> None:
+    record = store_embeddings(backbone, images, batch_size=4, threads=1)
+    live = LiveEmbeddings(backbone, images, np.arange(6), 4)
+    np.testing.assert_array_equal(load_embeddings(record), live[np.arange(6)])
+    assert record.backbone_digest == backbone.digest()
+
+
+def test_the_store_computes_each_image_once(
+    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_photos: object
+) -> None:
+    assert callable(make_photos)
+    folder = make_photos(tmp_path / "photos", {"a": 5, "b": 5})
+    files = FileImages(tuple(sorted(folder.rglob("*.jpg"))))
+    monkeypatch.setattr("triptych.embeddings.IMAGES_PER_SHARD", 4)
+    first = store_embeddings(backbone, files, batch_size=4, threads=1)
+    again = store_embeddings(backbone, files, batch_size=4, threads=1)
+    assert (first.computed_images, again.computed_images, len(first.shards)) == (10, 0, 3)
+    # A changed image invalidates its own shard only, a missing shard is computed again.
+    make_photos(tmp_path / "other", {"a": 1}, seed=7)
+    files.files[5].write_bytes((tmp_path / "other" / "a" / "0.jpg").read_bytes())
+    changed = store_embeddings(backbone, files, batch_size=4, threads=1)
+    assert changed.computed_images == 4
+    assert [old == new for old, new in zip(first.shards, changed.shards, strict=True)] == [True, False, True]
+    changed.shards[2].unlink()
+    assert store_embeddings(backbone, files, batch_size=4, threads=1).computed_images == 2
+
+
+def test_other_weights_or_transforms_have_embeddings_of_their_own(backbone: Backbone, images: ArrayImages) -> None:
+    other = replace(backbone, preprocessing=replace(backbone.preprocessing, resize_size=36))
+    folders = {
+        store_embeddings(network, images, batch_size=4, threads=1).shards[0].parent for network in (backbone, other)
+    }
+    assert len(folders) == 2
+
+
+def train(features: object, labels: np.ndarray, dropout: float = 0.0) -> tuple[Head, list[EpochMetrics]]:
+    metrics: list[EpochMetrics] = []
+    examples = Examples(features, labels)  # type: ignore[arg-type]  # live embeddings look like an array
+    config = TransferConfig(epochs=3, batch_size=2)
+    head = train_head(config, examples, None, classes=2, dropout=dropout, seed=4, on_epoch=metrics.append)
+    return head, metrics
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_training_on_embeddings_is_training_behind_the_frozen_network(
+    backbone: Backbone, images: ArrayImages, dropout: float
+) -> None:
+    labels = np.array([0, 1, 0, 1, 0, 1])
+    stored = load_embeddings(store_embeddings(backbone, images, batch_size=4, threads=1))
+    before = backbone.digest()
+    cached, _ = train(stored, labels, dropout)
+    live, _ = train(LiveEmbeddings(backbone, images, np.arange(6), 4), labels, dropout)
+    np.testing.assert_allclose(
+        cached.linear.weight.detach().numpy(), live.linear.weight.detach().numpy(), rtol=1e-4, atol=1e-6
+    )
+    assert backbone.digest() == before
+
+
+def test_the_head_is_torchs_own_training() -> None:
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(6, 5)).astype(np.float32), np.array([0, 1, 0, 1, 0, 1])
+    head, metrics = train(features, labels)
+    rng = np.random.default_rng(4)
+    expected = build_linear(5, 2, rng)
+    optimizer = torch.optim.SGD(expected.parameters(), lr=0.01, momentum=0.9)
+    for _ in range(3):
+        order = rng.permutation(6)
+        for start in range(0, 6, 2):
+            rows = order[start : start + 2]
+            optimizer.zero_grad()
+            logits = expected(torch.from_numpy(features[rows]))
+            nn.functional.cross_entropy(logits, torch.from_numpy(labels[rows])).backward()
+            optimizer.step()
+    np.testing.assert_array_equal(head.linear.weight.detach().numpy(), expected.weight.detach().numpy())
+    assert metrics[-1].train_loss < metrics[0].train_loss
+
+
+def test_an_evaluated_network_is_frozen_and_without_dropout(backbone: Backbone, images: ArrayImages) -> None:
+    assert not any(parameter.requires_grad for parameter in backbone.trunk.parameters())
+    assert not any(module.training for module in backbone.trunk.modules())
+    head = Head(build_linear(backbone.dimension, 3, np.random.default_rng(0)), dropout=0.5)
+    network = TransferNetwork(backbone, head, batch_size=4)
+    one, other = network.predict_images(images.array), network.predict_images(images.array)
+    np.testing.assert_array_equal(one, other)
+    np.testing.assert_allclose(one.sum(axis=1), 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_local_state_dict_is_loaded_strictly(tmp_path: Path, suffix: str) -> None:
+    network = build_network("shufflenet_v2_x0_5", num_classes=7)
+    with torch.no_grad():
+        network.get_parameter("conv1.0.weight").mul_(2.0)
+    file = tmp_path / f"weights{suffix}"
+    save = save_file if suffix == ".safetensors" else torch.save
+    save(network.state_dict(), file)
+    loaded = load_backbone("shufflenet_v2_x0_5", str(file))
+    assert torch.equal(loaded.trunk.get_parameter("conv1.0.weight"), network.get_parameter("conv1.0.weight"))
+
+
+def test_half_precision_weights_become_single(tmp_path: Path) -> None:
+    state = build_network("shufflenet_v2_x0_5").half().state_dict()
+    save_file(state, tmp_path / "half.safetensors")
+    loaded = load_backbone("shufflenet_v2_x0_5", str(tmp_path / "half.safetensors"))
+    assert {parameter.dtype for parameter in loaded.trunk.parameters()} == {torch.float32}
+
+
+def test_random_weights_are_the_same_every_time_and_leave_the_global_generator_alone() -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    digests = {load_backbone("shufflenet_v2_x0_5", "random").digest() for _ in range(2)}
+    assert len(digests) == 1
+    assert torch.equal(torch.rand(1), expected)
+
+
+class Rude:
+    """Something that would run code if it were unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (print, ("unpickled",))
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "message"),
+    [
+        ("resnet18", "missing.pth", r"missing\.pth does not exist"),
+        ("resnet18", "text.safetensors", r"text\.safetensors cannot be read"),
+        ("resnet18", "rude.pth", r"rude\.pth cannot be read"),
+        ("resnet18", "shuffle.pth", "do not fit resnet18: Missing key"),
+        ("resnet18", "bundled", "'bundled' are those of shufflenet_v2_x0_5, not of resnet18"),
+        ("resnet18", "imagnet", "unknown weights 'imagnet'.*did you mean 'imagenet'"),
+        ("resnet18", "IMAGENET1K_V2", "unknown weights 'IMAGENET1K_V2' for resnet18"),
+    ],
+)
+def test_weights_that_cannot_be_used_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, weights: str, message: str
+) -> None:
+    (tmp_path / "text.safetensors").write_text("no weights")
+    torch.save(Rude(), tmp_path / "rude.pth")
+    torch.save(build_network("shufflenet_v2_x0_5").state_dict(), tmp_path / "shuffle.pth")
+    given = str(tmp_path / weights) if "." in weights else weights
+    with pytest.raises(WeightsError, match=message) as caught:
+        load_backbone(name, given)
+    assert "\n" not in str(caught.value)
+    assert "unpickled" not in capsys.readouterr().out
+
+
+def test_imagenet_weights_are_looked_for_in_torch_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    place = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
+    monkeypatch.setattr("torch.hub.download_url_to_file", _refuse)
+    with pytest.raises(WeightsError, match=f"are not at {place} and could not be downloaded"):
+        load_weights("resnet18", "imagenet")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(build_network("resnet18").state_dict(), place)
+    state, preprocessing = load_weights("resnet18", "IMAGENET1K_V1")
+    assert state is not None
+    assert preprocessing.resize_size == 256
+
+
+def _refuse(*_: object, **__: object) -> None:
+    raise OSError("no network")
+
+
+def test_real_weights_keep_their_accuracy(data_home: Path) -> None:
+    """Logistic regression on frozen features of the tutorial's photos, by the book: 148 of 153."""
+    from sklearn.linear_model import LogisticRegression
+
+    from triptych.boards import load_board, prepare_board
+    from triptych.config import resolve_config
+
+    weights = data_home / "weights" / "mobilenet_v2-imagenet-dequantised-ptq-bnstats.pth"
+    board = load_board(prepare_board(resolve_config("photos", data=str(data_home / "hymenoptera")).boards[0]))
+    backbone = load_backbone("mobilenet_v2", str(weights))
+    stored = load_embeddings(store_embeddings(backbone, board.images, batch_size=32, threads=2))
+    training = np.concatenate([board.split.train, board.split.validation])
+    probe = LogisticRegression(max_iter=2000).fit(stored[training], board.labels[training])
+    right = int((probe.predict(stored[board.split.test]) == board.labels[board.split.test]).sum())
+    assert right >= 146
