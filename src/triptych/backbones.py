@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -33,6 +34,7 @@ BUNDLED = Path(__file__).parent / "bundled"
 IMAGENET = "IMAGENET1K_V1"
 # Seed of the weights of an untrained network, the same in every repeat: an ablation, not a lottery.
 RANDOM_WEIGHTS_SEED = 0
+_drawing = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -154,8 +156,12 @@ def assemble_backbone(
 
 
 def build_network(name: str, num_classes: int = 1000) -> nn.Module:
-    """Return a torchvision network with random weights, drawn from a generator that nothing else sees."""
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+    """Return a torchvision network with random weights, the same ones every time.
+
+    torchvision draws them from the process's one generator: it is borrowed by one thread at a time, and put
+    back as it was.
+    """
+    with _drawing, warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")  # on the slow initialisation of GoogLeNet and Inception
         torch.manual_seed(RANDOM_WEIGHTS_SEED)
         network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes)

@@ -34,6 +34,10 @@ class DivergenceError(TriptychError):
     """The loss of a training stopped being a finite number."""
 
 
+class FrozenError(TriptychError):
+    """A backbone that was frozen has changed."""
+
+
 class ReloadError(TriptychError):
     """A logged model, loaded back, does not give the probabilities that its trainer saw."""
 

@@ -116,7 +116,6 @@ def report_epochs(description: str, log: OnEpoch) -> OnEpoch:
 
 def describe_epoch(metrics: EpochMetrics) -> str:
     """Return the metrics of an epoch in a few words."""
-    accuracy, part = metrics.val_accuracy, "validation"
-    if accuracy is None:
-        accuracy, part = metrics.train_accuracy, "train"
-    return f"loss {metrics.train_loss:.4f}, {part} accuracy {accuracy:.4f}"
+    if metrics.val_accuracy is None:
+        return f"train accuracy {metrics.train_accuracy:.4f}"
+    return f"validation accuracy {metrics.val_accuracy:.4f}"

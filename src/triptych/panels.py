@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from triptych.boards import Board, BoardRecord
 from triptych.embedding_record import EmbeddingRecord, load_embeddings
+from triptych.errors import FrozenError
 from triptych.evaluation import Probe, choose_probe
 from triptych.images import scale_pixels
 from triptych.sections import PanelKind, kind_of_panel
@@ -150,7 +151,7 @@ def fit_transfer(
 
     Raises:
         DivergenceError: the training loss is no finite number.
-        AssertionError: the frozen network has changed.
+        FrozenError: the frozen network has changed.
     """
     from triptych.backbones import load_backbone
     from triptych.embeddings import LiveEmbeddings
@@ -172,7 +173,8 @@ def fit_transfer(
             on_epoch=recorder,
         )
     after = backbone.digest()
-    assert after == embedded.backbone_digest, "frozen means frozen"  # noqa: S101 - a promise, checked every time
+    if after != embedded.backbone_digest:
+        raise FrozenError(f"{job.panel} was frozen, but differs after training from what the embeddings came from")
     indices = choose_probe(board, board.record.config.evaluate.probe_images)
     probe = Probe(indices, head.predict_proba(stored[indices]))
     save_transfer(TransferNetwork(backbone, head, settings.embedding_batch_size), board.record.classes, folder)

@@ -27,7 +27,7 @@ def show_progress(console: Console) -> Iterator[None]:
     """Draw a bar for every piece of work that is tracked while the block runs, in this and its threads."""
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=12),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("[dim]{task.fields[detail]}"),
