@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 EXIT_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
 
 # What fits beside each other in a terminal of 80 columns; MLflow holds the rest.
-PRINTED_COLUMNS = ("panel", "accuracy", "interval", "repeats", "log loss", "fit s")
+PRINTED_COLUMNS = ("panel", "accuracy", "interval", "repeats", "spread", "fit s")
 SHOWN_METRICS = {
     "accuracy": "test_accuracy",
     "macro F1": "test_macro_f1",
@@ -103,7 +103,12 @@ def compare(
 
     resolved = resolve_config(preset, data=data, panels=panel or (), settings=settings or (), file=config)
     apply_environment(quiet=not debug)
-    for result in _run(resolved):
+    try:
+        results = _run(resolved)
+    except KeyboardInterrupt as interrupt:
+        errors.print("triptych: interrupted; the runs that were open are closed")
+        raise typer.Exit(EXIT_INTERRUPTED) from interrupt
+    for result in results:
         _print_result(result)
 
 
@@ -202,9 +207,6 @@ def main() -> None:
     except InputError as error:
         _explain(error)
         sys.exit(EXIT_INPUT)
-    except KeyboardInterrupt:
-        errors.print("triptych: interrupted; the runs that were open are closed")
-        sys.exit(EXIT_INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the last stop: whatever it is, the user gets one line
         _explain(error)
         sys.exit(EXIT_FAILURE)

@@ -34,6 +34,10 @@ class DivergenceError(TriptychError):
     """The loss of a training stopped being a finite number."""
 
 
+class InterruptedRunError(TriptychError):
+    """Work was given up, as its flow run had been interrupted."""
+
+
 class FrozenError(TriptychError):
     """A backbone that was frozen has changed."""
 

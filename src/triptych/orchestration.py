@@ -18,12 +18,15 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from triptych.boards import Board, load_board
+from triptych.errors import InterruptedRunError
 from triptych.panels import FittedPanel, PanelJob
 from triptych.progress import track
 from triptych.tracking import ComparisonRecord, TrainedPanel, close_runs, log_epoch, log_fitted, panel_run
 from triptych.training import EpochMetrics, OnEpoch
 
 Result = TypeVar("Result")
+# Flow runs of this process whose main thread has been told to stop.
+_interrupted: set[str] = set()
 Fit = Callable[[Board, PanelJob, Path, OnEpoch], FittedPanel]
 
 # An update of the artifact is a request to the server: not for every epoch of a fast trainer.
@@ -58,7 +61,11 @@ def collect_results(futures: Sequence[PrefectFuture[Result]], after: Sequence[Pr
         futures: whose results are wanted.
         after: what they depend on, looked at first: its own error says more than that an upstream task failed.
     """
-    wait([*after, *futures])
+    try:
+        wait([*after, *futures])
+    except BaseException:  # an interrupt, a termination signal, a cancellation: threads learn of it below
+        _interrupted.add(flow_run.id)
+        raise
     for future in after:
         future.result()
     return [future.result() for future in futures]
@@ -80,7 +87,11 @@ def name_key(text: str) -> str:
 
 
 class ProgressReporter:
-    """Shows how far some work is: a bar in the terminal, a progress artifact on Prefect's page."""
+    """Shows how far some work is: a bar in the terminal, a progress artifact on Prefect's page.
+
+    Work that reports its progress also ends here, soon after its flow run was interrupted: nothing else can
+    stop a thread.
+    """
 
     def __init__(self, description: str) -> None:
         """Put up the bar and the artifact.
@@ -88,12 +99,19 @@ class ProgressReporter:
         Args:
             description: what is being done, for people.
         """
+        self._flow_run_id = flow_run.id
         self._move = track(description)
         self._artifact: UUID = create_progress_artifact(0.0, key=name_key(description), description=description)  # type: ignore[assignment]
         self._updated = time.monotonic()
 
     def __call__(self, done: int, total: int, detail: str = "") -> None:
-        """Show that `done` of `total` units are finished."""
+        """Show that `done` of `total` units are finished.
+
+        Raises:
+            InterruptedRunError: the flow run was interrupted meanwhile.
+        """
+        if self._flow_run_id in _interrupted:
+            raise InterruptedRunError(f"interrupted after {done} of {total}")
         self._move(done, total, detail)
         now = time.monotonic()
         if done == total or now - self._updated >= SECONDS_BETWEEN_UPDATES:

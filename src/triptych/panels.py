@@ -183,12 +183,12 @@ def fit_transfer(
     return FittedPanel(
         folder,
         probe,
-        _measure_fit(recorder, folder, learned + frozen)
-        | {"embed_seconds": embedded.seconds, "embedded_images": float(embedded.computed_images)},
+        _measure_fit(recorder, folder, learned + frozen) | {"embed_seconds": embedded.seconds},
         recorder.curves,
         {
             "weights": settings.weights,
             "trained_parameters": str(learned),
+            "embedded_images": f"{embedded.computed_images} of {embedded.images}, the rest was in the store",
             "backbone_sha256_before": embedded.backbone_digest,
             "backbone_sha256_after": after,
             "threads": str(settings.threads),

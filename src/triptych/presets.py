@@ -43,7 +43,7 @@ REPORT_TORCH_MLP = MLPConfig(
 )
 
 # Small inputs and few images: a wider network and larger steps than the book's, chosen on validation.
-DIGITS_MLP = MLPConfig(hidden_units=(64, 64), learning_rate=0.1, momentum=0.9, batch_size=32, epochs=60)
+DIGITS_MLP = MLPConfig(hidden_units=(100, 50), learning_rate=0.1, momentum=0.9, batch_size=16, epochs=60)
 
 # 3,072 inputs saturate sigmoids under N(0, 0.1) weights: ReLU, cross-entropy and fan-in initialisation.
 THUMBNAIL_MLP = MLPConfig(

@@ -118,12 +118,12 @@ class ComparisonResult:
 
 def describe_standing(standing: Standing) -> dict[str, str]:
     """Return a panel's line of the table as text, by column."""
-    several = standing.repeats > 1
     return {
         "panel": standing.label,
         "accuracy": f"{standing.test_accuracy:.4f}",
         "interval": f"{standing.low:.4f} - {standing.high:.4f}",
-        "repeats": f"{standing.repeats}, spread {standing.spread:.4f}" if several else "1",
+        "repeats": str(standing.repeats),
+        "spread": f"{standing.spread:.4f}" if standing.repeats > 1 else "-",
         "macro F1": f"{standing.test_macro_f1:.4f}",
         "log loss": f"{standing.test_log_loss:.4f}",
         "ECE": f"{standing.test_ece:.4f}",
