@@ -13,9 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
-from sklearn import datasets
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
@@ -24,7 +22,12 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torchvision.models import shufflenet_v2_x0_5
 
+from triptych.backbones import Preprocessing, load_bundled_weights
 from triptych.bundled import train
+from triptych.bundled.augment import augment_batch, coarsen_views, find_ink_boxes
+from triptych.bundled.digits import load_digits, prepare_batch
+from triptych.bundled.fitting import build_network, measure_accuracy
+from triptych.data import IDX_PREFIXES, load_digits_images
 
 BUNDLED = Path(train.__file__).parent
 
@@ -39,22 +42,26 @@ def state(card: dict[str, Any]) -> dict[str, Tensor]:
     return load_file(BUNDLED / card["weights"])
 
 
+@pytest.fixture(scope="module")
+def preprocessing(card: dict[str, Any]) -> Preprocessing:
+    return load_bundled_weights(card["architecture"])[1]
+
+
 @pytest.fixture
 def network(state: dict[str, Tensor]) -> nn.Module:
-    network = train.build_network(seed=1)
+    network = build_network(seed=1)
     network.load_state_dict(state, strict=True)
     return network.eval()
 
 
-def probe_digits(network: nn.Module, preprocessing: dict[str, Any]) -> float:
+def probe_digits(network: nn.Module, preprocessing: Preprocessing) -> float:
     """Measure a logistic regression on the frozen embeddings of the digits, on a stratified 30 % of them.
 
     The embeddings are standardised first: those of an untrained trunk are tiny, and should not lose by that.
     """
-    pixels, labels = datasets.load_digits(return_X_y=True)
-    images = np.rint(pixels.reshape(-1, 8, 8) * 255 / 16).astype(np.uint8)
-    transform = train.build_transform(preprocessing)
-    inputs = torch.stack([transform(Image.fromarray(image).convert("RGB")) for image in images])
+    digits = load_digits_images("digits")
+    transform, labels = preprocessing.build(), digits.labels
+    inputs = torch.stack([transform(digits.images[row]) for row in range(len(labels))])
     network.fc = nn.Identity()
     network.eval()
     with torch.inference_mode():
@@ -78,13 +85,13 @@ def write_idx(path: Path, array: npt.NDArray[np.uint8], *, zipped: bool) -> None
 
 def write_idx_set(folder: Path, count: int, rng: np.random.Generator) -> None:
     """Write a set of `count` images for each part; an image of class k is a bar k pixels from the left."""
-    for part in ("train", "test"):
+    for prefix in IDX_PREFIXES.values():
         labels = rng.integers(0, 10, count).astype(np.uint8)
         images = rng.integers(0, 40, (count, 28, 28)).astype(np.uint8)
         for image, label in zip(images, labels, strict=True):
             image[4:24, 6 + label : 10 + label] += 200
-        write_idx(folder / train.IDX_STEMS[f"{part}_images"], images, zipped=True)
-        write_idx(folder / train.IDX_STEMS[f"{part}_labels"], labels, zipped=False)
+        write_idx(folder / f"{prefix}-images-idx3-ubyte", images, zipped=True)
+        write_idx(folder / f"{prefix}-labels-idx1-ubyte", labels, zipped=False)
 
 
 def test_card_names_the_bytes_of_the_weights(card: dict[str, Any]) -> None:
@@ -109,24 +116,24 @@ def test_texts_agree_with_the_card(card: dict[str, Any]) -> None:
 
 
 def test_frozen_trunk_transfers_to_digits_and_an_untrained_one_does_not(
-    card: dict[str, Any], network: nn.Module
+    preprocessing: Preprocessing, network: nn.Module
 ) -> None:
-    trained = probe_digits(network, card["preprocessing"])
-    untrained = probe_digits(train.build_network(seed=1), card["preprocessing"])
+    trained = probe_digits(network, preprocessing)
+    untrained = probe_digits(build_network(seed=1), preprocessing)
     assert trained >= 0.97
     assert trained - untrained >= 0.1
 
 
-def test_mnist_accuracy_is_the_cards(card: dict[str, Any], network: nn.Module) -> None:
+def test_mnist_accuracy_is_the_cards(card: dict[str, Any], preprocessing: Preprocessing, network: nn.Module) -> None:
     home = os.environ.get("TRIPTYCH_DATA_HOME")
     if not home:
         pytest.skip("TRIPTYCH_DATA_HOME is not set: no MNIST to measure on")
     folder = Path(home) / "mnist" / "MNIST" / "raw"
     if not folder.is_dir():
         pytest.skip(f"TRIPTYCH_DATA_HOME holds no {folder.relative_to(home)}")
-    test = train.load_digits(folder, "test")
-    assert len(test.labels) == 10_000
-    accuracy = train.measure_accuracy(network, test.take(np.arange(2000)), card["preprocessing"])
+    training, test = load_digits(folder)
+    assert (len(training.labels), len(test.labels)) == (60_000, 10_000)
+    accuracy = measure_accuracy(network, test.take(np.arange(2000)), preprocessing)
     assert accuracy == pytest.approx(card["test_accuracy"], abs=0.015)
 
 
@@ -145,31 +152,46 @@ def test_the_same_command_writes_the_same_bytes_and_leaves_torch_as_it_was(tmp_p
     assert torch.equal(torch.get_rng_state(), before[2])
 
 
+def test_digits_are_loaded_in_the_order_of_their_files(tmp_path: Path) -> None:
+    images = np.arange(4 * 2 * 3, dtype=np.uint8).reshape(4, 2, 3)
+    labels = np.array([3, 1, 9, 0], dtype=np.uint8)
+    for prefix, rows in (("train", slice(3)), ("t10k", slice(3, 4))):
+        write_idx(tmp_path / f"{prefix}-images-idx3-ubyte", images[rows], zipped=False)
+        write_idx(tmp_path / f"{prefix}-labels-idx1-ubyte", labels[rows], zipped=True)
+    training, test = load_digits(tmp_path)
+    assert np.array_equal(training.images, images[:3, :, :, None])
+    assert np.array_equal(test.images, images[3:, :, :, None])
+    assert (training.labels.tolist(), test.labels.tolist()) == ([3, 1, 9], [0])
+
+
 def test_missing_files_are_named_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(SystemExit, match="2"):
         train.main(["--mnist", str(tmp_path)])
-    assert "train-images-idx3-ubyte is missing" in caplog.text
+    [record] = caplog.records
+    assert str(tmp_path) in record.message
+    assert "train-images-idx3-ubyte" in record.message
+    assert "\n" not in record.message
 
 
-def test_batches_are_prepared_as_the_card_prepares_one_image(card: dict[str, Any]) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (8, 28, 28)).astype(np.uint8)
-    transform = train.build_transform(card["preprocessing"])
-    expected = torch.stack([transform(Image.fromarray(image).convert("RGB")) for image in images])
-    prepared = train.prepare_batch(torch.tensor(images)[:, None].float() / 255, card["preprocessing"])
-    level = 1 / 255 / card["preprocessing"]["std"][0]  # PIL's fixed point may round to the next one
+def test_batches_are_prepared_as_the_card_prepares_one_image(preprocessing: Preprocessing) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (8, 28, 28, 1)).astype(np.uint8)
+    transform = preprocessing.build()
+    expected = torch.stack([transform(image) for image in images])
+    prepared = prepare_batch(torch.tensor(images).permute(0, 3, 1, 2).float() / 255, preprocessing)
+    level = 1 / 255 / preprocessing.std[0]  # PIL's fixed point may round to the next one
     torch.testing.assert_close(prepared, expected, rtol=0, atol=1.01 * level)
 
 
 def test_ink_box_by_hand() -> None:
     image = torch.zeros(1, 28, 28, dtype=torch.uint8)
     image[0, 7:21, 14:28] = 255  # rows of the middle half, columns of the right half
-    assert train.find_ink_boxes(image).tolist() == [[0.5, 0.0, 0.5, 0.5]]
+    assert find_ink_boxes(image).tolist() == [[0.5, 0.0, 0.5, 0.5]]
 
 
 def test_coarse_views_keep_paper_and_ink() -> None:
     views = torch.zeros(64, 1, 32, 32)
     views[:, :, :, 14:] = 1  # the edge lies in the middle of a cell
-    cells = train.coarsen_views(views, torch.Generator().manual_seed(0))
+    cells = coarsen_views(views, torch.Generator().manual_seed(0))
     assert cells.shape == (64, 1, 8, 8)
     assert torch.equal(cells, torch.tensor([0, 0, 0, 0.5, 1, 1, 1, 1]).expand(64, 1, 8, 8))
 
@@ -177,7 +199,7 @@ def test_coarse_views_keep_paper_and_ink() -> None:
 def test_plain_views_are_the_images_themselves() -> None:
     images = torch.tensor(np.random.default_rng(0).integers(0, 256, (20, 28, 28)).astype(np.uint8))
     rng = torch.Generator().manual_seed(0)
-    plain, moved, coarse = train.augment_batch(images, train.find_ink_boxes(images), train.Recipe(), rng)
+    plain, moved, coarse = augment_batch(images, find_ink_boxes(images), 0.1, 0.5, rng)
     assert torch.equal((plain * 255).round().to(torch.uint8)[:, 0], images[:2])
     assert moved.shape == (8, 1, 28, 28)
     assert coarse.shape == (10, 1, 8, 8)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from triptych.errors import DivergenceError
 from triptych.mlp import initialise_layers
-from triptych.numpy_mlp import ACTIVATIONS, LOSSES, NumpyMLP, train_numpy_mlp
+from triptych.numpy_functions import ACTIVATIONS, LOSSES
+from triptych.numpy_mlp import NumpyMLP, train_numpy_mlp
 from triptych.sections import MLPConfig
 from triptych.torch_mlp import CRITERIA, TorchMLP, train_torch_mlp
 from triptych.training import EpochMetrics, Examples, shuffle_minibatches

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +18,7 @@ def write_atomically(file: Path, content: bytes) -> None:
 def replace_atomically(file: Path) -> Iterator[Path]:
     """Yield the path of a neighbour to write to; it takes the name of `file` when the block ends well."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=file.suffix)
-    os.close(handle)
-    partial = Path(name)
+    partial = file.with_name(f".{file.stem}.{uuid.uuid4().hex}{file.suffix}")
     try:
         yield partial
         partial.replace(file)

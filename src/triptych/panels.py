@@ -16,7 +16,7 @@ from triptych.embedding_record import EmbeddingRecord, load_embeddings
 from triptych.errors import FrozenError
 from triptych.evaluation import Probe, choose_probe
 from triptych.images import scale_pixels
-from triptych.sections import PanelKind, kind_of_panel
+from triptych.sections import PanelKind, TransferConfig, kind_of_panel
 from triptych.served import PixelNetwork, save_mlp, save_transfer
 from triptych.threads import count_cores, limit_blas_threads
 from triptych.training import EpochMetrics, Examples, OnEpoch
@@ -180,21 +180,20 @@ def fit_transfer(
     save_transfer(TransferNetwork(backbone, head, settings.embedding_batch_size), board.record.classes, folder)
     learned = sum(parameter.numel() for parameter in head.linear.parameters())
     frozen = sum(parameter.numel() for parameter in backbone.trunk.parameters())
-    return FittedPanel(
-        folder,
-        probe,
-        _measure_fit(recorder, folder, learned + frozen) | {"embed_seconds": embedded.seconds},
-        recorder.curves,
-        {
-            "weights": settings.weights,
-            "trained_parameters": str(learned),
-            "embedded_images": f"{embedded.computed_images} of {embedded.images}, the rest was in the store",
-            "backbone_sha256_before": embedded.backbone_digest,
-            "backbone_sha256_after": after,
-            "threads": str(settings.threads),
-            "embedding_threads": str(settings.embedding_threads or count_cores()),
-        },
-    )
+    metrics = _measure_fit(recorder, folder, learned + frozen) | {"embed_seconds": embedded.seconds}
+    tags = _describe_transfer(settings, embedded, after) | {"trained_parameters": str(learned)}
+    return FittedPanel(folder, probe, metrics, recorder.curves, tags)
+
+
+def _describe_transfer(settings: TransferConfig, embedded: EmbeddingRecord, digest_after: str) -> dict[str, str]:
+    return {
+        "weights": settings.weights,
+        "embedded_images": f"{embedded.computed_images} of {embedded.images}, the rest was in the store",
+        "backbone_sha256_before": embedded.backbone_digest,
+        "backbone_sha256_after": digest_after,
+        "threads": str(settings.threads),
+        "embedding_threads": str(settings.embedding_threads or count_cores()),
+    }
 
 
 def list_jobs(board: BoardRecord) -> list[PanelJob]:

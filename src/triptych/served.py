@@ -25,7 +25,7 @@ DESCRIPTION = "model.json"
 
 # What each kind of panel takes along of this package, and what it needs of others.
 MODULES = {
-    "numpy_mlp": ("__init__", "errors", "images", "mlp", "training", "served", "numpy_mlp"),
+    "numpy_mlp": ("__init__", "errors", "images", "mlp", "training", "served", "numpy_functions", "numpy_mlp"),
     "torch_mlp": ("__init__", "errors", "images", "mlp", "training", "served", "torch_mlp"),
     "transfer": (
         *("__init__", "errors", "images", "mlp", "training", "served"),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from triptych.mlp import Layer, initialise_layers
-from triptych.training import Examples, OnEpoch, measure_epoch, shuffle_minibatches
+from triptych.training import Examples, OnEpoch, run_epochs, shuffle_minibatches
 
 if TYPE_CHECKING:
     from triptych.sections import MLPConfig
@@ -169,9 +169,6 @@ def train_torch_mlp(
         weight_decay=settings.weight_decay,
     )
     tensors = model.as_tensor(train.features), torch.from_numpy(train.labels)
-    for epoch in range(1, settings.epochs + 1):
-        started = time.perf_counter()
-        model.train_epoch(tensors, settings.batch_size, optimizer, rng)
-        seconds = time.perf_counter() - started
-        on_epoch(measure_epoch(epoch, settings.epochs, seconds, model.measure, train, validation))
+    train_epoch = partial(model.train_epoch, tensors, settings.batch_size, optimizer, rng)
+    run_epochs(settings.epochs, train_epoch, model.measure, train, validation, on_epoch)
     return model

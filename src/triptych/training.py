@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -79,6 +80,34 @@ def shuffle_minibatches(length: int, batch_size: int, rng: np.random.Generator) 
     order = rng.permutation(length)
     for start in range(0, length, batch_size):
         yield order[start : start + batch_size]
+
+
+def run_epochs(
+    epochs: int,
+    train_epoch: Callable[[], None],
+    measure: Measure,
+    train: Examples,
+    validation: Examples | None,
+    on_epoch: OnEpoch,
+) -> None:
+    """Train for some epochs, and measure and report each.
+
+    Args:
+        epochs: how many.
+        train_epoch: takes the steps of one epoch; it alone is timed.
+        measure: returns the loss and the accuracy on some examples.
+        train: the training part.
+        validation: the validation part, or None.
+        on_epoch: called with the metrics of each epoch.
+
+    Raises:
+        DivergenceError: the training loss is no finite number.
+    """
+    for epoch in range(1, epochs + 1):
+        started = time.perf_counter()
+        train_epoch()
+        seconds = time.perf_counter() - started
+        on_epoch(measure_epoch(epoch, epochs, seconds, measure, train, validation))
 
 
 def measure_epoch(

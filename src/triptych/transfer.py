@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from triptych.backbones import Backbone
 from triptych.images import Pixels
 from triptych.mlp import initialise_layers
-from triptych.training import Examples, OnEpoch, measure_epoch, shuffle_minibatches
+from triptych.training import Examples, OnEpoch, run_epochs, shuffle_minibatches
 
 if TYPE_CHECKING:
     from triptych.sections import TransferConfig
@@ -125,13 +124,13 @@ def train_head(
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
     )
-    for epoch in range(1, settings.epochs + 1):
-        started = time.perf_counter()
+
+    def train_epoch() -> None:
         for indices in shuffle_minibatches(len(train), settings.batch_size, rng):
             x, labels = _as_tensor(train.features[indices]), torch.from_numpy(train.labels[indices])
             head.train_step(x, labels, optimizer, dice)
-        seconds = time.perf_counter() - started
-        on_epoch(measure_epoch(epoch, settings.epochs, seconds, head.measure, train, validation))
+
+    run_epochs(settings.epochs, train_epoch, head.measure, train, validation, on_epoch)
     return head
 
 
