@@ -1,0 +1,42 @@
+"""MLflow, and nothing but MLflow: the only package that imports it.
+
+One experiment per board. A comparison is one run for each panel and repeat and one run named `comparison`,
+tied together by the tag `comparison`; panel runs are not nested, as MLflow's page would hide their charts.
+"""
+
+from triptych.tracking.contents import (
+    finish_comparison,
+    load_logged_model,
+    load_logged_probe,
+    log_epoch,
+    log_evaluation,
+    log_fitted,
+)
+from triptych.tracking.reading import find_last_comparisons, find_panel_runs
+from triptych.tracking.records import ComparisonRecord, PanelRun, TrainedPanel
+from triptych.tracking.runs import close_runs, panel_run, resume_run, start_comparison
+from triptych.tracking.store import LOCAL_PAGE, connect, link_to_charts, list_artifacts, page_address, tracking_uri
+
+__all__ = [
+    "LOCAL_PAGE",
+    "ComparisonRecord",
+    "PanelRun",
+    "TrainedPanel",
+    "close_runs",
+    "connect",
+    "find_last_comparisons",
+    "find_panel_runs",
+    "finish_comparison",
+    "link_to_charts",
+    "list_artifacts",
+    "load_logged_model",
+    "load_logged_probe",
+    "log_epoch",
+    "log_evaluation",
+    "log_fitted",
+    "page_address",
+    "panel_run",
+    "resume_run",
+    "start_comparison",
+    "tracking_uri",
+]

@@ -1,0 +1,153 @@
+"""What runs hold: metrics, figures, predictions, models, and the result of a comparison."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.entities import Metric, RunTag
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+
+from triptych.boards import Board
+from triptych.evaluation import Evaluation, Probe, load_probe, save_probe
+from triptych.figures import draw_confusions, draw_curves
+from triptych.metrics import count_confusions
+from triptych.panels import FittedPanel, PanelJob
+from triptych.served import REQUIREMENTS, copy_modules
+from triptych.tracking.provenance import pin_requirements
+from triptych.tracking.reading import find_panel_runs
+from triptych.tracking.records import ComparisonRecord
+from triptych.tracking.store import connect, link_to_charts
+from triptych.training import EpochMetrics
+
+EXPERIMENT_NOTE = "mlflow.note.content"
+PROBE_FILE = "probe.npz"
+PREDICTIONS_FILE = "test_predictions.json"
+# Longest side of the example image that is stored with a model, as JSON; any size is a valid input.
+EXAMPLE_PIXELS = 32
+
+IMAGES_IN = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, -1))
+
+
+def log_epoch(run_id: str, metrics: EpochMetrics) -> None:
+    """Log the metrics of one epoch, the epoch as step, in one call."""
+    now = int(time.time() * 1000)
+    points = [Metric(name, value, now, metrics.epoch) for name, value in metrics.values().items()]
+    connect().log_batch(run_id, metrics=points)
+
+
+def log_metrics(run_id: str, metrics: Mapping[str, float]) -> None:
+    """Log final metrics."""
+    now = int(time.time() * 1000)
+    connect().log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
+
+
+def log_fitted(run_id: str, job: PanelJob, fitted: FittedPanel, board: Board) -> str:
+    """Log a trained panel: metrics, tags, curves, the probe and the model; return the model's URI.
+
+    The run must be this thread's active one.
+    """
+    client = connect()
+    log_metrics(run_id, fitted.metrics)
+    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in fitted.tags.items()])
+    client.log_figure(run_id, draw_curves({job.run_label: fitted.curves}), "curves.png")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / PROBE_FILE
+        save_probe(fitted.probe, file)
+        client.log_artifact(run_id, str(file))
+        package = copy_modules(job.kind, Path(folder) / "code")
+        return _log_model(job, fitted, board, package)
+
+
+def _log_model(job: PanelJob, fitted: FittedPanel, board: Board, package: Path) -> str:
+    classes = job.board.classes
+    outputs = TensorSpec(np.dtype(np.float32), (-1, len(classes)))
+    example = board.images[int(fitted.probe.indices[0])]
+    step = max(1, -(-max(example.shape[:2]) // EXAMPLE_PIXELS))
+    model = mlflow.pyfunc.log_model(
+        name=job.panel,
+        loader_module="triptych.served",
+        data_path=str(fitted.folder),
+        code_paths=[str(package)],
+        signature=ModelSignature(inputs=Schema([IMAGES_IN]), outputs=Schema([outputs])),
+        input_example=np.ascontiguousarray(example[None, ::step, ::step]),
+        pip_requirements=pin_requirements(REQUIREMENTS[job.kind]),
+        metadata={"classes": list(classes), "board": job.board.config.name, "panel": job.panel, "label": job.label},
+    )
+    return str(model.model_uri)
+
+
+def load_logged_model(model_uri: str) -> Any:
+    """Return a logged model as `mlflow.pyfunc` loads it."""
+    connect()
+    return mlflow.pyfunc.load_model(model_uri)
+
+
+def load_logged_probe(run_id: str) -> Probe:
+    """Return the probe that `log_fitted` logged."""
+    with tempfile.TemporaryDirectory() as folder:
+        return load_probe(Path(connect().download_artifacts(run_id, PROBE_FILE, folder)))
+
+
+def log_evaluation(run_id: str, job: PanelJob, evaluation: Evaluation) -> dict[str, float]:
+    """Log the final metrics, the confusion matrix and the predictions; return the last value of every metric."""
+    client = connect()
+    classes = job.board.classes
+    log_metrics(run_id, evaluation.metrics)
+    client.set_tag(run_id, "reload_difference", f"{evaluation.reload_difference:.3g}")
+    counts = count_confusions(evaluation.labels, evaluation.probabilities)
+    title = f"{job.run_label} on {job.board.config.name}"
+    client.log_figure(run_id, draw_confusions(counts, classes, title), "confusion_matrix.png")
+    client.log_dict(run_id, {"classes": list(classes), "counts": counts.tolist()}, "confusion_matrix.json")
+    client.log_table(run_id, _tabulate_predictions(evaluation, classes), PREDICTIONS_FILE)
+    return dict(client.get_run(run_id).data.metrics)
+
+
+def _tabulate_predictions(evaluation: Evaluation, classes: Sequence[str]) -> pd.DataFrame:
+    names = np.asarray(classes)
+    table = pd.DataFrame(
+        {
+            "image": evaluation.indices,
+            "class": names[evaluation.labels],
+            "predicted": names[evaluation.probabilities.argmax(axis=1)],
+        }
+    )
+    columns = [f"probability of {name}" for name in classes]
+    rounded = evaluation.probabilities.astype(np.float64).round(6)
+    return pd.concat([table, pd.DataFrame(rounded, columns=columns)], axis=1)
+
+
+def finish_comparison(record: ComparisonRecord, result: Mapping[str, Any], text: str) -> str:
+    """Log the result of a comparison, close its run, and return the link to its charts.
+
+    Args:
+        record: the comparison.
+        result: the verdict and the table, as JSON values.
+        text: the same for people, in Markdown.
+    """
+    client = connect()
+    link = link_to_charts(record.experiment_id, record.comparison)
+    runs = find_panel_runs(record.experiment_id, record.comparison)
+    curves = {run.info.run_name: _read_curves(client, run.info.run_id) for run in runs}
+    client.log_figure(record.run_id, draw_curves(curves), "curves.png")
+    client.log_dict(record.run_id, dict(result), "comparison.json")
+    client.log_text(record.run_id, text, "comparison.md")
+    note = f"{text}\n\n[All curves and final metrics of this comparison]({link})"
+    client.set_tag(record.run_id, MLFLOW_RUN_NOTE, note)
+    client.set_terminated(record.run_id)
+    about = f"Board `{record.board.config.name}`: {record.board.data_name}, every panel on the same split."
+    client.set_experiment_tag(record.experiment_id, EXPERIMENT_NOTE, f"{about}\n\n[The latest comparison]({link})")
+    return link
+
+
+def _read_curves(client: mlflow.MlflowClient, run_id: str) -> dict[str, list[float]]:
+    names = [f"{part}_{quantity}" for part in ("train", "val") for quantity in ("loss", "accuracy")]
+    return {name: [point.value for point in client.get_metric_history(run_id, name)] for name in names}

@@ -1,0 +1,67 @@
+"""Where a figure comes from: data, split, code and library versions, as tags of a run."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from mlflow.entities import Dataset, DatasetInput, InputTag
+
+from triptych.boards import BoardRecord
+from triptych.paths import project_root
+from triptych.threads import count_cores
+
+REPORTED_LIBRARIES = ("numpy", "scikit-learn", "torch", "torchvision", "mlflow", "prefect")
+DATASET_DIGEST_LENGTH = 36
+
+
+def describe_board(board: BoardRecord) -> dict[str, str]:
+    """Return the tags that say what every run of a board was measured on, and with what."""
+    tags = {
+        "board": board.config.name,
+        "data": board.data_name,
+        "data_sha256": board.data_digest,
+        "split_id": board.split_id,
+        **{f"images.{part}": str(size) for part, size in board.sizes.items()},
+        "cores": str(count_cores()),
+        "platform": f"Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+        **{f"version.{library}": _find_version(library) for library in REPORTED_LIBRARIES},
+    }
+    commit = find_commit()
+    return tags | ({"git_commit": commit} if commit else {})
+
+
+def describe_dataset(board: BoardRecord) -> DatasetInput:
+    """Return the data set as MLflow's pages show it, with as much of its hash as fits."""
+    source = json.dumps({"uri": board.config.data.source})
+    digest = board.data_digest[:DATASET_DIGEST_LENGTH]
+    profile = json.dumps({**board.sizes, "classes": len(board.classes), "split_id": board.split_id})
+    dataset = Dataset(board.data_name, digest, source_type="local", source=source, profile=profile)
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "train, validation and test")])
+
+
+def find_commit() -> str | None:
+    """Return the commit of the checkout, marked where files differ from it; None outside of a checkout."""
+    command = ["git", "-C", str(project_root()), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - git
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def pin_requirements(names: Sequence[str]) -> list[str]:
+    """Return the exact versions at hand, MLflow's own among them.
+
+    PyTorch's module reports a local version that no package registry knows; the distribution's is used.
+    """
+    return [f"{name}=={version(name)}" for name in ("mlflow", *names)]
+
+
+def _find_version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "not installed"

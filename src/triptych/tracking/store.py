@@ -1,0 +1,81 @@
+"""The tracking store: which one, how it is reached, and where its pages are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from triptych.paths import local_store
+
+LOCAL_PAGE = "http://127.0.0.1:5000"
+
+
+def tracking_uri() -> str:
+    """Return `MLFLOW_TRACKING_URI`, or the sqlite file of the local store."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or local_uri()
+
+
+def local_uri() -> str:
+    """Return the sqlite file of the local store."""
+    return f"sqlite:///{local_store() / 'mlflow.db'}"
+
+
+def connect() -> mlflow.MlflowClient:
+    """Return a client of the tracking store; the local one is created when first used."""
+    if tracking_uri() == local_uri():
+        local_store().mkdir(parents=True, exist_ok=True)
+    if mlflow.get_tracking_uri() != tracking_uri():
+        mlflow.set_tracking_uri(tracking_uri())
+    return mlflow.MlflowClient()
+
+
+def page_address() -> str:
+    """Return where MLflow's pages are: the tracking server, or where `make ui` serves the local store."""
+    uri = tracking_uri()
+    return uri.rstrip("/") if uri.startswith(("http://", "https://")) else LOCAL_PAGE
+
+
+def link_to_charts(experiment_id: str, comparison: str) -> str:
+    """Return the address of MLflow's page with the curves and final metrics of just this comparison."""
+    query = quote(f"tags.comparison = '{comparison}' and tags.role = 'panel'", safe="")
+    return (
+        f"{page_address()}/#/experiments/{experiment_id}/runs"
+        f"?workflowType=machine_learning&searchFilter={query}&compareRunsMode=CHART"
+    )
+
+
+def find_or_create_experiment(client: mlflow.MlflowClient, name: str) -> str:
+    """Return the id of the experiment of a board, restored where it had been deleted."""
+    found = client.get_experiment_by_name(name)
+    if found is not None and found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    if found is not None:
+        return str(found.experiment_id)
+    try:
+        return client.create_experiment(name, artifact_location=_choose_artifact_location(name))
+    except MlflowException:
+        again = client.get_experiment_by_name(name)
+        if again is None:
+            raise
+        return str(again.experiment_id)
+
+
+def _choose_artifact_location(name: str) -> str | None:
+    """Return a folder beside an sqlite store; a server knows its own place.
+
+    Left to itself, MLflow would freeze a place that depends on the working directory.
+    """
+    scheme, _, file = tracking_uri().partition(":///")
+    return (Path(file).resolve().parent / "artifacts" / name).as_uri() if scheme == "sqlite" else None
+
+
+def list_artifacts(run_id: str, folder: str | None = None) -> list[str]:
+    """Return the paths of all files of a run, folder by folder."""
+    names: list[str] = []
+    for entry in connect().list_artifacts(run_id, folder):
+        names += list_artifacts(run_id, entry.path) if entry.is_dir else [entry.path]
+    return names
