@@ -9,10 +9,10 @@ ARGS ?=
 export UV_SYSTEM_CERTS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compare ui show test lint format pins clean
+.PHONY: help setup compare ui show test bench bench-mlp bench-quick lint format pins clean
 
 help: ## List what can be made.
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 setup: $(STAMP) ## Create .venv with the pinned requirements.
 
@@ -33,6 +33,15 @@ show: setup ## Print the last comparison of each board.
 ui: setup ## Serve MLflow's pages on the local store, with the links to the last comparisons.
 	@$(BIN)/triptych show --link
 	$(BIN)/mlflow --env-file mlflow/server.env server
+
+bench: bench-mlp ## Measure everything that has a target.
+
+bench-mlp: setup ## Measure the two MLPs against their peers; about four minutes.
+	$(BIN)/python bench/numpy_mlp.py $(ARGS)
+	$(BIN)/python bench/torch_mlp.py $(ARGS)
+
+bench-quick: ## The same with fewer repetitions, in under two minutes.
+	$(MAKE) bench ARGS=--quick
 
 lint: setup ## Check style and types.
 	$(BIN)/ruff check

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -226,10 +231,6 @@ def test_a_model_that_does_not_repeat_its_trainer_is_refused(photos: Path) -> No
 
 
 def test_prefect_yaml_deploys(prefect_server: None) -> None:
-    import os
-    import subprocess
-    import sys
-
     from prefect.client.orchestration import get_client
     from prefect.settings import get_current_settings
 
@@ -247,3 +248,39 @@ def test_prefect_yaml_deploys(prefect_server: None) -> None:
         deployment = client.read_deployment_by_name("compare/digits")
     assert deployment.parameters == {"config": {"preset": "digits"}}
     assert deployment.enforce_parameter_schema
+
+
+def test_an_interrupt_closes_every_run_and_says_so(prefect_server: None, tmp_path: Path) -> None:
+    from prefect.settings import get_current_settings
+
+    del prefect_server
+    environment = {
+        **os.environ,
+        **get_current_settings().to_environment_variables(exclude_unset=True),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'interrupted.db'}",
+    }
+    long_enough = ["--panel", "numpy-mlp", "--set", "numpy_mlp.epochs=1000000"]
+    command = [str(Path(sys.executable).with_name("triptych")), "compare", *long_enough]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    client = mlflow.MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    _wait_for(lambda: any(run.data.metrics for run in _all_runs(client)))
+    process.send_signal(signal.SIGINT)
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "triptych: interrupted; the runs that were open are closed" in printed
+    assert {run.data.tags["role"]: run.info.status for run in _all_runs(client)} == {
+        "comparison": "FAILED",
+        "panel": "FAILED",
+    }
+
+
+def _all_runs(client: mlflow.MlflowClient) -> list[Any]:
+    experiment = client.get_experiment_by_name("digits")
+    return list(client.search_runs([experiment.experiment_id])) if experiment else []
+
+
+def _wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.2)

@@ -29,9 +29,7 @@ EXIT_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
 PRINTED_COLUMNS = ("panel", "accuracy", "interval", "repeats", "spread", "fit s")
 SHOWN_METRICS = {
     "accuracy": "test_accuracy",
-    "macro F1": "test_macro_f1",
     "log loss": "test_log_loss",
-    "ECE": "test_ece",
     "fit s": "fit_seconds",
 }
 
@@ -141,7 +139,8 @@ def _build_table(title: str, rows: list[dict[str, str]]) -> Table:
     """Return a table: the first column to the left, figures to the right, nothing cut off."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in rows[0] if rows else ("no panel was trained",):
-        table.add_column(column, justify="left" if column == "panel" else "right", overflow="fold")
+        left = column == "panel"
+        table.add_column(column, justify="left" if left else "right", no_wrap=left, overflow="fold")
     for row in rows:
         table.add_row(*row.values())
     return table

@@ -101,10 +101,12 @@ class TorchMLP:
             rng: draws the order.
         """
         features, labels = train
+        batch = torch.empty(batch_size, features.shape[1], dtype=features.dtype)
         for indices in shuffle_minibatches(len(labels), batch_size, rng):
             rows = torch.from_numpy(indices)
+            x = torch.index_select(features, 0, rows, out=batch[: len(rows)])
             optimizer.zero_grad()
-            self._criterion(self.network(features[rows]), labels[rows]).backward()
+            self._criterion(self.network(x), labels[rows]).backward()
             optimizer.step()
 
     @torch.inference_mode()
@@ -135,6 +137,17 @@ def build_network(layers: Sequence[Layer], activation: str, loss: str) -> nn.Seq
     return nn.Sequential(*modules[:-1], OUTPUTS[loss]())
 
 
+def build_optimizer(network: nn.Module, settings: MLPConfig) -> torch.optim.SGD:
+    """Return PyTorch's gradient descent, fused: one call a step instead of some for each parameter."""
+    return torch.optim.SGD(
+        network.parameters(),
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+
+
 def train_torch_mlp(
     settings: MLPConfig,
     train: Examples,
@@ -162,12 +175,7 @@ def train_torch_mlp(
     sizes = (train.features.shape[1], *settings.hidden_units, classes)
     layers = initialise_layers(sizes, settings.initialisation, settings.dtype, rng)
     model = TorchMLP(layers, settings.activation, settings.loss, settings.loss_reduction)
-    optimizer = torch.optim.SGD(
-        model.network.parameters(),
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-    )
+    optimizer = build_optimizer(model.network, settings)
     tensors = model.as_tensor(train.features), torch.from_numpy(train.labels)
     train_epoch = partial(model.train_epoch, tensors, settings.batch_size, optimizer, rng)
     run_epochs(settings.epochs, train_epoch, model.measure, train, validation, on_epoch)
