@@ -51,6 +51,11 @@ def test_panels_choose_the_boards_that_have_their_kind() -> None:
     assert [board.panels for board in resolve_config("report", panels=["resnet18"]).boards] == [("resnet18",)]
 
 
+def test_a_folder_without_a_preset_means_photos(tmp_path: Path) -> None:
+    assert resolve_config(data=str(tmp_path)).preset == "photos"
+    assert resolve_config(data="mnist").preset == "digits"
+
+
 def test_settings_win_over_the_file_and_reach_every_board(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from triptych.backbones import load_backbone
+from triptych.images import scale_pixels, stack_as
 from triptych.mlp import initialise_layers
 from triptych.numpy_mlp import NumpyMLP
 from triptych.served import Network, PixelNetwork, copy_modules, load_model, save_mlp, save_transfer
@@ -73,6 +74,15 @@ def test_cross_entropy_networks_keep_their_softmax(
     kind = "numpy_mlp" if build is build_numpy else "torch_mlp"
     save(kind, network, tmp_path / "model")
     np.testing.assert_array_equal(load_model(tmp_path / "model").predict(images), network.predict_images(images))
+
+
+def test_float64_networks_see_float64_pixels(tmp_path: Path, images: np.ndarray) -> None:
+    layers = initialise_layers((192, 6, 3), "normal", "float64", np.random.default_rng(0))
+    network = NumpyMLP(layers)
+    save("numpy_mlp", PixelNetwork(network, SHAPE), tmp_path / "model")
+    expected = network.predict_proba(scale_pixels(stack_as(images, SHAPE), "float64"))
+    loaded = load_model(tmp_path / "model").network.predict_images(images)
+    np.testing.assert_array_equal(loaded, expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)

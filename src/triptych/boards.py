@@ -24,6 +24,8 @@ from triptych.sections import BoardConfig, DataConfig
 from triptych.splits import Split, draw_split, identify_split, load_split, save_split
 
 DECODING_THREADS = 4
+# Part of the folder's name: a change of how pixels are made must not find the old ones.
+PIXELS_METHOD = "pixels-1"
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def load_board(record: BoardRecord) -> Board:
 
 
 def _pixels_key(dataset: Dataset, data: DataConfig) -> str:
-    return "" if dataset.root is None else f"-{data.thumbnail_pixels}"
+    return f"-{PIXELS_METHOD}" if dataset.root is None else f"-{PIXELS_METHOD}-{data.thumbnail_pixels}"
 
 
 def _store_dataset(dataset: Dataset, data: DataConfig, folder: Path, on_image: Callable[[int, int], None]) -> None:

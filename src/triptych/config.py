@@ -11,8 +11,8 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from triptych.errors import ConfigError, suggest
-from triptych.presets import DEFAULT_PRESET, PRESETS
-from triptych.sections import PANEL_NAMES, BoardConfig, DataConfig, Section, kind_of_panel
+from triptych.presets import DEFAULT_PRESET, FOLDER_PRESET, PRESETS
+from triptych.sections import DATASET_NAMES, PANEL_NAMES, BoardConfig, DataConfig, Section, kind_of_panel
 
 Overrides = dict[str, Any]
 Model = TypeVar("Model", bound=Section)
@@ -52,7 +52,7 @@ def resolve_config(
     """Return a preset with the overrides of a file, then of `data` and `panels`, then of `settings`.
 
     Args:
-        preset: name of the preset; the file's, or `digits`, where it is None.
+        preset: name of the preset; where it is None the file's, or `photos` for a folder, or `digits`.
         data: data set name or directory, in place of the preset's.
         panels: the panels to run, in place of the preset's; a board left without a panel is dropped.
         settings: `[BOARD.]section.field=value` strings, the value in YAML.
@@ -62,13 +62,17 @@ def resolve_config(
         ConfigError: a name is unknown or a value is out of range; the message is one line.
     """
     from_file = _read_file(file) if file else {}
-    name = preset or from_file.pop("preset", DEFAULT_PRESET)
-    from_file.pop("preset", None)
+    named = from_file.pop("preset", None)
+    name = preset or named or (FOLDER_PRESET if _is_folder(data) else DEFAULT_PRESET)
     boards = _validate(Config, {"preset": name}).boards
     boards = _choose_panels(boards, panels)
     for_all, for_one = _split_by_board(from_file, settings, {board.name for board in boards})
     boards = tuple(_override(board, for_all, for_one.get(board.name, {})) for board in boards)
     return Config(preset=name, boards=_choose_data(name, boards, data))
+
+
+def _is_folder(data: str | None) -> bool:
+    return data is not None and data not in DATASET_NAMES and not data.startswith("idx:")
 
 
 def _choose_panels(boards: tuple[BoardConfig, ...], panels: Sequence[str]) -> tuple[BoardConfig, ...]:

@@ -32,6 +32,8 @@ OnImages = Callable[[int, int], None]
 IMAGES_PER_SHARD = 256
 PREPROCESSING_THREADS = 2
 NUMBER_FORMAT = "float32"
+# Part of the key: a change of how images are read must not find the old embeddings.
+READING_METHOD = "rgb-upright-1"
 
 
 def store_embeddings(
@@ -117,6 +119,7 @@ def identify_space(backbone: Backbone, digest: str) -> str:
         "transform": describe_preprocessing(backbone.preprocessing),
         "cut_layer": backbone.cut_layer,
         "number_format": NUMBER_FORMAT,
+        "reading": READING_METHOD,
     }
     return f"{backbone.name}-{hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]}"
 

@@ -17,6 +17,7 @@ from triptych.errors import ReloadError
 from triptych.files import replace_atomically
 from triptych.metrics import measure_probabilities
 from triptych.served import Network
+from triptych.threads import release_torch_threads
 
 Probabilities = NDArray[np.floating[Any]]
 Indices = NDArray[np.int64]
@@ -148,6 +149,7 @@ def evaluate_logged_model(model: Any, board: Board, probe: Probe, embedded: Embe
     Raises:
         ReloadError: the model does not repeat its trainer's probabilities.
     """
+    release_torch_threads()
     difference = check_reload(model, board, probe)
     network = model.get_raw_model()
     speed = time_predictions(network, board, probe)

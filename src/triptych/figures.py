@@ -18,6 +18,11 @@ LABELLED_CLASSES = 20
 Curves = Mapping[str, Sequence[float]]
 
 
+def escape_text(text: str) -> str:
+    """Return a text that matplotlib doesn't take for mathematics."""
+    return text.replace("$", r"\$")
+
+
 def draw_curves(curves_of: Mapping[str, Curves]) -> Figure:
     """Return loss and accuracy over the epochs of one or more runs, side by side.
 
@@ -40,7 +45,7 @@ def _draw_run(axes: Any, quantity: str, label: str, curves: Curves, colour: str)
         values = curves.get(f"{part}_{quantity}", ())
         if values:
             epochs = range(1, len(values) + 1)
-            axes.plot(epochs, values, style, color=colour, linewidth=1.5, label=f"{label}, {part}")
+            axes.plot(epochs, values, style, color=colour, linewidth=1.5, label=escape_text(f"{label}, {part}"))
 
 
 def draw_confusions(counts: NDArray[np.int64], classes: Sequence[str], title: str) -> Figure:
@@ -56,10 +61,11 @@ def draw_confusions(counts: NDArray[np.int64], classes: Sequence[str], title: st
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
     figure.colorbar(image, ax=axes, label="share of the true class")
-    axes.set(xlabel="predicted", ylabel="true", title=title)
+    axes.set(xlabel="predicted", ylabel="true", title=escape_text(title))
     if len(classes) <= LABELLED_CLASSES:
-        axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-        axes.set_yticks(range(len(classes)), classes)
+        names = [escape_text(name) for name in classes]
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+        axes.set_yticks(range(len(names)), names)
         for (row, column), count in np.ndenumerate(counts):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(count), ha="center", va="center", fontsize="small", color=colour)

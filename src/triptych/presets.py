@@ -15,6 +15,8 @@ from triptych.sections import (
 )
 
 DEFAULT_PRESET = "digits"
+# What a folder without a preset means.
+FOLDER_PRESET = "photos"
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,8 @@ class PixelNetwork:
 
     def predict_images(self, images: Sequence[Pixels] | Pixels) -> NDArray[Any]:
         """Return class probabilities, (n, classes), of raw images (height, width, channels) uint8."""
-        return self.network.predict_proba(scale_pixels(stack_as(images, self.image_shape)))
+        dtype = str(self.network.layers[0][0].dtype)
+        return self.network.predict_proba(scale_pixels(stack_as(images, self.image_shape), dtype))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,15 @@ _limits: list[threadpool_limits] = []
 def count_cores() -> int:
     """Return the number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def release_torch_threads() -> None:
+    """Let PyTorch use every core in this thread again, where it is loaded at all.
+
+    The setting belongs to a thread, and threads of a pool keep what the last piece of work has set.
+    """
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count_cores())
 
 
 @contextmanager
