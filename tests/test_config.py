@@ -66,6 +66,14 @@ def test_settings_win_over_the_file_and_reach_every_board(tmp_path: Path) -> Non
     assert (flowers.numpy_mlp.epochs, flowers.transfer.epochs, flowers.repeats) == (9, 3, 2)
 
 
+@pytest.mark.parametrize("content", [b"boards: [1, 2]", b"boards: {digits: 5}", b"\xff\xfe", b"[1]", b"1: 2", b"a: ["])
+def test_files_that_are_no_configuration_are_refused(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "odd.yaml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"--config .*odd\.yaml"):
+        resolve_config(file=file)
+
+
 def test_lists_are_written_in_yaml() -> None:
     [board] = resolve_config(settings=["numpy_mlp.hidden_units=[30, 20]"]).boards
     assert board.numpy_mlp.hidden_units == (30, 20)
@@ -106,6 +114,8 @@ def test_flat_fields_are_named_by_section() -> None:
         ({"settings": ["panels=[vgg16, vgg16]"]}, "name one panel twice"),
         ({"preset": "photos"}, "comes without images: name a folder with --data DIR"),
         ({"preset": "report", "data": "mnist"}, "is one data set, but preset 'report' has the boards"),
+        ({"data": "mnist", "settings": ["data.source=digits"]}, "both name the data: keep one"),
+        ({"settings": ["split.seed=-1"]}, "split.seed = -1 is not allowed"),
         ({"file": Path("/nowhere.yaml")}, "cannot read --config /nowhere.yaml"),
     ],
     ids=str,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -148,8 +149,9 @@ def test_given_parts_are_kept(tmp_path: Path, make_photos: MakePhotos) -> None:
         ({}, "has 0 class"),
         ({"a": 3, "empty": 0}, "class 'empty' has no images: put some"),
         ({"a": 30, "b": 1}, "class 'b' has 1 image.*add images"),
+        ({"a": 30, "b": 2}, "class 'b' has .*add images"),
     ],
-    ids=["single class", "no class", "empty class", "too few to divide"],
+    ids=["single class", "no class", "empty class", "too few to divide", "too few for three"],
 )
 def test_folders_that_cannot_be_compared_on_are_refused(
     tmp_path: Path, classes: dict[str, int], message: str, make_photos: MakePhotos
@@ -208,6 +210,70 @@ def test_exif_turned_photos_are_read_upright(tmp_path: Path) -> None:
     exif[0x0112] = 6  # the camera was turned by 90 degrees
     image.save(tmp_path / "turned.jpg", exif=exif)
     assert decode_image(tmp_path / "turned.jpg").shape == (40, 20, 3)
+
+
+RAMP = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (16, 1))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        pytest.param(Image.fromarray(RAMP), id="gray"),
+        pytest.param(Image.fromarray(RAMP.astype(np.uint16) * 257), id="16 bits"),
+        pytest.param(Image.merge("LA", [Image.new("L", (64, 16), 0), Image.fromarray(255 - RAMP)]), id="alpha"),
+        pytest.param(Image.fromarray(RAMP).convert("P"), id="palette"),
+    ],
+)
+def test_a_ramp_is_a_ramp_in_every_mode(tmp_path: Path, image: Image.Image) -> None:
+    image.save(tmp_path / "ramp.png")
+    decoded = decode_image(tmp_path / "ramp.png")
+    assert decoded.shape == (16, 64, 3)
+    assert np.abs(decoded.astype(int) - RAMP[:, :, None]).max() <= 1
+
+
+def test_floating_point_images_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(RAMP.astype(np.float32) / 255).save(tmp_path / "float.tiff")
+    with pytest.raises(DataError, match=r"float\.tiff has pixels of mode 'F'.*save it with 8 bits"):
+        decode_image(tmp_path / "float.tiff")
+
+
+def test_the_split_follows_the_parts_that_the_data_comes_with(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, size=(60, 4, 4), dtype=np.uint8), np.arange(60, dtype=np.uint8) % 2
+    records = []
+    for name, cut in (("a", 40), ("b", 20)):
+        write_idx(tmp_path / name, "train", images[:cut], labels[:cut], zipped=False)
+        write_idx(tmp_path / name, "t10k", images[cut:], labels[cut:], zipped=False)
+        records.append(prepare_board(BoardConfig(data=DataConfig(source=f"idx:{tmp_path / name}"))))
+    assert [record.sizes["test"] for record in records] == [20, 40]
+    assert records[0].split_id != records[1].split_id
+
+
+def test_parts_are_known_in_any_case_and_may_not_be_doubled(tmp_path: Path, make_photos: MakePhotos) -> None:
+    for seed, part in enumerate(("Training", "TEST")):
+        make_photos(tmp_path / part, {"a": 3, "b": 3}, seed=seed)
+    (tmp_path / "__MACOSX").mkdir()
+    parts = load_dataset(f"folder:{tmp_path}").parts
+    assert parts is not None
+    assert set(parts.tolist()) == {"train", "test"}
+    make_photos(tmp_path / "extra", {"a": 3}, seed=3)
+    with pytest.raises(DataError, match="has extra beside its parts"):
+        load_dataset(f"folder:{tmp_path}")
+    (tmp_path / "extra").rename(tmp_path / "testing")
+    with pytest.raises(DataError, match="are both the test part: keep one"):
+        load_dataset(f"folder:{tmp_path}")
+    (tmp_path / "Training").rename(tmp_path / "validation")
+    shutil.rmtree(tmp_path / "testing")
+    with pytest.raises(DataError, match="but no train: add one"):
+        load_dataset(f"folder:{tmp_path}")
+
+
+def test_parts_that_are_drawn_anew_are_said_to_be(tmp_path: Path, make_photos: MakePhotos) -> None:
+    make_photos(tmp_path / "train", {"a": 6, "b": 6})
+    make_photos(tmp_path / "val", {"a": 3, "b": 3}, seed=1)
+    config = BoardConfig.model_validate({"data": {"source": str(tmp_path)}, "split": {"keep_own_parts": False}})
+    [note] = prepare_board(config).notes
+    assert "were drawn anew" in note
 
 
 def test_pixels_are_scaled_to_minus_one_and_one() -> None:

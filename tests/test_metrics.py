@@ -51,4 +51,5 @@ def test_overlapping_intervals_withhold_the_verdict() -> None:
     best = standing("best", 0.9, 0.03)
     assert "overlaps with near: this table does not separate them" in decide([best, near, far], 100)
     assert "lies above all others" in decide([best, far], 100)
+    assert decide([best, standing("twin", 0.9, 0.03)], 100) == "best and twin tie at 0.9000 on 100 test images."
     assert "nothing was compared" in decide([best], 100)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,18 @@ def test_float64_networks_see_float64_pixels(tmp_path: Path, images: np.ndarray)
     expected = network.predict_proba(scale_pixels(stack_as(images, SHAPE), "float64"))
     loaded = load_model(tmp_path / "model").network.predict_images(images)
     np.testing.assert_array_equal(loaded, expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_may_be_asked_by_several_threads_at_once(kind: str) -> None:
+    network = KINDS[kind](np.random.default_rng(1))
+    rng = np.random.default_rng(2)
+    batches = [rng.integers(0, 256, size=(40, 8, 8, 3), dtype=np.uint8) for _ in range(16)]
+    alone = [network.predict_images(batch) for batch in batches]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(network.predict_images, batches))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)

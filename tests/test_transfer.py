@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +62,7 @@ def backbone() -> Backbone:
 def test_the_trunk_gives_what_enters_the_last_layer(name: str, images: ArrayImages) -> None:
     backbone = load_backbone(name, "random")
     whole = build_network(name).eval()
+    assert getattr(whole, "transform_input", False) == (name == "googlenet")
     inputs = torch.stack([default_preprocessing(name).build()(images[0])])
     seen: list[torch.Tensor] = []
     whole.get_submodule(backbone.cut_layer).register_forward_hook(
@@ -188,6 +190,16 @@ def test_a_local_state_dict_is_loaded_strictly(tmp_path: Path, suffix: str) -> N
     save(network.state_dict(), file)
     loaded = load_backbone("shufflenet_v2_x0_5", str(file))
     assert torch.equal(loaded.trunk.get_parameter("conv1.0.weight"), network.get_parameter("conv1.0.weight"))
+
+
+def test_mnasnet_and_the_old_names_of_densenet_are_understood(tmp_path: Path) -> None:
+    save_file(build_network("mnasnet0_5").state_dict(), tmp_path / "mnasnet.safetensors")
+    assert load_backbone("mnasnet0_5", str(tmp_path / "mnasnet.safetensors")).dimension == 1280
+    state = build_network("densenet121").state_dict()
+    old = {re.sub(r"(denselayer\d+\.(?:norm|conv))(\d\.)", r"\1.\2", key): value for key, value in state.items()}
+    assert old.keys() != state.keys()
+    torch.save(old, tmp_path / "densenet.pth")
+    assert load_backbone("densenet121", str(tmp_path / "densenet.pth")).dimension == 1024
 
 
 def test_half_precision_weights_become_single(tmp_path: Path) -> None:

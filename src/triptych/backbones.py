@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,6 +36,9 @@ BUNDLED = Path(__file__).parent / "bundled"
 IMAGENET = "IMAGENET1K_V1"
 # Seed of the weights of an untrained network, the same in every repeat: an ablation, not a lottery.
 RANDOM_WEIGHTS_SEED = 0
+TRANSFORMING_NETWORKS, TRANSFORMS_INPUT = ("googlenet", "inception_v3"), "transform_input"
+# The released DenseNets name their layers as PyTorch 0.3 did: `norm.1` for `norm1`.
+OLD_DENSENET_KEY = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)")
 _drawing = threading.Lock()
 
 
@@ -165,6 +170,9 @@ def build_network(name: str, num_classes: int = 1000) -> nn.Module:
         warnings.simplefilter("ignore")  # on the slow initialisation of GoogLeNet and Inception
         torch.manual_seed(RANDOM_WEIGHTS_SEED)
         network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes)
+    if name in TRANSFORMING_NETWORKS:
+        # Their weights come from another framework; torchvision sets this only where it loads them itself.
+        setattr(network, TRANSFORMS_INPUT, True)
     return network
 
 
@@ -198,8 +206,11 @@ def _cut(network: nn.Module, layer: str) -> tuple[int, float]:
 
 
 def _load_strictly(network: nn.Module, state: State, source: str, name: str) -> None:
+    named = OrderedDict((OLD_DENSENET_KEY.sub(r"\1\2", key), value) for key, value in state.items())
+    # MNASNet reads its version from what files of plain tensors lack.
+    named._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]  # noqa: SLF001
     try:
-        network.load_state_dict(state, strict=True)
+        network.load_state_dict(named, strict=True)
     except RuntimeError as error:
         details = [line.strip() for line in str(error).splitlines()[1:2]]
         raise WeightsError(
@@ -284,7 +295,7 @@ def _read_pth(file: Path) -> dict[str, Tensor]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:160]}"
 
 
 def describe_preprocessing(preprocessing: Preprocessing) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from triptych.data import Dataset, load_dataset
 from triptych.files import replace_atomically, write_atomically
+from triptych.folders import VAL_IS_TEST
 from triptych.images import ArrayImages, FileImages, ImageSource, Pixels, make_thumbnail
 from triptych.paths import cache_home
 from triptych.sections import BoardConfig, DataConfig
@@ -25,7 +26,7 @@ from triptych.splits import Split, draw_split, identify_split, load_split, save_
 
 DECODING_THREADS = 4
 # Part of the folder's name: a change of how pixels are made must not find the old ones.
-PIXELS_METHOD = "pixels-1"
+PIXELS_METHOD = "pixels-2"
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,16 @@ def prepare_board(config: BoardConfig, on_image: Callable[[int, int], None] = la
         split_file=split_file,
         split_id=split.split_id,
         sizes=split.sizes(),
-        notes=dataset.notes,
+        notes=_explain_parts(dataset, config),
     )
+
+
+def _explain_parts(dataset: Dataset, config: BoardConfig) -> tuple[str, ...]:
+    """Return the data set's notes; those about its own parts hold only where these are kept."""
+    if config.split.keep_own_parts or dataset.parts is None:
+        return dataset.notes
+    kept = tuple(note for note in dataset.notes if note != VAL_IS_TEST)
+    return (*kept, "the data set's own parts were not kept: train, validation and test were drawn anew")
 
 
 def load_board(record: BoardRecord) -> Board:

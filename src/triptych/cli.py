@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 EXIT_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
 
 # What fits beside each other in a terminal of 80 columns; MLflow holds the rest.
-PRINTED_COLUMNS = ("panel", "accuracy", "interval", "repeats", "spread", "fit s")
+PRINTED_COLUMNS = ("panel", "accuracy", "interval", "repeats", "fit s", "embed s")
 SHOWN_METRICS = {
     "accuracy": "test_accuracy",
     "log loss": "test_log_loss",
@@ -147,9 +147,13 @@ def _build_table(title: str, rows: list[dict[str, str]]) -> Table:
 
 
 def _explain_page() -> str:
-    from triptych.tracking import LOCAL_PAGE, page_address
+    from triptych.tracking import local_uri, tracking_uri
 
-    return "start the page with `make ui`" if page_address() == LOCAL_PAGE else "in MLflow"
+    uri = tracking_uri()
+    if uri.startswith("http"):
+        return "in MLflow"
+    server = "make ui" if uri == local_uri() else f"mlflow server --backend-store-uri {uri}"
+    return f"start the page with `{server}`"
 
 
 @app.command(help=SHOW_EXAMPLES)

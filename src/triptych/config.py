@@ -65,10 +65,10 @@ def resolve_config(
     named = from_file.pop("preset", None)
     name = preset or named or (FOLDER_PRESET if _is_folder(data) else DEFAULT_PRESET)
     boards = _validate(Config, {"preset": name}).boards
-    boards = _choose_panels(boards, panels)
     for_all, for_one = _split_by_board(from_file, settings, {board.name for board in boards})
+    boards = _choose_panels(boards, panels)
     boards = tuple(_override(board, for_all, for_one.get(board.name, {})) for board in boards)
-    return Config(preset=name, boards=_choose_data(name, boards, data))
+    return Config(preset=name, boards=_choose_data(name, boards, data, settings))
 
 
 def _is_folder(data: str | None) -> bool:
@@ -94,12 +94,16 @@ def _choose_panels(boards: tuple[BoardConfig, ...], panels: Sequence[str]) -> tu
     return tuple(chosen)
 
 
-def _choose_data(preset: str, boards: tuple[BoardConfig, ...], data: str | None) -> tuple[BoardConfig, ...]:
+def _choose_data(
+    preset: str, boards: tuple[BoardConfig, ...], data: str | None, settings: Sequence[str]
+) -> tuple[BoardConfig, ...]:
     if data is None:
         for board in boards:
             if not board.data.source:
                 raise ConfigError(f"preset {preset!r} comes without images: name a folder with --data DIR")
         return boards
+    if any(setting.partition("=")[0].strip().endswith("data.source") for setting in settings):
+        raise ConfigError(f"--data {data} and --set data.source both name the data: keep one")
     if len(boards) > 1:
         names = ", ".join(board.name for board in boards)
         raise ConfigError(
@@ -128,11 +132,14 @@ def _read_file(file: Path) -> Overrides:
         content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise ConfigError(f"cannot read --config {file}: {error.strerror}; name a readable YAML file") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"--config {file} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"--config {file} holds a {type(content).__name__}: it must map sections to fields")
-    return content
+    boards = content.get("boards") or {} if isinstance(content, dict) else None
+    if not isinstance(boards, dict) or not all(isinstance(value, dict) for value in boards.values()):
+        raise ConfigError(f"--config {file} must map sections to fields, and boards: to names with sections of theirs")
+    if not all(isinstance(key, str) for key in content):
+        raise ConfigError(f"--config {file} has a section that is no word: name sections such as numpy_mlp")
+    return dict(content)
 
 
 def _split_by_board(

@@ -30,7 +30,7 @@ class Dataset:
         labels: (n,) int64, an index into `classes`.
         classes: the class names.
         parts: (n,) of "train", "validation" or "test" where the data set comes divided, else None.
-        digest: SHA-256 of the images, labels and class names, hexadecimal.
+        digest: SHA-256 of the images, labels, class names and parts, hexadecimal.
         root: the folder that the file names are relative to; None for arrays.
         notes: what a reader of the results must know about how the data was read.
     """
@@ -198,7 +198,8 @@ def _array_dataset(
     name: str, images: Pixels, labels: NDArray[Any], classes: tuple[str, ...], parts: Parts | None = None
 ) -> Dataset:
     targets = labels.astype(np.int64)
-    digest = _hash([repr(images.shape).encode(), np.ascontiguousarray(images).data], targets, classes)
+    pieces = [repr(images.shape).encode(), np.ascontiguousarray(images).data]
+    digest = _hash(pieces, targets, classes, parts)
     return Dataset(name, ArrayImages(images), targets, classes, parts, digest)
 
 
@@ -211,7 +212,7 @@ def _file_dataset(
     parts: Parts | None,
     notes: tuple[str, ...] = (),
 ) -> Dataset:
-    digest = _hash(_identify_files(root, files), labels, classes)
+    digest = _hash(_identify_files(root, files), labels, classes, parts)
     return Dataset(name, FileImages(tuple(files)), labels, classes, parts, digest, root, notes)
 
 
@@ -221,12 +222,14 @@ def _identify_files(root: Path, files: list[Path]) -> Iterator[bytes]:
         yield hashlib.sha256(file.read_bytes()).digest()
 
 
-def _hash(pieces: Any, labels: NDArray[np.int64], classes: tuple[str, ...]) -> str:
+def _hash(pieces: Any, labels: NDArray[np.int64], classes: tuple[str, ...], parts: Parts | None) -> str:
     digest = hashlib.sha256()
     for piece in pieces:
         digest.update(piece)
     digest.update(labels.tobytes())
     digest.update("\0".join(classes).encode())
+    if parts is not None:
+        digest.update("\0".join(parts.tolist()).encode())
     return digest.hexdigest()
 
 

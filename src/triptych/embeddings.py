@@ -33,7 +33,7 @@ IMAGES_PER_SHARD = 256
 PREPROCESSING_THREADS = 2
 NUMBER_FORMAT = "float32"
 # Part of the key: a change of how images are read must not find the old embeddings.
-READING_METHOD = "rgb-upright-1"
+READING_METHOD = "rgb-upright-white-2"
 
 
 def store_embeddings(

@@ -20,7 +20,11 @@ PART_OF_DIRECTORY = {
     "valid": "validation",
     "validation": "validation",
     "test": "test",
+    "training": "train",
+    "testing": "test",
 }
+# What archives leave behind.
+IGNORED_DIRECTORIES = ("__MACOSX",)
 VAL_IS_TEST = "val/ became the test part, as there is no test/; validation is cut out of train/"
 
 
@@ -75,13 +79,22 @@ def scan_folder(directory: Path) -> ImageFolder:
 
 def _find_parts(directory: Path) -> tuple[dict[str, Path], list[str]]:
     """Return the directory that holds the classes of each part, and notes on how parts were understood."""
-    tops = {
-        PART_OF_DIRECTORY[child.name]: child
-        for child in sorted(directory.iterdir())
-        if child.is_dir() and child.name in PART_OF_DIRECTORY
-    }
-    if "train" not in tops:
+    tops: dict[str, Path] = {}
+    others = []
+    for name in _list_directories(directory):
+        part = PART_OF_DIRECTORY.get(name.lower())
+        if part in tops:
+            raise DataError(f"{tops[part]} and {directory / name} are both the {part} part: keep one")
+        if part:
+            tops[part] = directory / name
+        else:
+            others.append(name)
+    if not tops:
         return {"train": directory}, []
+    if "train" not in tops:
+        raise DataError(f"{directory} has {', '.join(top.name for top in tops.values())} but no train: add one")
+    if others:
+        raise DataError(f"{directory} has {', '.join(others)} beside its parts: move what is no part elsewhere")
     if "validation" in tops and "test" not in tops:
         return {"train": tops["train"], "test": tops["validation"]}, [VAL_IS_TEST]
     if len(tops) == 1:
@@ -107,7 +120,8 @@ def _name_classes(tops: dict[str, Path]) -> tuple[str, ...]:
 
 
 def _list_directories(top: Path) -> tuple[str, ...]:
-    return tuple(sorted(child.name for child in top.iterdir() if child.is_dir() and not child.name.startswith(".")))
+    names = [child.name for child in top.iterdir() if child.is_dir() and not child.name.startswith(".")]
+    return tuple(sorted(name for name in names if name not in IGNORED_DIRECTORIES))
 
 
 def _list_images(directory: Path) -> tuple[list[Path], list[Path]]:

@@ -77,10 +77,26 @@ def decode_image(file: Path) -> Pixels:
     """
     try:
         with Image.open(file) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            return np.asarray(convert_to_rgb(ImageOps.exif_transpose(image), file))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"image {file} cannot be read ({reason}): replace or remove the file") from error
+
+
+def convert_to_rgb(image: Image.Image, file: Path) -> Image.Image:
+    """Return an image as 8-bit RGB: 16 bits are scaled to 8, and what is transparent is laid on white.
+
+    Raises:
+        DataError: the pixels are floating-point or 32-bit numbers, whose range is anybody's guess.
+    """
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        return Image.fromarray((np.asarray(image).astype(np.uint32) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode in {"I", "F"}:
+        raise DataError(f"image {file} has pixels of mode {image.mode!r}, whose range is unknown: save it with 8 bits")
+    if image.has_transparency_data:
+        opaque = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque).convert("RGB")
+    return image.convert("RGB")
 
 
 def make_thumbnail(image: Pixels, side: int) -> Pixels:

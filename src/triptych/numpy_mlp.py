@@ -84,6 +84,11 @@ class NumpyMLP:
         """
         self._reserve(len(x))
         activations = [buffer[: len(x)] for buffer in self._activations]
+        self._fill(x, activations)
+        return activations
+
+    def _fill(self, x: Floats, activations: Sequence[Floats]) -> None:
+        """Write a(1)..a(L) for a batch into arrays of the caller's; nothing of the network changes."""
         functions = [self._hidden.inplace_apply] * (len(self.layers) - 1) + [self._loss.inplace_output]
         a = x
         for (weight, bias), function, z in zip(self.layers, functions, activations, strict=True):
@@ -91,7 +96,6 @@ class NumpyMLP:
             z += bias
             function(z)
             a = z
-        return activations
 
     def backward(self, x: Floats, activations: Sequence[Floats], y: Floats) -> None:
         """Write the gradient of the batch's mean loss over the old one; consumes the activations and y.
@@ -158,12 +162,18 @@ class NumpyMLP:
             self.update(settings.learning_rate, settings.momentum, settings.weight_decay)
 
     def predict_outputs(self, features: Floats) -> Floats:
-        """Return the outputs of the last layer, (n, classes), for any number of rows."""
+        """Return the outputs of the last layer, (n, classes), for any number of rows.
+
+        The buffers are this call's own: a served network is asked by several threads at once.
+        """
         features = np.asarray(features, dtype=self.layers[0][0].dtype)
         outputs = np.empty((len(features), len(self.layers[-1][1])), dtype=features.dtype)
+        rows = min(len(features), MEASURING_BATCH)
+        hidden = [np.empty((rows, len(bias)), dtype=bias.dtype) for _, bias in self.layers[:-1]]
         for start in range(0, len(features), MEASURING_BATCH):
             part = slice(start, start + MEASURING_BATCH)
-            outputs[part] = self.forward(features[part])[-1]
+            x = features[part]
+            self._fill(x, [*(buffer[: len(x)] for buffer in hidden), outputs[part]])
         return outputs
 
     def predict_proba(self, features: Floats) -> Floats:

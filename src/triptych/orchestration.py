@@ -18,7 +18,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from triptych.boards import Board, load_board
-from triptych.errors import InterruptedRunError
+from triptych.errors import DivergenceError, InterruptedRunError
 from triptych.panels import FittedPanel, PanelJob
 from triptych.progress import track
 from triptych.tracking import ComparisonRecord, TrainedPanel, close_runs, log_epoch, log_fitted, panel_run
@@ -50,7 +50,10 @@ def train_in_run(comparison: ComparisonRecord, job: PanelJob, fit: Fit) -> Train
     board = load_board(job.board)
     with panel_run(comparison, job, describe_flow_run()) as run_id, TemporaryDirectory() as folder:
         on_epoch = report_epochs(job.run_label, partial(log_epoch, run_id))
-        fitted = fit(board, job, Path(folder) / "model", on_epoch)
+        try:
+            fitted = fit(board, job, Path(folder) / "model", on_epoch)
+        except DivergenceError as error:
+            raise DivergenceError(f"{job.run_label}: {error} ({job.kind}.learning_rate)") from error
         return TrainedPanel(job, run_id, log_fitted(run_id, job, fitted, board))
 
 

@@ -128,6 +128,7 @@ def describe_standing(standing: Standing) -> dict[str, str]:
         "log loss": f"{standing.test_log_loss:.4f}",
         "ECE": f"{standing.test_ece:.4f}",
         "fit s": f"{standing.fit_seconds:.2f}",
+        "embed s": "-" if standing.embed_seconds is None else f"{standing.embed_seconds:.2f}",
         "images/s": f"{standing.predict_images_per_second:,.0f}",
         "parameters": f"{standing.parameters:,}",
     }
@@ -185,6 +186,9 @@ def decide(standings: Sequence[Standing], test_images: int) -> str:
     score = f"{best.label} leads with {best.test_accuracy:.4f} on {test_images} test images"
     if not others:
         return f"{score}; nothing was compared with it."
+    if others[0].test_accuracy == best.test_accuracy:
+        tied = [standing.label for standing in standings if standing.test_accuracy == best.test_accuracy]
+        return f"{' and '.join(tied)} tie at {best.test_accuracy:.4f} on {test_images} test images."
     near = [other.label for other in others if other.high >= best.low]
     if near:
         return f"{score}, but its interval overlaps with {' and '.join(near)}: this table does not separate them."
@@ -199,6 +203,8 @@ def explain_board(board: BoardRecord) -> list[str]:
         caveats.append("the validation part is empty: nothing was chosen, and every panel trained on all of train")
     if config.backbone_panels and config.transfer.weights == "random":
         caveats.append("the backbones have random weights: an ablation, not transfer learning")
+    if len(config.panels) > 1:
+        caveats.append("seconds are wall time while panels ran side by side; embeddings found in the store cost none")
     if {NUMPY_MLP, TORCH_MLP} <= set(config.panels):
         caveats += explain_twins(config)
     return caveats

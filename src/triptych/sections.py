@@ -53,7 +53,7 @@ class SplitConfig(Section):
     """Fraction of all images held back for the one final test, stratified by class."""
     validation_fraction: Fraction = 0.2
     """Fraction of the training part set aside for everything that is chosen; 0 means that nothing is chosen."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seed of the division."""
     keep_own_parts: bool = True
     """Use the train, validation and test parts that the data set itself comes with, where it has them."""

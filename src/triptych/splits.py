@@ -97,6 +97,13 @@ def _divide(
             f"a fraction of {fraction} of {len(indices)} images does not hold every one of "
             f"{len(classes)} classes: add images, or change split.test_fraction or split.validation_fraction"
         ) from error
+    for part in (rest, cut):
+        present = np.bincount(labels[part], minlength=len(classes))
+        if present.min() == 0:
+            raise DataError(
+                f"class {classes[int(present.argmin())]!r} has too few images ({counts[int(present.argmin())]}) to be "
+                f"in every part: add images, or remove the class"
+            )
     return np.sort(rest), np.sort(cut)
 
 

@@ -15,10 +15,9 @@ from triptych.tracking.contents import (
 from triptych.tracking.reading import find_last_comparisons, find_panel_runs
 from triptych.tracking.records import ComparisonRecord, PanelRun, TrainedPanel
 from triptych.tracking.runs import close_runs, panel_run, resume_run, start_comparison
-from triptych.tracking.store import LOCAL_PAGE, connect, link_to_charts, list_artifacts, page_address, tracking_uri
+from triptych.tracking.store import connect, link_to_charts, list_artifacts, local_uri, page_address, tracking_uri
 
 __all__ = [
-    "LOCAL_PAGE",
     "ComparisonRecord",
     "PanelRun",
     "TrainedPanel",
@@ -31,6 +30,7 @@ __all__ = [
     "list_artifacts",
     "load_logged_model",
     "load_logged_probe",
+    "local_uri",
     "log_epoch",
     "log_evaluation",
     "log_fitted",
