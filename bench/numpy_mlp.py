@@ -74,13 +74,13 @@ def measure_speed(hidden: tuple[int, ...], train: Examples, pairs: int) -> list[
     """Return the three ratios of speed for some hidden layers."""
     layers = initialise_layers((784, *hidden, CLASSES), "normal", "float32", np.random.default_rng(0))
     ours = NumpyMLP([(weight.copy(), bias.copy()) for weight, bias in layers])
-    settings = MLPConfig(hidden_units=hidden, batch_size=BATCH, learning_rate=LEARNING_RATE)
+    settings = MLPConfig(hidden_units=hidden, batch_size=BATCH)
     book = TextbookMLP(layers)
     wide = train.features.astype(np.float64)
     order = np.random.default_rng(0).permutation(len(train))
     seconds = time_by_turns(
         {
-            "ours": lambda: ours.train_epoch(train, settings, np.random.default_rng(0)),
+            "ours": lambda: ours.train_epoch(train, settings, LEARNING_RATE, np.random.default_rng(0)),
             "products": multiply_matrices(layers, train.features),
             "textbook": lambda: book.train_epoch(wide, train.labels, order, BATCH, LEARNING_RATE),
             "sklearn": build_sklearn(hidden, train),
@@ -101,11 +101,11 @@ def measure_accuracy(hidden: tuple[int, ...], train: Examples, test: Examples) -
     """Return how far our test accuracy is from text-book float64's, in points, same seed and epochs."""
     layers = initialise_layers((784, *hidden, CLASSES), "normal", "float64", np.random.default_rng(0))
     ours = NumpyMLP([(weight.astype(np.float32), bias.astype(np.float32)) for weight, bias in layers])
-    settings = MLPConfig(hidden_units=hidden, batch_size=BATCH, learning_rate=LEARNING_RATE)
+    settings = MLPConfig(hidden_units=hidden, batch_size=BATCH)
     book = TextbookMLP(layers)
     wide = train.features.astype(np.float64)
     for epoch in range(ACCURACY_EPOCHS[hidden]):
-        ours.train_epoch(train, settings, np.random.default_rng(epoch))
+        ours.train_epoch(train, settings, LEARNING_RATE, np.random.default_rng(epoch))
         order = np.random.default_rng(epoch).permutation(len(train))
         book.train_epoch(wide, train.labels, order, BATCH, LEARNING_RATE)
     points = 100.0 * abs(ours.measure(test)[1] - book.score(test.features.astype(np.float64), test.labels))

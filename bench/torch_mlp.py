@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from triptych.mlp import initialise_layers
 from triptych.sections import MLPConfig
-from triptych.torch_mlp import TorchMLP, build_network, build_optimizer
+from triptych.torch_mlp import TorchMLP, build_network
 from triptych.training import Examples
 
 SECTION = "torch_mlp"
@@ -47,13 +47,12 @@ def measure(hidden: tuple[int, ...], train: Examples, pairs: int) -> Figure:
     ours = TorchMLP(layers, loss_reduction="mean")
     usual = TorchMLP(layers, loss_reduction="mean")
     usual.network = build_network(layers, "sigmoid", "squared_error")
-    optimizer = build_optimizer(ours.network, MLPConfig(learning_rate=LEARNING_RATE, momentum=MOMENTUM))
-    tensors = torch.from_numpy(train.features), torch.from_numpy(train.labels)
+    settings = MLPConfig(loss_reduction="mean", batch_size=BATCH, momentum=MOMENTUM, threads=THREADS)
     rng = np.random.default_rng(0)
     seconds = time_by_turns(
         {
             "usual": build_usual_loop(usual.network, train),
-            "ours": lambda: ours.train_epoch(tensors, BATCH, optimizer, rng),
+            "ours": lambda: ours.train_epoch(train, settings, LEARNING_RATE, rng),
         },
         pairs,
     )

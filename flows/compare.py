@@ -13,7 +13,7 @@ from tasks.train_torch_mlp import train_torch_mlp
 from tasks.train_transfer import embed, train_transfer
 from triptych.config import Config
 from triptych.orchestration import close_open_runs, collect_results
-from triptych.panels import list_jobs
+from triptych.panel_jobs import list_jobs
 from triptych.report import ComparisonResult
 from triptych.sections import BoardConfig
 from triptych.threads import count_cores
@@ -40,14 +40,14 @@ def compare(config: Config) -> list[ComparisonResult]:
     Args:
         config: a preset, or its boards with any field changed.
     """
-    return [compare_board(board) for board in config.boards]
+    return [compare_board(board, fresh=config.fresh) for board in config.boards]
 
 
-def compare_board(board: BoardConfig) -> ComparisonResult:
+def compare_board(board: BoardConfig, *, fresh: bool) -> ComparisonResult:
     """Compare the panels of one board: one split, every frozen network embedded once, every repeat trained."""
     comparison = split_data(board)
     embedded = {panel: embed.submit(comparison, panel) for panel in board.backbone_panels}
-    jobs = list_jobs(comparison.board)
+    jobs = list_jobs(comparison.board, fresh=fresh)
     trained = [TRAINERS[job.kind].submit(comparison, job, embedded.get(job.panel)) for job in jobs]
     evaluated = [evaluate.submit(panel) for panel in trained]
     panels = collect_results(evaluated, after=[*embedded.values(), *trained])

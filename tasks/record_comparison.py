@@ -8,13 +8,16 @@ from prefect.cache_policies import NO_CACHE
 
 from triptych.orchestration import name_key
 from triptych.report import ComparisonResult, EvaluatedPanel, write_report
-from triptych.tracking import ComparisonRecord, finish_comparison
+from triptych.tracking import ComparisonRecord, finish_comparison, log_drifts
+from triptych.twins import measure_drift
 
 
 @task(task_run_name="compare {comparison.board.config.name}", cache_policy=NO_CACHE)
 def record_comparison(comparison: ComparisonRecord, panels: list[EvaluatedPanel]) -> ComparisonResult:
     """Write the report of a comparison to MLflow and to the flow run's page, and close the comparison."""
-    report = write_report(comparison.board, panels)
+    drifts = [measure_drift(comparison.board, repeat) for repeat in range(comparison.board.config.repeats)]
+    log_drifts(panels, drifts)
+    report = write_report(comparison.board, panels, drifts)
     link = finish_comparison(comparison, report.as_json(), report.as_markdown())
     key = name_key(report.board)
     create_table_artifact(report.as_rows(), key=f"{key}-table", description=report.verdict)

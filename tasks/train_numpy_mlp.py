@@ -6,7 +6,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from triptych.orchestration import train_in_run
-from triptych.panels import PanelJob, fit_mlp
+from triptych.panel_jobs import PanelJob
+from triptych.panels import fit_mlp
 from triptych.tracking import ComparisonRecord, TrainedPanel
 
 

@@ -11,7 +11,8 @@ from prefect.cache_policies import NO_CACHE
 from triptych.boards import load_board
 from triptych.embedding_record import EmbeddingRecord
 from triptych.orchestration import ProgressReporter, train_in_run
-from triptych.panels import PanelJob, embed_board, fit_transfer
+from triptych.panel_jobs import PanelJob
+from triptych.panels import embed_board, fit_transfer
 from triptych.tracking import ComparisonRecord, TrainedPanel
 
 

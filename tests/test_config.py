@@ -8,8 +8,8 @@ import pytest
 from triptych.config import Config, resolve_config
 from triptych.errors import ConfigError
 from triptych.presets import PRESETS
-from triptych.report import explain_twins
 from triptych.sections import BoardConfig
+from triptych.twins import explain_twins
 
 
 @pytest.mark.parametrize("preset", ["digits", "report", "matched"])

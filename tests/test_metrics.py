@@ -36,7 +36,7 @@ def standing(label: str, accuracy: float, half_width: float) -> Standing:
         label=label,
         repeats=1,
         test_accuracy=accuracy,
-        spread=0.0,
+        standard_deviation=None,
         low=accuracy - half_width,
         high=accuracy + half_width,
         embed_seconds=None,

@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.data import Dataset, load_dataset
+from triptych.errors import ConfigError
 from triptych.files import replace_atomically, write_atomically
 from triptych.folders import VAL_IS_TEST
 from triptych.images import ArrayImages, FileImages, ImageSource, Pixels, make_thumbnail
 from triptych.paths import cache_home
-from triptych.sections import BoardConfig, DataConfig
+from triptych.sections import BoardConfig, DataConfig, kind_of_panel
 from triptych.splits import Split, draw_split, identify_split, load_split, save_split
 
 DECODING_THREADS = 4
@@ -99,6 +100,7 @@ def prepare_board(config: BoardConfig, on_image: Callable[[int, int], None] = la
     if not (folder / "dataset.json").is_file():
         _store_dataset(dataset, config.data, folder, on_image)
     split = load_split(split_file)
+    _check_choices(config, split)
     return BoardRecord(
         config=config,
         data_name=dataset.name,
@@ -111,6 +113,16 @@ def prepare_board(config: BoardConfig, on_image: Callable[[int, int], None] = la
         sizes=split.sizes(),
         notes=_explain_parts(dataset, config),
     )
+
+
+def _check_choices(config: BoardConfig, split: Split) -> None:
+    """Raise where something is to be chosen on a validation part that is empty."""
+    for kind in dict.fromkeys(kind_of_panel(panel) for panel in config.panels):
+        if getattr(config, kind).chooses and not len(split.validation):
+            raise ConfigError(
+                f"{kind}.patience and {kind}.keep_best_epoch choose on the validation part, which is empty on board "
+                f"{config.name}: set split.validation_fraction, or neither of them"
+            )
 
 
 def _explain_parts(dataset: Dataset, config: BoardConfig) -> tuple[str, ...]:

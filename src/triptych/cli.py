@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 EXIT_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
 
 # What fits beside each other in a terminal of 80 columns; MLflow holds the rest.
-PRINTED_COLUMNS = ("panel", "accuracy", "interval", "repeats", "fit s", "embed s")
+PRINTED_COLUMNS = ("panel", "accuracy", "interval", "repeats", "std", "fit s", "embed s")
 SHOWN_METRICS = {
     "accuracy": "test_accuracy",
     "log loss": "test_log_loss",
@@ -84,6 +84,9 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Override a field: [BOARD.]section.field=value. Repeatable.")
 ]
 FileOption = Annotated[Path | None, typer.Option("--config", help="A YAML file of sections and their fields.")]
+FreshOption = Annotated[
+    bool, typer.Option("--fresh", help="Train every panel anew, although the same training is on disk.")
+]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show Prefect's log, and tracebacks of errors.")]
 
 
@@ -94,12 +97,14 @@ def compare(
     panel: PanelOption = None,
     settings: SetOption = None,
     config: FileOption = None,
+    fresh: FreshOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Resolve the configuration, check the data, run the flow, print the result."""
     from triptych.config import resolve_config
 
     resolved = resolve_config(preset, data=data, panels=panel or (), settings=settings or (), file=config)
+    resolved = resolved.model_copy(update={"fresh": fresh})
     apply_environment(quiet=not debug)
     try:
         results = _run(resolved)

@@ -12,7 +12,15 @@ from pydantic import Field, ValidationError, field_validator
 
 from triptych.errors import ConfigError, suggest
 from triptych.presets import DEFAULT_PRESET, FOLDER_PRESET, PRESETS
-from triptych.sections import DATASET_NAMES, PANEL_NAMES, BoardConfig, DataConfig, Section, kind_of_panel
+from triptych.sections import (
+    DATASET_NAMES,
+    PANEL_NAMES,
+    BoardConfig,
+    DataConfig,
+    Section,
+    describe_first_error,
+    kind_of_panel,
+)
 
 Overrides = dict[str, Any]
 Model = TypeVar("Model", bound=Section)
@@ -25,6 +33,8 @@ class Config(Section):
     """Name of the preset this started from: digits, report, matched or photos."""
     boards: tuple[BoardConfig, ...] = Field(default=(), validate_default=True)
     """The boards, each compared within itself only; left empty, those of the preset."""
+    fresh: bool = False
+    """Train every panel anew, although the same training is on disk."""
 
     @field_validator("preset")
     @classmethod
@@ -195,24 +205,4 @@ def _validate(model: type[Model], values: Overrides) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_one_line(model, error)) from error
-
-
-def _one_line(model: type[Section], error: ValidationError) -> str:
-    """Return the first thing wrong, as "field: value, rule"."""
-    first = error.errors(include_url=False)[0]
-    path = [str(part) for part in first["loc"]]
-    if first["type"] == "extra_forbidden":
-        return _describe_unknown_field(model, path)
-    if first["type"] == "value_error":
-        return str(first["ctx"]["error"])
-    rule = first["msg"][0].lower() + first["msg"][1:]
-    return f"{'.'.join(path)} = {first['input']!r} is not allowed: {rule}"
-
-
-def _describe_unknown_field(model: type[Section], path: list[str]) -> str:
-    owner: Any = model
-    for part in path[:-1]:
-        owner = owner.model_fields[part].annotation
-    fields = list(owner.model_fields)
-    return f"unknown field {'.'.join(path)!r}: the fields there are {', '.join(fields)}{suggest(path[-1], fields)}"
+        raise ConfigError(describe_first_error(model, error)) from error

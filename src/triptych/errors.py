@@ -18,7 +18,7 @@ class InputError(TriptychError):
     """Something that was given cannot be used."""
 
 
-class ConfigError(InputError):
+class ConfigError(InputError, ValueError):
     """A preset, a panel or a field of the configuration is unknown or out of range."""
 
 
@@ -32,6 +32,23 @@ class WeightsError(InputError):
 
 class DivergenceError(TriptychError):
     """The loss of a training stopped being a finite number."""
+
+
+class NonFiniteStepError(TriptychError):
+    """A step of a training gave a figure that is no finite number.
+
+    Attributes:
+        step: its number in the epoch, from 1.
+    """
+
+    def __init__(self, step: int) -> None:
+        """Remember the step."""
+        super().__init__(f"step {step} is not finite")
+        self.step = step
+
+
+class CheckpointError(InputError):
+    """A checkpoint belongs to another training."""
 
 
 class InterruptedRunError(TriptychError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -23,16 +24,21 @@ def escape_text(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def draw_curves(curves_of: Mapping[str, Curves]) -> Figure:
-    """Return loss and accuracy over the epochs of one or more runs, side by side.
+def draw_curves(curves_of: Mapping[str, Sequence[Curves]]) -> Figure:
+    """Return loss and accuracy over the epochs of one or more panels, side by side.
+
+    A line is the mean over a panel's repeats; the band about it reaches from the lowest to the highest.
 
     Args:
-        curves_of: for each run's label its metrics by name (`train_loss`, `val_accuracy`, ...), an entry an epoch.
+        curves_of: for each panel's label, for each of its repeats, the metrics by name (`train_loss`,
+            `val_accuracy`, ...), an entry an epoch.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for position, (label, curves) in enumerate(curves_of.items()):
-            _draw_run(axes, quantity, label, curves, COLOURS[position % len(COLOURS)])
+        for position, (label, repeats) in enumerate(curves_of.items()):
+            for part, style in CURVE_STYLES.items():
+                values = [curves[name] for curves in repeats if curves.get(name := f"{part}_{quantity}")]
+                _draw_band(axes, values, f"{label}, {part}", COLOURS[position % len(COLOURS)], style)
         axes.set(xlabel="epoch", ylabel=quantity)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
@@ -40,12 +46,16 @@ def draw_curves(curves_of: Mapping[str, Curves]) -> Figure:
     return figure
 
 
-def _draw_run(axes: Any, quantity: str, label: str, curves: Curves, colour: str) -> None:
-    for part, style in CURVE_STYLES.items():
-        values = curves.get(f"{part}_{quantity}", ())
-        if values:
-            epochs = range(1, len(values) + 1)
-            axes.plot(epochs, values, style, color=colour, linewidth=1.5, label=escape_text(f"{label}, {part}"))
+def _draw_band(axes: Any, repeats: Sequence[Sequence[float]], label: str, colour: str, style: str) -> None:
+    """Draw the mean of some curves and the band that they fill; those that stopped early end early."""
+    if not repeats:
+        return
+    epochs = range(1, max(len(values) for values in repeats) + 1)
+    going = [[values[epoch - 1] for values in repeats if len(values) >= epoch] for epoch in epochs]
+    axes.plot(epochs, [fmean(now) for now in going], style, color=colour, linewidth=1.5, label=escape_text(label))
+    if len(repeats) > 1:
+        lowest, highest = [min(now) for now in going], [max(now) for now in going]
+        axes.fill_between(epochs, lowest, highest, color=colour, alpha=0.15, linewidth=0)
 
 
 def draw_confusions(counts: NDArray[np.int64], classes: Sequence[str], title: str) -> Figure:

@@ -148,19 +148,25 @@ def stack_as(images: Sequence[Pixels] | Pixels, shape: tuple[int, int, int]) -> 
     return stacked
 
 
-def scale_pixels(pixels: Pixels, dtype: str = "float32") -> NDArray[np.floating]:
-    """Return pixels as one row per image, scaled from 0..255 to [-1, 1].
+# What the pixel values 0 and 255 become.
+INPUT_RANGES = {"symmetric": (-1.0, 1.0), "unit": (0.0, 1.0)}
+
+
+def scale_pixels(pixels: Pixels, dtype: str = "float32", input_range: str = "symmetric") -> NDArray[np.floating]:
+    """Return pixels as one row per image, scaled from 0..255 to [-1, 1] or [0, 1].
 
     Args:
         pixels: (n, height, width, channels) uint8.
         dtype: number format of the result.
+        input_range: a row of `INPUT_RANGES`.
 
     Returns:
         (n, height * width * channels) of `dtype`.
     """
     rows = pixels.reshape(len(pixels), -1).astype(dtype)
-    rows *= 2.0 / 255.0
-    rows -= 1.0
+    low, high = INPUT_RANGES[input_range]
+    rows *= (high - low) / 255.0
+    rows += low
     return rows
 
 

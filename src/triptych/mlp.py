@@ -23,9 +23,22 @@ def draw_uniform_fan_in(inputs: int, outputs: int, rng: np.random.Generator) -> 
     return rng.uniform(-bound, bound, size=(outputs, inputs)), rng.uniform(-bound, bound, size=outputs)
 
 
+def draw_glorot_uniform(inputs: int, outputs: int, rng: np.random.Generator) -> Layer:
+    """Return weights uniform within sqrt(6 / (inputs + outputs)) and zero biases (Glorot and Bengio 2010)."""
+    bound = (6.0 / (inputs + outputs)) ** 0.5
+    return rng.uniform(-bound, bound, size=(outputs, inputs)), np.zeros(outputs)
+
+
+def draw_he_normal(inputs: int, outputs: int, rng: np.random.Generator) -> Layer:
+    """Return N(0, sqrt(2 / inputs)) weights and zero biases, made for ReLU (He et al. 2015)."""
+    return rng.normal(loc=0.0, scale=(2.0 / inputs) ** 0.5, size=(outputs, inputs)), np.zeros(outputs)
+
+
 INITIALISATIONS: dict[str, Callable[[int, int, np.random.Generator], Layer]] = {
     "normal": draw_normal,
     "uniform_fan_in": draw_uniform_fan_in,
+    "glorot_uniform": draw_glorot_uniform,
+    "he_normal": draw_he_normal,
 }
 
 

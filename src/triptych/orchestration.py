@@ -19,7 +19,8 @@ from prefect.runtime import flow_run
 
 from triptych.boards import Board, load_board
 from triptych.errors import DivergenceError, InterruptedRunError
-from triptych.panels import FittedPanel, PanelJob
+from triptych.panel_jobs import PanelJob
+from triptych.panels import FittedPanel
 from triptych.progress import track
 from triptych.tracking import ComparisonRecord, TrainedPanel, close_runs, log_epoch, log_fitted, panel_run
 from triptych.training import EpochMetrics, OnEpoch
@@ -54,7 +55,7 @@ def train_in_run(comparison: ComparisonRecord, job: PanelJob, fit: Fit) -> Train
             fitted = fit(board, job, Path(folder) / "model", on_epoch)
         except DivergenceError as error:
             raise DivergenceError(f"{job.run_label}: {error} ({job.kind}.learning_rate)") from error
-        return TrainedPanel(job, run_id, log_fitted(run_id, job, fitted, board))
+        return TrainedPanel(job, run_id, log_fitted(run_id, job, fitted, board), fitted.restored_epochs)
 
 
 def collect_results(futures: Sequence[PrefectFuture[Result]], after: Sequence[PrefectFuture[Any]]) -> list[Result]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,50 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.boards import Board, BoardRecord
+from triptych.boards import Board
+from triptych.checkpoints import save_weights
 from triptych.embedding_record import EmbeddingRecord, load_embeddings
 from triptych.errors import FrozenError
 from triptych.evaluation import Probe, choose_probe
 from triptych.images import scale_pixels
-from triptych.sections import PanelKind, TransferConfig, kind_of_panel
+from triptych.mlp_training import build_mlp
+from triptych.panel_jobs import PanelJob
+from triptych.sections import MLPConfig, TrainingConfig, TransferConfig
 from triptych.served import PixelNetwork, save_mlp, save_transfer
 from triptych.threads import count_cores, limit_blas_threads
 from triptych.training import EpochMetrics, Examples, OnEpoch
+from triptych.training_loop import choose_epoch, fit_network
+from triptych.trainings import find_checkpoint, weights_file
+from triptych.twins import are_compared
 
-# Importing PyTorch takes seconds: only who trains with it does.
-TRAINER_OF_KIND = {"numpy_mlp": "train_numpy_mlp", "torch_mlp": "train_torch_mlp"}
 MEBIBYTE = 2**20
-
-
-@dataclass(frozen=True)
-class PanelJob:
-    """One panel of a board, to be trained once.
-
-    Attributes:
-        board: the board.
-        panel: `numpy-mlp`, `torch-mlp` or the name of a torchvision network.
-        repeat: which of its trainings this is, from 0; also its seed.
-    """
-
-    board: BoardRecord
-    panel: str
-    repeat: int
-
-    @property
-    def kind(self) -> PanelKind:
-        """Which trainer it needs."""
-        return kind_of_panel(self.panel)
-
-    @property
-    def label(self) -> str:
-        """The panel's name for people; weights that know nothing are called random everywhere."""
-        unlearned = self.kind == "transfer" and self.board.config.transfer.weights == "random"
-        return f"{self.panel} (random weights)" if unlearned else self.panel
-
-    @property
-    def run_label(self) -> str:
-        """The label, with the repeat where there are several."""
-        return f"{self.label} #{self.repeat}" if self.board.config.repeats > 1 else self.label
 
 
 @dataclass(frozen=True)
@@ -66,6 +38,7 @@ class FittedPanel:
         probe: some images and the probabilities that the trainer saw for them.
         metrics: the final metrics that training knows, by MLflow's name.
         curves: the metrics of every epoch by name.
+        restored_epochs: how many epochs came from an earlier training that was the same so far.
         tags: what else a reader should know.
     """
 
@@ -73,6 +46,7 @@ class FittedPanel:
     probe: Probe
     metrics: dict[str, float]
     curves: dict[str, list[float]]
+    restored_epochs: int = 0
     tags: dict[str, str] = field(default_factory=dict)
 
 
@@ -81,41 +55,64 @@ class CurveRecorder:
 
     def __init__(self, on_epoch: OnEpoch) -> None:
         """Remember who else wants them."""
-        self.curves: dict[str, list[float]] = {}
+        self.curve: list[EpochMetrics] = []
         self._on_epoch = on_epoch
 
     def __call__(self, metrics: EpochMetrics) -> None:
         """Keep and hand on the metrics of one epoch."""
-        for name, value in metrics.values().items():
-            self.curves.setdefault(name, []).append(value)
+        self.curve.append(metrics)
         self._on_epoch(metrics)
+
+    @property
+    def curves(self) -> dict[str, list[float]]:
+        """The metrics of every epoch by name."""
+        return {name: [metrics.values()[name] for metrics in self.curve] for name in self.curve[0].values()}
 
     @property
     def fit_seconds(self) -> float:
         """Seconds of all epochs' updates."""
-        return sum(self.curves["epoch_seconds"])
+        return sum(metrics.epoch_seconds for metrics in self.curve)
+
+    def describe(self, settings: TrainingConfig) -> dict[str, str]:
+        """Return what a reader should know of the training, as tags."""
+        return {
+            "threads": str(settings.threads),
+            "trained_epochs": f"{len(self.curve)} of {settings.epochs}",
+            "chosen_epoch": str(choose_epoch(self.curve, settings)),
+        }
 
 
 def fit_mlp(board: Board, job: PanelJob, folder: Path, on_epoch: OnEpoch) -> FittedPanel:
-    """Train one of the two multilayer perceptrons and write it to `folder`.
+    """Train one of the two multilayer perceptrons, or take it up where it was left, and write it to `folder`.
 
     Raises:
-        DivergenceError: the training loss is no finite number.
+        DivergenceError: a step or the training loss is no finite number.
     """
-    settings = getattr(board.record.config, job.kind)
-    train = getattr(importlib.import_module(f"triptych.{job.kind}"), TRAINER_OF_KIND[job.kind])
-    rows = scale_pixels(board.pixels, settings.dtype)
+    settings: MLPConfig = getattr(board.record.config, job.kind)
+    rows = scale_pixels(board.pixels, settings.dtype, settings.input_range)
+    train, validation = _select_examples(board, rows)
     recorder = CurveRecorder(on_epoch)
-    parts = _select_examples(board, rows)
+    checkpoint = find_checkpoint(job)
+    restored = checkpoint.count_epochs() if checkpoint else 0
     with limit_blas_threads(settings.threads):
-        network = train(settings, *parts, classes=len(board.record.classes), seed=job.repeat, on_epoch=recorder)
+        rng = np.random.default_rng(job.repeat)
+        network = build_mlp(job.kind, settings, train.features.shape[1], len(board.record.classes), rng)
+
+        def keep_and_report(metrics: EpochMetrics) -> None:
+            if are_compared(board.record.config):
+                save_weights(weights_file(job, metrics.epoch), network.layers)
+            recorder(metrics)
+
+        fit_network(network, settings, train, validation, rng=rng, on_epoch=keep_and_report, checkpoint=checkpoint)
         indices = choose_probe(board, board.record.config.evaluate.probe_images)
         probe = Probe(indices, network.predict_proba(rows[indices]))
     height, width, channels = board.pixels.shape[1:]
-    save_mlp(job.kind, PixelNetwork(network, (height, width, channels)), board.record.classes, folder)
+    save_mlp(
+        job.kind, PixelNetwork(network, (height, width, channels), settings.input_range), board.record.classes, folder
+    )
     parameters = sum(array.size for layer in network.layers for array in layer)
     metrics = _measure_fit(recorder, folder, parameters)
-    return FittedPanel(folder, probe, metrics, recorder.curves, {"threads": str(settings.threads)})
+    return FittedPanel(folder, probe, metrics, recorder.curves, restored, recorder.describe(settings))
 
 
 def embed_board(board: Board, panel: str, on_images: Callable[[int, int], None]) -> EmbeddingRecord:
@@ -150,7 +147,7 @@ def fit_transfer(
         embedded: the record of the stored embeddings.
 
     Raises:
-        DivergenceError: the training loss is no finite number.
+        DivergenceError: a step or the training loss is no finite number.
         FrozenError: the frozen network has changed.
     """
     from triptych.backbones import load_backbone
@@ -163,6 +160,8 @@ def fit_transfer(
     everything = np.arange(len(board.images))
     features = LiveEmbeddings(backbone, board.images, everything, settings.embedding_batch_size)
     recorder = CurveRecorder(on_epoch)
+    checkpoint = find_checkpoint(job, embedded)
+    restored = checkpoint.count_epochs() if checkpoint else 0
     with limit_blas_threads(settings.threads):
         head = train_head(
             settings,
@@ -171,6 +170,7 @@ def fit_transfer(
             dropout=backbone.head_dropout,
             seed=job.repeat,
             on_epoch=recorder,
+            checkpoint=checkpoint,
         )
     after = backbone.digest()
     if after != embedded.backbone_digest:
@@ -181,8 +181,9 @@ def fit_transfer(
     learned = sum(parameter.numel() for parameter in head.linear.parameters())
     frozen = sum(parameter.numel() for parameter in backbone.trunk.parameters())
     metrics = _measure_fit(recorder, folder, learned + frozen) | {"embed_seconds": embedded.seconds}
-    tags = _describe_transfer(settings, embedded, after) | {"trained_parameters": str(learned)}
-    return FittedPanel(folder, probe, metrics, recorder.curves, tags)
+    tags = recorder.describe(settings) | _describe_transfer(settings, embedded, after)
+    tags["trained_parameters"] = str(learned)
+    return FittedPanel(folder, probe, metrics, recorder.curves, restored, tags)
 
 
 def _describe_transfer(settings: TransferConfig, embedded: EmbeddingRecord, digest_after: str) -> dict[str, str]:
@@ -191,15 +192,8 @@ def _describe_transfer(settings: TransferConfig, embedded: EmbeddingRecord, dige
         "embedded_images": f"{embedded.computed_images} of {embedded.images}, the rest was in the store",
         "backbone_sha256_before": embedded.backbone_digest,
         "backbone_sha256_after": digest_after,
-        "threads": str(settings.threads),
         "embedding_threads": str(settings.embedding_threads or count_cores()),
     }
-
-
-def list_jobs(board: BoardRecord) -> list[PanelJob]:
-    """Return every training of a board: each repeat of each panel."""
-    config = board.config
-    return [PanelJob(board, panel, repeat) for panel in config.panels for repeat in range(config.repeats)]
 
 
 def _select_examples(board: Board, rows: Any) -> tuple[Examples, Examples | None]:

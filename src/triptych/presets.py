@@ -9,6 +9,7 @@ from triptych.sections import (
     TORCH_MLP,
     BoardConfig,
     DataConfig,
+    EvaluateConfig,
     MLPConfig,
     SplitConfig,
     TransferConfig,
@@ -61,6 +62,7 @@ THUMBNAIL_MLP = MLPConfig(
 )
 
 MNIST_70_30 = SplitConfig(test_fraction=0.3, validation_fraction=0.0, keep_own_parts=False)
+MNIST_WITH_VALIDATION = SplitConfig(test_fraction=0.3, validation_fraction=0.1, keep_own_parts=False)
 
 PRESETS = {
     "digits": Preset(
@@ -74,6 +76,7 @@ PRESETS = {
                 numpy_mlp=DIGITS_MLP,
                 torch_mlp=DIGITS_MLP,
                 transfer=TransferConfig(weights="bundled"),
+                evaluate=EvaluateConfig(compare_twins=True),
             ),
         ),
     ),
@@ -102,7 +105,8 @@ PRESETS = {
             BoardConfig(
                 name="matched",
                 data=DataConfig(source="mnist"),
-                split=SplitConfig(validation_fraction=0.1, keep_own_parts=False),
+                split=MNIST_WITH_VALIDATION,
+                evaluate=EvaluateConfig(compare_twins=True),
             ),
         ),
     ),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from triptych.boards import BoardRecord
-from triptych.sections import NUMPY_MLP, TORCH_MLP, BoardConfig
+from triptych.sections import NUMPY_MLP, TORCH_MLP
 from triptych.statistics import wilson_interval
+from triptych.twins import explain_twins
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class EvaluatedPanel:
         repeat: which training of the panel.
         run_id: MLflow's run id.
         metrics: the final metrics by MLflow's name.
+        restored_epochs: how many epochs came from an earlier training that was the same so far.
     """
 
     panel: str
@@ -29,6 +31,7 @@ class EvaluatedPanel:
     repeat: int
     run_id: str
     metrics: dict[str, float]
+    restored_epochs: int = 0
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Standing:
         label: the panel's name for people.
         repeats: number of trainings.
         test_accuracy: mean over the repeats.
-        spread: largest minus smallest accuracy over the repeats.
+        standard_deviation: of the accuracies of the repeats (n - 1 in the denominator); None for a single one.
         low: lower bound of Wilson's interval, of the mean accuracy on this many test images.
         high: upper bound.
         test_macro_f1: mean over the repeats.
@@ -54,7 +57,7 @@ class Standing:
     label: str
     repeats: int
     test_accuracy: float
-    spread: float
+    standard_deviation: float | None
     low: float
     high: float
     test_macro_f1: float
@@ -123,7 +126,7 @@ def describe_standing(standing: Standing) -> dict[str, str]:
         "accuracy": f"{standing.test_accuracy:.4f}",
         "interval": f"{standing.low:.4f} - {standing.high:.4f}",
         "repeats": str(standing.repeats),
-        "spread": f"{standing.spread:.4f}" if standing.repeats > 1 else "-",
+        "std": "-" if standing.standard_deviation is None else f"{standing.standard_deviation:.4f}",
         "macro F1": f"{standing.test_macro_f1:.4f}",
         "log loss": f"{standing.test_log_loss:.4f}",
         "ECE": f"{standing.test_ece:.4f}",
@@ -138,8 +141,16 @@ def _join_cells(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def write_report(board: BoardRecord, panels: Sequence[EvaluatedPanel]) -> Report:
-    """Return the table, best panel first, the verdict and the caveats of a comparison."""
+def write_report(
+    board: BoardRecord, panels: Sequence[EvaluatedPanel], drifts: Sequence[Sequence[float]] = ()
+) -> Report:
+    """Return the table, best panel first, the verdict and the caveats of a comparison.
+
+    Args:
+        board: the board.
+        panels: every repeat of every panel.
+        drifts: for each repeat how far the weights of the twins were apart after every epoch.
+    """
     labels = dict.fromkeys(panel.label for panel in panels)
     standings = [_rank(board, [panel for panel in panels if panel.label == label]) for label in labels]
     standings.sort(key=lambda standing: -standing.test_accuracy)
@@ -148,7 +159,7 @@ def write_report(board: BoardRecord, panels: Sequence[EvaluatedPanel]) -> Report
         test_images=board.sizes["test"],
         standings=tuple(standings),
         verdict=decide(standings, board.sizes["test"]),
-        caveats=(*board.notes, *explain_board(board)),
+        caveats=(*board.notes, *explain_board(board), *explain_drifts(drifts), *explain_restored(panels)),
     )
 
 
@@ -164,7 +175,7 @@ def _rank(board: BoardRecord, repeats: Sequence[EvaluatedPanel]) -> Standing:
         label=repeats[0].label,
         repeats=len(repeats),
         test_accuracy=accuracy,
-        spread=max(accuracies) - min(accuracies),
+        standard_deviation=stdev(accuracies) if len(accuracies) > 1 else None,
         low=low,
         high=high,
         test_macro_f1=mean("test_macro_f1"),
@@ -210,22 +221,20 @@ def explain_board(board: BoardRecord) -> list[str]:
     return caveats
 
 
-def explain_twins(config: BoardConfig) -> list[str]:
-    """Return in what `numpy-mlp` and `torch-mlp` differ as configured; nothing where they are twins."""
-    ours, theirs = config.numpy_mlp, config.torch_mlp
-    if ours == theirs:
+def explain_drifts(drifts: Sequence[Sequence[float]]) -> list[str]:
+    """Return how far the twins ended apart; nothing where no twins were compared."""
+    ends = [drift[-1] for drift in drifts if drift]
+    if not ends:
         return []
-    caveats = []
-    if len(ours.hidden_units) != len(theirs.hidden_units):
-        caveats.append(
-            f"{NUMPY_MLP} and {TORCH_MLP} are not twins: {len(ours.hidden_units)} hidden layers "
-            f"against {len(theirs.hidden_units)}"
-        )
-    if ours.loss == theirs.loss == "squared_error" and ours.loss_reduction != theirs.loss_reduction:
-        caveats.append(
-            f"{NUMPY_MLP} and {TORCH_MLP} are not twins: the squared error is a {ours.loss_reduction} over the outputs "
-            f"in the one and a {theirs.loss_reduction} in the other, so the gradient differs by the number of classes"
-        )
-    fields = [name for name in type(ours).model_fields if getattr(ours, name) != getattr(theirs, name)]
-    caveats.append(f"{NUMPY_MLP} and {TORCH_MLP} differ in: {', '.join(fields)}")
-    return caveats
+    return [
+        f"{NUMPY_MLP} and {TORCH_MLP} are twins: after the last epoch no weight differs by more than {max(ends):.1e}"
+    ]
+
+
+def explain_restored(panels: Sequence[EvaluatedPanel]) -> list[str]:
+    """Return which panels were not trained from the start now."""
+    restored = [panel for panel in panels if panel.restored_epochs]
+    if not restored:
+        return []
+    epochs = ", ".join(f"{panel.label} #{panel.repeat} {panel.restored_epochs} epochs" for panel in restored)
+    return [f"taken from an earlier, identical training: {epochs}; --fresh trains anew"]

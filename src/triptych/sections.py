@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from triptych.backbone_names import BACKBONE_NAMES, WEIGHTS_SUFFIXES
 from triptych.errors import suggest
 
 PositiveInt = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 NUMPY_MLP = "numpy-mlp"
@@ -59,8 +60,40 @@ class SplitConfig(Section):
     """Use the train, validation and test parts that the data set itself comes with, where it has them."""
 
 
-class MLPConfig(Section):
-    """A multilayer perceptron trained by minibatch stochastic gradient descent."""
+class TrainingConfig(Section):
+    """Minibatch stochastic gradient descent, as every network here is trained."""
+
+    learning_rate: Annotated[float, Field(gt=0.0)] = 0.1
+    """Step size, the largest where a schedule changes it."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How the step size falls from epoch to epoch: not at all, in a straight line, or along half a cosine."""
+    momentum: Fraction = 0.0
+    """Momentum coefficient, as in `torch.optim.SGD`."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    """L2 coefficient added to the gradient of the weights and biases, as in `torch.optim.SGD`."""
+    batch_size: PositiveInt = 100
+    """Images of one step; the last batch of an epoch may be smaller."""
+    epochs: PositiveInt = 50
+    """Passes over the training part, at most."""
+    monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
+    """What early stopping and the choice of the epoch look at, on the validation part."""
+    patience: NonNegativeInt = 0
+    """Stop after this many epochs in a row without an improvement; 0 never stops early."""
+    keep_best_epoch: bool = False
+    """End with the weights of the best epoch on validation instead of the last one's."""
+    checkpoint_epochs: NonNegativeInt = 10
+    """Epochs between checkpoints, from which an interrupted training continues exactly; 0 writes none."""
+    threads: PositiveInt = 1
+    """Threads of the matrix products; small layers gain nothing from more, and lose on a busy machine."""
+
+    @property
+    def chooses(self) -> bool:
+        """Whether anything is chosen on the validation part."""
+        return self.keep_best_epoch or self.patience > 0
+
+
+class MLPConfig(TrainingConfig):
+    """A multilayer perceptron."""
 
     hidden_units: tuple[PositiveInt, ...] = (50, 50)
     """Units of each hidden layer, from the input side."""
@@ -70,47 +103,37 @@ class MLPConfig(Section):
     """Squared error on one-hot targets behind a sigmoid, or cross-entropy behind a softmax."""
     loss_reduction: Literal["sum", "mean"] = "sum"
     """Whether the squared error is summed (the book) or averaged (`MSELoss`) over the outputs of an image."""
-    learning_rate: Annotated[float, Field(gt=0.0)] = 0.1
-    """Step size."""
-    momentum: Fraction = 0.0
-    """Momentum coefficient, as in `torch.optim.SGD`."""
-    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
-    """L2 coefficient added to the gradient of the weights and biases, as in `torch.optim.SGD`."""
-    batch_size: PositiveInt = 100
-    """Images of one step; the last batch of an epoch may be smaller."""
-    epochs: PositiveInt = 50
-    """Passes over the training part."""
-    initialisation: Literal["normal", "uniform_fan_in"] = "normal"
-    """N(0, 0.1) weights and zero biases (the book), or `torch.nn.Linear`'s uniform within 1/sqrt(fan-in)."""
+    dropout: Fraction = 0.0
+    """Probability with which a hidden unit is left out of a training step."""
+    input_dropout: Fraction = 0.0
+    """Probability with which an input is left out of a training step."""
+    input_range: Literal["symmetric", "unit"] = "symmetric"
+    """Pixels scaled to [-1, 1] (the book) or to [0, 1]; dropout learns better where the background is 0."""
+    initialisation: Literal["normal", "uniform_fan_in", "glorot_uniform", "he_normal"] = "normal"
+    """N(0, 0.1) weights and zero biases (the book), `torch.nn.Linear`'s uniform, Glorot's uniform or He's normal."""
     dtype: Literal["float32", "float64"] = "float32"
     """Number format of weights, activations and gradients."""
-    threads: PositiveInt = 1
-    """Threads of the matrix products; small layers gain nothing from more, and lose on a busy machine."""
 
 
-class TransferConfig(Section):
+class TransferConfig(TrainingConfig):
     """A pretrained network, frozen, with a new last layer."""
 
     weights: str = "imagenet"
     """`imagenet`, a named enum such as `IMAGENET1K_V2`, a `.pth` or `.safetensors` file, `bundled`, or `random`."""
     learning_rate: Annotated[float, Field(gt=0.0)] = 0.01
-    """Step size of the last layer."""
+    """Step size of the last layer, the largest where a schedule changes it."""
     momentum: Fraction = 0.9
     """Momentum coefficient, as in `torch.optim.SGD`."""
-    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
-    """L2 coefficient of the last layer, as in `torch.optim.SGD`."""
     batch_size: PositiveInt = 32
-    """Images of one step of the last layer."""
+    """Images of one step of the last layer; the last batch of an epoch may be smaller."""
     epochs: PositiveInt = 25
-    """Passes over the training part."""
+    """Passes over the training part, at most."""
     cache_embeddings: bool = True
     """Compute what enters the last layer once and store it; false runs the whole network in every epoch."""
     embedding_batch_size: PositiveInt = 32
     """Images that pass through the frozen network at once."""
-    embedding_threads: Annotated[int, Field(ge=0)] = 0
+    embedding_threads: NonNegativeInt = 0
     """Threads of the frozen network; 0 means every core this process may use."""
-    threads: PositiveInt = 1
-    """Threads of the training of the last layer."""
 
     @field_validator("weights")
     @classmethod
@@ -127,6 +150,8 @@ class EvaluateConfig(Section):
     """Level of the intervals."""
     probe_images: PositiveInt = 32
     """Images on which a logged model, loaded back, must repeat its trainer's probabilities; also timed."""
+    compare_twins: bool = False
+    """Log after every epoch how far the weights of `torch-mlp` are from those of `numpy-mlp`, its twin."""
 
 
 class BoardConfig(Section):
@@ -187,6 +212,26 @@ def kind_of_panel(panel: str) -> PanelKind:
     ('numpy_mlp', 'transfer')
     """
     return KIND_OF_PANEL.get(panel, "transfer")
+
+
+def describe_first_error(model: type[Section], error: ValidationError) -> str:
+    """Return the first thing wrong, as "field: value, rule"."""
+    first = error.errors(include_url=False)[0]
+    path = [str(part) for part in first["loc"]]
+    if first["type"] == "extra_forbidden":
+        return _describe_unknown_field(model, path)
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    rule = first["msg"][0].lower() + first["msg"][1:]
+    return f"{'.'.join(path)} = {first['input']!r} is not allowed: {rule}"
+
+
+def _describe_unknown_field(model: type[Section], path: list[str]) -> str:
+    owner: Any = model
+    for part in path[:-1]:
+        owner = owner.model_fields[part].annotation
+    fields = list(owner.model_fields)
+    return f"unknown field {'.'.join(path)!r}: the fields there are {', '.join(fields)}{suggest(path[-1], fields)}"
 
 
 SECTION_NAMES = tuple(name for name, field in BoardConfig.model_fields.items() if isinstance(field.default, Section))

@@ -26,10 +26,10 @@ DESCRIPTION = "model.json"
 # What each kind of panel takes along of this package, and what it needs of others.
 MODULES = {
     "numpy_mlp": ("__init__", "errors", "images", "mlp", "training", "served", "numpy_functions", "numpy_mlp"),
-    "torch_mlp": ("__init__", "errors", "images", "mlp", "training", "served", "torch_mlp"),
+    "torch_mlp": ("__init__", "errors", "images", "mlp", "training", "served", "torch_state", "torch_mlp"),
     "transfer": (
         *("__init__", "errors", "images", "mlp", "training", "served"),
-        *("backbone_names", "backbones", "transfer"),
+        *("files", "checkpoints", "training_loop", "torch_state", "backbone_names", "backbones", "transfer"),
     ),
 }
 REQUIREMENTS = {
@@ -64,17 +64,19 @@ class PixelNetwork:
     """A multilayer perceptron behind the scaling of pixels.
 
     Attributes:
-        network: takes rows of pixels scaled to [-1, 1].
+        network: takes rows of scaled pixels.
         image_shape: (height, width, channels) that it was trained on; other sizes are cut to a thumbnail.
+        input_range: how pixels are scaled, a row of `triptych.images.INPUT_RANGES`.
     """
 
     network: MLP
     image_shape: tuple[int, int, int]
+    input_range: str = "symmetric"
 
     def predict_images(self, images: Sequence[Pixels] | Pixels) -> NDArray[Any]:
         """Return class probabilities, (n, classes), of raw images (height, width, channels) uint8."""
         dtype = str(self.network.layers[0][0].dtype)
-        return self.network.predict_proba(scale_pixels(stack_as(images, self.image_shape), dtype))
+        return self.network.predict_proba(scale_pixels(stack_as(images, self.image_shape), dtype, self.input_range))
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,11 @@ def save_mlp(kind: str, network: PixelNetwork, classes: Sequence[str], folder: P
     }
     folder.mkdir(parents=True)
     WRITERS[kind](folder, arrays)
-    description = {"image_shape": network.image_shape, "names": network.network.names}
+    description = {
+        "image_shape": network.image_shape,
+        "input_range": network.input_range,
+        "names": network.network.names,
+    }
     _write_description(folder, kind, classes, description)
 
 
@@ -196,7 +202,7 @@ def _build_pixel_network(
     layers = [(arrays[f"weight_{number}"], arrays[f"bias_{number}"]) for number in range(1, len(arrays) // 2 + 1)]
     network = getattr(importlib.import_module(f"triptych.{module}"), name)
     height, width, channels = description["image_shape"]
-    return PixelNetwork(network(layers, **description["names"]), (height, width, channels))
+    return PixelNetwork(network(layers, **description["names"]), (height, width, channels), description["input_range"])
 
 
 def _load_transfer(folder: Path, description: dict[str, Any]) -> Network:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from triptych.mlp import Layer, initialise_layers
-from triptych.training import Examples, OnEpoch, run_epochs, shuffle_minibatches
+from triptych.mlp import Layer
+from triptych.torch_state import copy_state, restore_state
+from triptych.training import Examples, check_step, inplace_draw_mask, shuffle_minibatches
 
 if TYPE_CHECKING:
     from triptych.sections import MLPConfig
@@ -24,26 +24,31 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "tanh"
 OUTPUTS: dict[str, Callable[[], nn.Module]] = {"squared_error": nn.Sigmoid, "cross_entropy": nn.Identity}
 
 
-def sum_squared_error(outputs: Tensor, labels: Tensor) -> Tensor:
+def encode_one_hot(labels: Tensor, like: Tensor) -> Tensor:
+    """Return targets (n, classes) for outputs of that many classes and that number format."""
+    return nn.functional.one_hot(labels, like.shape[1]).to(like.dtype)
+
+
+def keep_labels(labels: Tensor, like: Tensor) -> Tensor:  # noqa: ARG001 - a row of TARGETS
+    """Return the labels themselves, (n,) int64."""
+    return labels
+
+
+def sum_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the squared error of one-hot targets, summed over outputs, averaged over images (the book's)."""
-    return mean_squared_error(outputs, labels) * outputs.shape[1]
+    return nn.functional.mse_loss(outputs, targets, reduction="sum") / len(outputs)
 
 
-def mean_squared_error(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Return the squared error of one-hot targets, averaged over outputs and images (`MSELoss`)."""
-    targets = nn.functional.one_hot(labels, outputs.shape[1]).to(outputs.dtype)
-    return nn.functional.mse_loss(outputs, targets)
-
-
+# What the criterion of a loss is given for labels.
+TARGETS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "squared_error": encode_one_hot,
+    "cross_entropy": keep_labels,
+}
 CRITERIA: dict[tuple[str, str], Callable[[Tensor, Tensor], Tensor]] = {
     ("squared_error", "sum"): sum_squared_error,
-    ("squared_error", "mean"): mean_squared_error,
+    ("squared_error", "mean"): nn.functional.mse_loss,
     ("cross_entropy", "sum"): nn.functional.cross_entropy,
     ("cross_entropy", "mean"): nn.functional.cross_entropy,
-}
-MEASURES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "squared_error": mean_squared_error,
-    "cross_entropy": nn.functional.cross_entropy,
 }
 PROBABILITIES: dict[str, Callable[[Tensor], Tensor]] = {
     "squared_error": lambda outputs: nn.functional.normalize(
@@ -51,6 +56,24 @@ PROBABILITIES: dict[str, Callable[[Tensor], Tensor]] = {
     ),
     "cross_entropy": lambda outputs: outputs.softmax(dim=1),
 }
+
+
+class Dropout(nn.Module):
+    """Dropout whose masks come from the generator that also draws them for `NumpyMLP`: twins drop the same units."""
+
+    def __init__(self) -> None:
+        """Drop nothing until told."""
+        super().__init__()
+        self.probability = 0.0
+        self.rng = np.random.default_rng(0)
+
+    def forward(self, a: Tensor) -> Tensor:
+        """Return a, (batch, units), with a new mask upon it while training."""
+        if not (self.training and self.probability):
+            return a
+        mask = torch.empty(a.shape, dtype=a.dtype)
+        inplace_draw_mask(mask.numpy(), self.probability, self.rng)
+        return a * mask
 
 
 class TorchMLP:
@@ -77,7 +100,8 @@ class TorchMLP:
         """
         self.names = {"activation": activation, "loss": loss, "loss_reduction": loss_reduction}
         self.network = build_network(layers, activation, loss)
-        self._criterion = CRITERIA[loss, loss_reduction]
+        self._classes = len(layers[-1][1])
+        self._optimizer = build_optimizer(self.network)
 
     @property
     def layers(self) -> list[Layer]:
@@ -85,29 +109,53 @@ class TorchMLP:
         linears = [module for module in self.network if isinstance(module, nn.Linear)]
         return [(linear.weight.detach().numpy(), linear.bias.detach().numpy()) for linear in linears]
 
-    def train_epoch(
-        self,
-        train: tuple[Tensor, Tensor],
-        batch_size: int,
-        optimizer: torch.optim.Optimizer,
-        rng: np.random.Generator,
-    ) -> None:
+    def train_epoch(self, train: Examples, settings: MLPConfig, learning_rate: float, rng: np.random.Generator) -> None:
         """Take one step for each batch of a newly shuffled training part.
 
         Args:
             train: features (n, inputs) and labels (n,).
-            batch_size: images of one step.
-            optimizer: holds the parameters of the network.
-            rng: draws the order.
+            settings: batch size, momentum, weight decay and dropout.
+            learning_rate: step size.
+            rng: draws the order, then the masks of each batch.
+
+        Raises:
+            NonFiniteStepError: the loss is infinite or not a number.
         """
-        features, labels = train
-        batch = torch.empty(batch_size, features.shape[1], dtype=features.dtype)
-        for indices in shuffle_minibatches(len(labels), batch_size, rng):
+        self._prepare_epoch(settings, learning_rate, rng)
+        features, labels = self.as_tensor(train.features), torch.from_numpy(train.labels)
+        targets = TARGETS[self.names["loss"]](labels, torch.empty(0, self._classes, dtype=features.dtype))
+        criterion = CRITERIA[self.names["loss"], self.names["loss_reduction"]]
+        batch = torch.empty(settings.batch_size, features.shape[1], dtype=features.dtype)
+        for step, indices in enumerate(shuffle_minibatches(len(train), settings.batch_size, rng), start=1):
             rows = torch.from_numpy(indices)
             x = torch.index_select(features, 0, rows, out=batch[: len(rows)])
-            optimizer.zero_grad()
-            self._criterion(self.network(x), labels[rows]).backward()
-            optimizer.step()
+            if settings.input_dropout:
+                mask = torch.empty(x.shape, dtype=x.dtype)
+                inplace_draw_mask(mask.numpy(), settings.input_dropout, rng)
+                x *= mask
+            self._optimizer.zero_grad()
+            loss = criterion(self.network(x), targets[rows])
+            loss.backward()
+            self._optimizer.step()
+            check_step(loss.item(), step)
+        self.network.eval()
+
+    def _prepare_epoch(self, settings: MLPConfig, learning_rate: float, rng: np.random.Generator) -> None:
+        """Hand the settings of an epoch to the optimizer and to the layers that drop."""
+        torch.set_num_threads(settings.threads)
+        options = {"lr": learning_rate, "momentum": settings.momentum, "weight_decay": settings.weight_decay}
+        self._optimizer.param_groups[0].update(options)
+        for module in self.network.train():
+            if isinstance(module, Dropout):
+                module.probability, module.rng = settings.dropout, rng
+
+    def copy_state(self) -> dict[str, Floats]:
+        """Return copies of the parameters and of their momentum, where there is any, by name."""
+        return copy_state(self.network, self._optimizer)
+
+    def restore_state(self, state: dict[str, Floats]) -> None:
+        """Take back what `copy_state` returned."""
+        restore_state(self.network, self._optimizer, state)
 
     @torch.inference_mode()
     def predict_proba(self, features: Floats) -> Floats:
@@ -119,12 +167,12 @@ class TorchMLP:
         """Return the mean loss (squared error averaged over the outputs too) and the accuracy."""
         outputs = self.network(self.as_tensor(examples.features))
         labels = torch.from_numpy(examples.labels)
-        loss = MEASURES[self.names["loss"]](outputs, labels)
+        loss = CRITERIA[self.names["loss"], "mean"](outputs, TARGETS[self.names["loss"]](labels, outputs))
         return float(loss), float((outputs.argmax(dim=1) == labels).double().mean())
 
     def as_tensor(self, features: Floats) -> Tensor:
         """Return features, (n, inputs), in the number format of the weights."""
-        return torch.from_numpy(np.asarray(features, dtype=self.layers[0][0].dtype))
+        return torch.from_numpy(np.require(features, self.layers[0][0].dtype, "W"))
 
 
 def build_network(layers: Sequence[Layer], activation: str, loss: str) -> nn.Sequential:
@@ -133,50 +181,10 @@ def build_network(layers: Sequence[Layer], activation: str, loss: str) -> nn.Seq
     for weight, bias in layers:
         linear = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0], dtype=torch.from_numpy(weight).dtype)
         linear.load_state_dict({"weight": torch.from_numpy(weight.copy()), "bias": torch.from_numpy(bias.copy())})
-        modules += [linear, ACTIVATIONS[activation]()]
-    return nn.Sequential(*modules[:-1], OUTPUTS[loss]())
+        modules += [linear, ACTIVATIONS[activation](), Dropout()]
+    return nn.Sequential(*modules[:-2], OUTPUTS[loss]()).eval()
 
 
-def build_optimizer(network: nn.Module, settings: MLPConfig) -> torch.optim.SGD:
+def build_optimizer(network: nn.Module) -> torch.optim.SGD:
     """Return PyTorch's gradient descent, fused: one call a step instead of some for each parameter."""
-    return torch.optim.SGD(
-        network.parameters(),
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
-
-
-def train_torch_mlp(
-    settings: MLPConfig,
-    train: Examples,
-    validation: Examples | None,
-    *,
-    classes: int,
-    seed: int,
-    on_epoch: OnEpoch,
-) -> TorchMLP:
-    """Train a network from new weights: those, and the batches, of `train_numpy_mlp` with the same seed.
-
-    Args:
-        settings: layers, loss and steps.
-        train: features (n, inputs) and labels (n,).
-        validation: the same for the part on which choices are made, or None.
-        classes: number of classes.
-        seed: of the initial weights and the order of the batches.
-        on_epoch: called with the metrics of each epoch.
-
-    Raises:
-        DivergenceError: the training loss is no finite number.
-    """
-    torch.set_num_threads(settings.threads)
-    rng = np.random.default_rng(seed)
-    sizes = (train.features.shape[1], *settings.hidden_units, classes)
-    layers = initialise_layers(sizes, settings.initialisation, settings.dtype, rng)
-    model = TorchMLP(layers, settings.activation, settings.loss, settings.loss_reduction)
-    optimizer = build_optimizer(model.network, settings)
-    tensors = model.as_tensor(train.features), torch.from_numpy(train.labels)
-    train_epoch = partial(model.train_epoch, tensors, settings.batch_size, optimizer, rng)
-    run_epochs(settings.epochs, train_epoch, model.measure, train, validation, on_epoch)
-    return model
+    return torch.optim.SGD(network.parameters(), lr=0.0, fused=True)

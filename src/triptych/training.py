@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.errors import DivergenceError
+from triptych.errors import NonFiniteStepError
 
 Floats = NDArray[np.floating[Any]]
 Indices = NDArray[np.int64]
@@ -39,7 +38,7 @@ class EpochMetrics:
 
     Attributes:
         epoch: from 1.
-        epochs: how many there will be.
+        epochs: how many there will be at most; in the last one, how many there were.
         train_loss: loss over the whole training part after the epoch; squared error is averaged over the
             outputs too, whatever the gradient does, so that curves can be laid over each other.
         train_accuracy: fraction of the training part classified rightly.
@@ -63,7 +62,6 @@ class EpochMetrics:
 
 
 OnEpoch = Callable[[EpochMetrics], None]
-Measure = Callable[[Examples], tuple[float, float]]
 
 
 def shuffle_minibatches(length: int, batch_size: int, rng: np.random.Generator) -> Iterator[Indices]:
@@ -82,54 +80,30 @@ def shuffle_minibatches(length: int, batch_size: int, rng: np.random.Generator) 
         yield order[start : start + batch_size]
 
 
-def run_epochs(
-    epochs: int,
-    train_epoch: Callable[[], None],
-    measure: Measure,
-    train: Examples,
-    validation: Examples | None,
-    on_epoch: OnEpoch,
-) -> None:
-    """Train for some epochs, and measure and report each.
+def inplace_draw_mask(mask: Floats, probability: float, rng: np.random.Generator) -> None:
+    """Fill a mask with 0, with the given probability, or else with what keeps the mean: 1 / (1 - probability).
+
+    Inverted dropout (Srivastava et al. 2014): nothing needs to be scaled when predicting.
 
     Args:
-        epochs: how many.
-        train_epoch: takes the steps of one epoch; it alone is timed.
-        measure: returns the loss and the accuracy on some examples.
-        train: the training part.
-        validation: the validation part, or None.
-        on_epoch: called with the metrics of each epoch.
-
-    Raises:
-        DivergenceError: the training loss is no finite number.
+        mask: (batch, units), overwritten; it must be contiguous.
+        probability: with which a unit is left out, below 1.
+        rng: draws one number a unit.
     """
-    for epoch in range(1, epochs + 1):
-        started = time.perf_counter()
-        train_epoch()
-        seconds = time.perf_counter() - started
-        on_epoch(measure_epoch(epoch, epochs, seconds, measure, train, validation))
+    rng.random(out=mask, dtype=mask.dtype.type)
+    np.greater_equal(mask, probability, out=mask)
+    mask *= 1.0 / (1.0 - probability)
 
 
-def measure_epoch(
-    epoch: int, epochs: int, seconds: float, measure: Measure, train: Examples, validation: Examples | None
-) -> EpochMetrics:
-    """Return the metrics of an epoch, measured on both parts with the weights as they are now.
+def check_step(value: Any, step: int) -> None:
+    """Raise where a figure that every weight of a step has a part in is no finite number.
 
     Args:
-        epoch: from 1.
-        epochs: how many there will be.
-        seconds: duration of the epoch's updates.
-        measure: returns the loss and the accuracy on some examples.
-        train: the training part.
-        validation: the validation part, or None.
+        value: any figure of the step, a scalar.
+        step: its number in the epoch, from 1.
 
     Raises:
-        DivergenceError: the training loss is no finite number.
+        NonFiniteStepError: the value is infinite or not a number.
     """
-    train_loss, train_accuracy = measure(train)
-    if not math.isfinite(train_loss):
-        raise DivergenceError(
-            f"the training loss is {train_loss} after epoch {epoch} of {epochs}: the learning rate is too large"
-        )
-    val_loss, val_accuracy = measure(validation) if validation is not None else (None, None)
-    return EpochMetrics(epoch, epochs, train_loss, train_accuracy, seconds, val_loss, val_accuracy)
+    if not math.isfinite(value):
+        raise NonFiniteStepError(step)

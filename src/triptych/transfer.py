@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from triptych.backbones import Backbone
+from triptych.checkpoints import CheckpointFile
 from triptych.images import Pixels
 from triptych.mlp import initialise_layers
-from triptych.training import Examples, OnEpoch, run_epochs, shuffle_minibatches
+from triptych.torch_state import copy_state, restore_state
+from triptych.training import Examples, OnEpoch, check_step, inplace_draw_mask, shuffle_minibatches
+from triptych.training_loop import fit_network
 
 if TYPE_CHECKING:
     from triptych.sections import TransferConfig
@@ -37,15 +40,44 @@ class Head:
         """Take over a linear layer."""
         self.linear = linear
         self.dropout = dropout
+        self._optimizer = torch.optim.SGD(linear.parameters(), lr=0.0)
 
-    def train_step(self, x: Tensor, labels: Tensor, optimizer: torch.optim.Optimizer, dice: torch.Generator) -> None:
-        """Take one step on a batch: x (batch, dimension), labels (batch,) int64."""
-        if self.dropout:
-            kept = torch.full_like(x, 1.0 - self.dropout).bernoulli_(1.0 - self.dropout, generator=dice)
-            x = x * kept / (1.0 - self.dropout)
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(self.linear(x), labels).backward()
-        optimizer.step()
+    def train_epoch(
+        self, train: Examples, settings: TransferConfig, learning_rate: float, rng: np.random.Generator
+    ) -> None:
+        """Take one step on the cross-entropy of the logits for each batch of a newly shuffled training part.
+
+        Args:
+            train: embeddings (n, dimension) and labels (n,).
+            settings: batch size, momentum and weight decay.
+            learning_rate: step size.
+            rng: draws the order, then what is dropped of each batch.
+
+        Raises:
+            NonFiniteStepError: the loss is infinite or not a number.
+        """
+        torch.set_num_threads(settings.threads)
+        options = {"lr": learning_rate, "momentum": settings.momentum, "weight_decay": settings.weight_decay}
+        self._optimizer.param_groups[0].update(options)
+        for step, indices in enumerate(shuffle_minibatches(len(train), settings.batch_size, rng), start=1):
+            x, labels = _as_tensor(train.features[indices]), torch.from_numpy(train.labels[indices])
+            if self.dropout:
+                mask = torch.empty(x.shape, dtype=x.dtype)
+                inplace_draw_mask(mask.numpy(), self.dropout, rng)
+                x = x * mask
+            self._optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(self.linear(x), labels)
+            loss.backward()
+            self._optimizer.step()
+            check_step(loss.item(), step)
+
+    def copy_state(self) -> dict[str, Floats]:
+        """Return copies of weight and bias and of their momentum, where there is any, by name."""
+        return copy_state(self.linear, self._optimizer)
+
+    def restore_state(self, state: dict[str, Floats]) -> None:
+        """Take back what `copy_state` returned."""
+        restore_state(self.linear, self._optimizer, state)
 
     @torch.inference_mode()
     def predict_proba(self, embeddings: Floats) -> Floats:
@@ -100,6 +132,7 @@ def train_head(
     dropout: float,
     seed: int,
     on_epoch: OnEpoch,
+    checkpoint: CheckpointFile | None = None,
 ) -> Head:
     """Train a new last layer with cross-entropy on logits, by stochastic gradient descent with momentum.
 
@@ -111,26 +144,15 @@ def train_head(
         dropout: probability with which an input of the layer is dropped while training.
         seed: of the initial weights, the order of the batches and the dropout.
         on_epoch: called with the metrics of each epoch.
+        checkpoint: where to store and look for the state; None stores nothing.
 
     Raises:
-        DivergenceError: the training loss is no finite number.
+        ConfigError: something is to be chosen on validation, but there is no validation part.
+        DivergenceError: a step or the training loss is no finite number.
     """
-    torch.set_num_threads(settings.threads)
-    rng, dice = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    rng = np.random.default_rng(seed)
     head = Head(build_linear(train.features.shape[1], classes, rng), dropout)
-    optimizer = torch.optim.SGD(
-        head.linear.parameters(),
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-    )
-
-    def train_epoch() -> None:
-        for indices in shuffle_minibatches(len(train), settings.batch_size, rng):
-            x, labels = _as_tensor(train.features[indices]), torch.from_numpy(train.labels[indices])
-            head.train_step(x, labels, optimizer, dice)
-
-    run_epochs(settings.epochs, train_epoch, head.measure, train, validation, on_epoch)
+    fit_network(head, settings, train, validation, rng=rng, on_epoch=on_epoch, checkpoint=checkpoint)
     return head
 
 

@@ -18,9 +18,12 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from triptych.boards import Board
 from triptych.evaluation import Evaluation, Probe, load_probe, save_probe
-from triptych.figures import draw_confusions, draw_curves
+from triptych.figures import Curves, draw_confusions, draw_curves
 from triptych.metrics import count_confusions
-from triptych.panels import FittedPanel, PanelJob
+from triptych.panel_jobs import PanelJob
+from triptych.panels import FittedPanel
+from triptych.report import EvaluatedPanel
+from triptych.sections import NUMPY_MLP, TORCH_MLP
 from triptych.served import REQUIREMENTS, copy_modules
 from triptych.tracking.provenance import pin_requirements
 from triptych.tracking.reading import find_panel_runs
@@ -33,6 +36,8 @@ PROBE_FILE = "probe.npz"
 PREDICTIONS_FILE = "test_predictions.json"
 # Longest side of the example image that is stored with a model, as JSON; any size is a valid input.
 EXAMPLE_PIXELS = 32
+
+DRIFT_METRIC = "largest_weight_difference_of_twins"
 
 IMAGES_IN = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, -1))
 
@@ -58,7 +63,7 @@ def log_fitted(run_id: str, job: PanelJob, fitted: FittedPanel, board: Board) ->
     client = connect()
     log_metrics(run_id, fitted.metrics)
     client.log_batch(run_id, tags=[RunTag(key, value) for key, value in fitted.tags.items()])
-    client.log_figure(run_id, draw_curves({job.run_label: fitted.curves}), "curves.png")
+    client.log_figure(run_id, draw_curves({job.run_label: [fitted.curves]}), "curves.png")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / PROBE_FILE
         save_probe(fitted.probe, file)
@@ -125,6 +130,17 @@ def _tabulate_predictions(evaluation: Evaluation, classes: Sequence[str]) -> pd.
     return pd.concat([table, pd.DataFrame(rounded, columns=columns)], axis=1)
 
 
+def log_drifts(panels: Sequence[EvaluatedPanel], drifts: Sequence[Sequence[float]]) -> None:
+    """Log with both twins of each repeat how far apart their weights were after every epoch."""
+    now = int(time.time() * 1000)
+    for panel in panels:
+        if panel.panel in (NUMPY_MLP, TORCH_MLP) and drifts[panel.repeat]:
+            points = [
+                Metric(DRIFT_METRIC, value, now, epoch) for epoch, value in enumerate(drifts[panel.repeat], start=1)
+            ]
+            connect().log_batch(panel.run_id, metrics=points)
+
+
 def finish_comparison(record: ComparisonRecord, result: Mapping[str, Any], text: str) -> str:
     """Log the result of a comparison, close its run, and return the link to its charts.
 
@@ -136,7 +152,9 @@ def finish_comparison(record: ComparisonRecord, result: Mapping[str, Any], text:
     client = connect()
     link = link_to_charts(record.experiment_id, record.comparison)
     runs = find_panel_runs(record.experiment_id, record.comparison)
-    curves = {run.info.run_name: _read_curves(client, run.info.run_id) for run in runs}
+    curves: dict[str, list[Curves]] = {}
+    for run in runs:
+        curves.setdefault(run.data.tags["label"], []).append(_read_curves(client, run.info.run_id))
     client.log_figure(record.run_id, draw_curves(curves), "curves.png")
     client.log_dict(record.run_id, dict(result), "comparison.json")
     client.log_text(record.run_id, text, "comparison.md")

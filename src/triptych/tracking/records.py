@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from triptych.boards import BoardRecord
 from triptych.embedding_record import EmbeddingRecord
-from triptych.panels import PanelJob
+from triptych.panel_jobs import PanelJob
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,14 @@ class TrainedPanel:
         job: the panel and its repeat.
         run_id: MLflow's run id.
         model_uri: where MLflow keeps the model.
+        restored_epochs: how many epochs came from an earlier training that was the same so far.
         embedded: the record of its embeddings, where it stands on a frozen network.
     """
 
     job: PanelJob
     run_id: str
     model_uri: str
+    restored_epochs: int
     embedded: EmbeddingRecord | None = None
 
 

@@ -15,7 +15,7 @@ from mlflow.entities import Param
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from triptych.boards import BoardRecord
-from triptych.panels import PanelJob
+from triptych.panel_jobs import PanelJob
 from triptych.tracking.provenance import describe_board, describe_dataset
 from triptych.tracking.records import ComparisonRecord
 from triptych.tracking.store import connect, find_or_create_experiment

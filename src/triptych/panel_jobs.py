@@ -1,0 +1,53 @@
+"""What is to be trained: one panel of a board, with one seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from triptych.boards import BoardRecord
+from triptych.sections import PanelKind, TrainingConfig, kind_of_panel
+
+
+@dataclass(frozen=True)
+class PanelJob:
+    """One panel of a board, to be trained once.
+
+    Attributes:
+        board: the board.
+        panel: `numpy-mlp`, `torch-mlp` or the name of a torchvision network.
+        repeat: which of its trainings this is, from 0; also its seed.
+        fresh: whether it is trained anew although the same training is on disk.
+    """
+
+    board: BoardRecord
+    panel: str
+    repeat: int
+    fresh: bool = False
+
+    @property
+    def kind(self) -> PanelKind:
+        """Which trainer it needs."""
+        return kind_of_panel(self.panel)
+
+    @property
+    def settings(self) -> TrainingConfig:
+        """Its section of the configuration."""
+        settings: TrainingConfig = getattr(self.board.config, self.kind)
+        return settings
+
+    @property
+    def label(self) -> str:
+        """The panel's name for people; weights that know nothing are called random everywhere."""
+        unlearned = self.kind == "transfer" and self.board.config.transfer.weights == "random"
+        return f"{self.panel} (random weights)" if unlearned else self.panel
+
+    @property
+    def run_label(self) -> str:
+        """The label, with the repeat where there are several."""
+        return f"{self.label} #{self.repeat}" if self.board.config.repeats > 1 else self.label
+
+
+def list_jobs(board: BoardRecord, *, fresh: bool = False) -> list[PanelJob]:
+    """Return every training of a board: each repeat of each panel."""
+    config = board.config
+    return [PanelJob(board, panel, repeat, fresh) for panel in config.panels for repeat in range(config.repeats)]
