@@ -22,7 +22,7 @@ CLASSIFIERS = (NumpyMLPClassifier, TorchMLPClassifier)
 
 
 # Every check of scikit-learn's is expected to pass; its array-API check skips itself unless SCIPY_ARRAY_API is set.
-@parametrize_with_checks([classifier() for classifier in CLASSIFIERS])
+@parametrize_with_checks([classifier() for classifier in CLASSIFIERS])  # type: ignore[untyped-decorator]  # no types
 def test_scikit_learns_own_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 

@@ -284,3 +284,61 @@ def _wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never came"
         time.sleep(0.2)
+
+
+def _find_runs(result: ComparisonResult) -> dict[str, Any]:
+    experiment = connect().get_experiment_by_name(result.report.board)
+    assert experiment is not None
+    return {run.data.tags["panel"]: run for run in find_panel_runs(experiment.experiment_id, result.comparison)}
+
+
+def _load_parameters(run: Any) -> bytes:
+    [output] = run.outputs.model_outputs
+    layers = mlflow.pyfunc.load_model(f"models:/{output.model_id}").get_raw_model().network.layers
+    return b"".join(np.ascontiguousarray(array).tobytes() for layer in layers for array in layer)
+
+
+@pytest.fixture(scope="module")
+def twins(prefect_server: None) -> ComparisonResult:
+    del prefect_server
+    settings = ["numpy_mlp.epochs=4", "torch_mlp.epochs=4", "name=twins"]
+    [compared] = compare(resolve_config("digits", panels=["numpy-mlp", "torch-mlp"], settings=settings))
+    return compared
+
+
+def test_the_difference_of_the_twins_is_logged_for_every_epoch(twins: ComparisonResult) -> None:
+    histories = [
+        connect().get_metric_history(run.info.run_id, "largest_weight_difference_of_twins")
+        for run in _find_runs(twins).values()
+    ]
+    for history in histories:
+        assert [point.step for point in history] == [1, 2, 3, 4]
+        assert all(0.0 < point.value < 1e-4 for point in history)
+    assert [point.value for point in histories[0]] == [point.value for point in histories[1]]
+    assert any(
+        "are twins: after the last epoch no weight differs by more than" in caveat for caveat in twins.report.caveats
+    )
+
+
+def test_a_training_that_was_cut_off_is_continued_and_says_so(prefect_server: None, twins: ComparisonResult) -> None:
+    del prefect_server
+    settings = ["numpy_mlp.epochs=4", "numpy_mlp.checkpoint_epochs=2", "name=again"]
+    config = resolve_config("digits", panels=["numpy-mlp"], settings=settings)
+    [again] = compare(config)
+    assert any("numpy-mlp #0 4 epochs; --fresh trains anew" in caveat for caveat in again.report.caveats)
+    [fresh] = compare(config.model_copy(update={"fresh": True}))
+    assert not any("--fresh" in caveat for caveat in fresh.report.caveats)
+    runs = [_find_runs(result)["numpy-mlp"] for result in (twins, again, fresh)]
+    assert len({_load_parameters(run) for run in runs}) == 1
+    assert len({run.info.run_id for run in runs}) == 3
+    for run in runs:
+        assert [point.step for point in connect().get_metric_history(run.info.run_id, "train_loss")] == [1, 2, 3, 4]
+
+
+def test_early_stopping_is_told(prefect_server: None) -> None:
+    del prefect_server
+    settings = ["numpy_mlp.patience=2", "numpy_mlp.keep_best_epoch=true", "numpy_mlp.learning_rate=1.0", "name=early"]
+    [result] = compare(resolve_config("digits", panels=["numpy-mlp"], settings=settings))
+    tags = _find_runs(result)["numpy-mlp"].data.tags
+    trained, _, wanted = tags["trained_epochs"].partition(" of ")
+    assert int(tags["chosen_epoch"]) + 2 == int(trained) < int(wanted) == 60

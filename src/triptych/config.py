@@ -30,7 +30,7 @@ class Config(Section):
     """What one run of `compare` does: the boards of a preset, with any field overridden."""
 
     preset: str = DEFAULT_PRESET
-    """Name of the preset this started from: digits, report, matched or photos."""
+    """Name of the preset this started from: digits, report, matched, strong or photos."""
     boards: tuple[BoardConfig, ...] = Field(default=(), validate_default=True)
     """The boards, each compared within itself only; left empty, those of the preset."""
     fresh: bool = False
