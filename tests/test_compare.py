@@ -103,6 +103,8 @@ def test_tags_tell_where_a_figure_comes_from(runs: list[Any], result: Comparison
         assert float(tags["reload_difference"]) <= 1e-5
         assert [entry.dataset.name for entry in run.inputs.dataset_inputs] == ["colours"]
     assert len({run.data.tags["split_id"] for run in runs}) == 1
+    assert len({(run.data.tags["panel"], run.data.tags["mlflow.runColor"]) for run in runs}) == 3
+    assert len({run.data.tags["mlflow.runColor"] for run in runs}) == 3
 
 
 def test_the_backbone_is_byte_equal_before_and_after(runs: list[Any]) -> None:

@@ -15,6 +15,7 @@ from mlflow.entities import Param
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from triptych.boards import BoardRecord
+from triptych.figures import COLOURS
 from triptych.panel_jobs import PanelJob
 from triptych.tracking.provenance import describe_board, describe_dataset
 from triptych.tracking.records import ComparisonRecord
@@ -22,6 +23,8 @@ from triptych.tracking.store import connect, find_or_create_experiment
 
 # MLflow takes at most 100 parameters in one call.
 PARAMETERS_PER_CALL = 100
+# MLflow's charts take a run's colour from this tag; left to themselves they give two panels the same one.
+RUN_COLOUR = "mlflow.runColor"
 
 
 def start_comparison(board: BoardRecord, tags: Mapping[str, str]) -> ComparisonRecord:
@@ -47,6 +50,7 @@ def panel_run(record: ComparisonRecord, job: PanelJob, tags: Mapping[str, str]) 
     """Open the run of a panel and yield its id; the run ends as FINISHED, or as FAILED if the block raises."""
     client = connect()
     own = {"role": "panel", "panel": job.panel, "label": job.label, "repeat": str(job.repeat)}
+    own[RUN_COLOUR] = COLOURS[job.board.config.panels.index(job.panel) % len(COLOURS)]
     common = {**tags, **own, "comparison": record.comparison, **describe_board(job.board)}
     run_id = _create_run(client, record.experiment_id, job.run_label, common, job.board)
     with resume_run(run_id):
