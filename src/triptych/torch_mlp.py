@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,7 +102,14 @@ class TorchMLP:
         self.names = {"activation": activation, "loss": loss, "loss_reduction": loss_reduction}
         self.network = build_network(layers, activation, loss)
         self._classes = len(layers[-1][1])
-        self._optimizer = build_optimizer(self.network)
+
+    @cached_property
+    def _optimizer(self) -> torch.optim.SGD:
+        """PyTorch's gradient descent; a network that only predicts does without its seconds of imports.
+
+        Fused: one call a step instead of some for each parameter.
+        """
+        return torch.optim.SGD(self.network.parameters(), lr=0.0, fused=True)
 
     @property
     def layers(self) -> list[Layer]:
@@ -183,8 +191,3 @@ def build_network(layers: Sequence[Layer], activation: str, loss: str) -> nn.Seq
         linear.load_state_dict({"weight": torch.from_numpy(weight.copy()), "bias": torch.from_numpy(bias.copy())})
         modules += [linear, ACTIVATIONS[activation](), Dropout()]
     return nn.Sequential(*modules[:-2], OUTPUTS[loss]()).eval()
-
-
-def build_optimizer(network: nn.Module) -> torch.optim.SGD:
-    """Return PyTorch's gradient descent, fused: one call a step instead of some for each parameter."""
-    return torch.optim.SGD(network.parameters(), lr=0.0, fused=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +41,11 @@ class Head:
         """Take over a linear layer."""
         self.linear = linear
         self.dropout = dropout
-        self._optimizer = torch.optim.SGD(linear.parameters(), lr=0.0)
+
+    @cached_property
+    def _optimizer(self) -> torch.optim.SGD:
+        """PyTorch's gradient descent; a head that only predicts does without its seconds of imports."""
+        return torch.optim.SGD(self.linear.parameters(), lr=0.0)
 
     def train_epoch(
         self, train: Examples, settings: TransferConfig, learning_rate: float, rng: np.random.Generator
@@ -81,9 +86,13 @@ class Head:
 
     @torch.inference_mode()
     def predict_proba(self, embeddings: Floats) -> Floats:
-        """Return class probabilities, (n, classes) float32; the softmax belongs here alone."""
-        probabilities: Floats = self.linear(torch.from_numpy(np.asarray(embeddings))).softmax(dim=1).numpy()
-        return probabilities
+        """Return class probabilities, (n, classes) float32; the softmax belongs here alone.
+
+        Args:
+            embeddings: (n, dimension), an array or what is read like one, some rows at a time.
+        """
+        parts = (slice(start, start + MEASURING_BATCH) for start in range(0, len(embeddings), MEASURING_BATCH))
+        return np.concatenate([self.linear(_as_tensor(embeddings[part])).softmax(dim=1).numpy() for part in parts])
 
     @torch.inference_mode()
     def measure(self, examples: Examples) -> tuple[float, float]:
