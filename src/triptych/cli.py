@@ -1,4 +1,4 @@
-"""The command line: compare, show, presets. Heavy libraries are imported by the command that needs them."""
+"""The command line: compare, tune, show, presets, cache. Heavy libraries are imported by the command that needs them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,12 +18,15 @@ from rich.console import Console
 from rich.table import Table
 
 from triptych.environment import apply_environment
-from triptych.errors import InputError
+from triptych.errors import ConfigError, InputError
+from triptych.threads import count_cores
 
 if TYPE_CHECKING:
+    from triptych.cache import CacheEntry
     from triptych.config import Config
     from triptych.report import ComparisonResult
     from triptych.tracking import PanelRun
+    from triptych.tuned import TuningResult
 
 EXIT_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
 
@@ -55,6 +60,17 @@ Examples:
 
     triptych compare --preset report --panel numpy-mlp --set numpy_mlp.epochs=20 --set numpy_mlp.hidden_units=[100]
 """
+TUNE_EXAMPLES = """
+Look for better settings of one panel on the validation part; the same command again continues the study.
+
+Examples:
+
+    triptych tune numpy-mlp --trials 20
+
+    triptych tune resnet50 --preset photos --data ~/photos --trials 30 --workers 2
+
+    triptych compare --tuned
+"""
 SHOW_EXAMPLES = """
 Show the last comparison of each board.
 
@@ -72,6 +88,25 @@ Example:
     triptych presets
 """
 
+CACHE_EXAMPLES = """
+List what the cache holds: embeddings, trainings, prepared data sets and splits.
+
+Examples:
+
+    triptych cache
+
+    triptych cache prune --older-than 30
+"""
+PRUNE_EXAMPLES = """
+Delete what was not used for some days and can be computed again; downloaded data sets and studies stay.
+
+Examples:
+
+    triptych cache prune
+
+    triptych cache prune --older-than 7 --kind embeddings --kind trainings --yes
+"""
+
 PresetOption = Annotated[str | None, typer.Option("--preset", "-p", help="A preset; `triptych presets` lists them.")]
 DataOption = Annotated[
     str | None, typer.Option(help="A folder of images per class, idx:DIR, or the name of a data set.")
@@ -87,6 +122,9 @@ FileOption = Annotated[Path | None, typer.Option("--config", help="A YAML file o
 FreshOption = Annotated[
     bool, typer.Option("--fresh", help="Train every panel anew, although the same training is on disk.")
 ]
+TunedOption = Annotated[
+    bool, typer.Option("--tuned", help="Use the best setting that `triptych tune` found on this board and split.")
+]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show Prefect's log, and tracebacks of errors.")]
 
 
@@ -98,21 +136,28 @@ def compare(
     settings: SetOption = None,
     config: FileOption = None,
     fresh: FreshOption = False,
+    tuned: TunedOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Resolve the configuration, check the data, run the flow, print the result."""
     from triptych.config import resolve_config
 
     resolved = resolve_config(preset, data=data, panels=panel or (), settings=settings or (), file=config)
-    resolved = resolved.model_copy(update={"fresh": fresh})
+    resolved = resolved.model_copy(update={"fresh": fresh, "tuned": tuned})
     apply_environment(quiet=not debug)
-    try:
+    with _explain_interrupt():
         results = _run(resolved)
+    for result in results:
+        _print_result(result)
+
+
+@contextmanager
+def _explain_interrupt() -> Iterator[None]:
+    try:
+        yield
     except KeyboardInterrupt as interrupt:
         errors.print("triptych: interrupted; the runs that were open are closed")
         raise typer.Exit(EXIT_INTERRUPTED) from interrupt
-    for result in results:
-        _print_result(result)
 
 
 def _run(config: Config) -> list[ComparisonResult]:
@@ -128,11 +173,59 @@ def _run(config: Config) -> list[ComparisonResult]:
         return compare_flow(config)
 
 
+@app.command(help=TUNE_EXAMPLES)
+def tune(
+    panel: Annotated[str, typer.Argument(help="The panel: numpy-mlp, torch-mlp or a torchvision network.")],
+    trials: Annotated[int, typer.Option(help="Trials in all, with those of earlier calls.")] = 20,
+    workers: Annotated[int | None, typer.Option(help="Trials side by side; by default one on each core.")] = None,
+    preset: PresetOption = None,
+    data: DataOption = None,
+    settings: SetOption = None,
+    config: FileOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Resolve the configuration, check the data, run the flow, print the best trials."""
+    from triptych.config import resolve_config
+
+    resolved = resolve_config(preset, data=data, panels=[panel], settings=settings or (), file=config)
+    apply_environment(quiet=not debug)
+    with _explain_interrupt():
+        results = _run_tuning(resolved, trials, count_cores() if workers is None else workers)
+    for result in results:
+        _print_tuning(result)
+
+
+def _run_tuning(config: Config, trials: int, workers: int) -> list[TuningResult]:
+    """Check what can be checked at once, then start Prefect, and meanwhile import what takes long."""
+    from triptych.preflight import check_tuning, import_libraries
+    from triptych.progress import show_progress
+
+    with show_progress(terminal):
+        check_tuning(config, trials, workers)
+        threading.Thread(target=import_libraries, args=(config,), daemon=True).start()
+        from flows.tune import tune as tune_flow
+
+        return tune_flow(config, trials, workers)
+
+
+def _print_tuning(result: TuningResult) -> None:
+    findings = result.findings
+    terminal.print()
+    terminal.print(_build_table(f"{findings.panel} on {findings.board}, the best trials", findings.best_rows()))
+    terminal.print(findings.verdict, style="bold", highlight=False)
+    terminal.print("Compare it with `triptych compare --tuned`, or with `--config` and this file:", highlight=False)
+    terminal.print(result.file, soft_wrap=True, highlight=False, style="cyan")
+    terminal.print(f"All trials ({_explain_page()}):", highlight=False)
+    terminal.print(result.link, soft_wrap=True, highlight=False, style="cyan")
+
+
 def _print_result(result: ComparisonResult) -> None:
     report = result.report
     terminal.print()
     title = f"{report.board}, accuracy on {report.test_images} test images"
-    terminal.print(_build_table(title, [{name: row[name] for name in PRINTED_COLUMNS} for row in report.as_rows()]))
+    rows = report.as_rows()
+    told = [name for name in PRINTED_COLUMNS if any(row[name] != "-" for row in rows)]
+    terminal.print(_build_table(title, [{name: row[name] for name in told} for row in rows]))
     terminal.print(report.verdict, style="bold", highlight=False)
     for caveat in report.caveats:
         terminal.print(f"- {caveat}", highlight=False)
@@ -206,6 +299,66 @@ def presets() -> None:
         panels = "\n".join(f"{', '.join(board.panels)} x {board.repeats}" for board in preset.boards)
         table.add_row(name, preset.summary, boards, panels, preset.needs)
     terminal.print(table)
+
+
+cache_app = typer.Typer(help=CACHE_EXAMPLES, invoke_without_command=True)
+app.add_typer(cache_app, name="cache")
+
+
+@cache_app.callback()
+def cache(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every entry as JSON, for other programs.")] = False,
+) -> None:
+    """Print the entries of the cache, unless a subcommand follows."""
+    from triptych.cache import MEBIBYTE, list_cache
+    from triptych.paths import cache_home
+
+    if context.invoked_subcommand:
+        return
+    entries = list_cache()
+    if as_json:
+        print(json.dumps([entry.as_row() for entry in entries], indent=2))
+        return
+    terminal.print(_tabulate_cache(entries))
+    size = sum(entry.size_bytes for entry in entries) / MEBIBYTE
+    terminal.print(f"{size:,.1f} MiB in {cache_home()}", soft_wrap=True, highlight=False)
+
+
+def _tabulate_cache(entries: list[CacheEntry]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("kind", "of", "images", "MiB", "last used"):
+        left = column in {"kind", "of"}
+        table.add_column(column, justify="left" if left else "right", no_wrap=column == "kind", overflow="fold")
+    for entry in entries:
+        row = entry.as_row()
+        images = "-" if entry.images is None else f"{entry.images:,}"
+        age = f"{row['unused_days']:.0f} days ago" if row["unused_days"] >= 1 else "today"
+        table.add_row(entry.kind, entry.details, images, f"{row['mebibytes']:,.1f}", age)
+    return table
+
+
+@cache_app.command(help=PRUNE_EXAMPLES)
+def prune(
+    older_than: Annotated[float, typer.Option(help="Days since the last use; 0 deletes all.")] = 30.0,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Only these: embeddings, trainings, datasets or splits. Repeatable.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Say what would go, ask, and delete it."""
+    from triptych.cache import MEBIBYTE, delete_files, list_cache, select_unused
+
+    files = select_unused(list_cache(kind or ()), older_than)
+    found = f"{len(files)} file(s), {sum(file.size_bytes for file in files) / MEBIBYTE:,.1f} MiB"
+    unused = f"not used for {older_than:g} days"
+    if not files:
+        terminal.print(f"nothing in the cache was {unused}", highlight=False)
+    elif not yes and not sys.stdin.isatty():
+        raise ConfigError(f"{found} in the cache {unused}: nobody can be asked here, so --yes is needed to delete them")
+    elif yes or typer.confirm(f"Delete {found} {unused}?"):
+        delete_files(files)
+        terminal.print(f"deleted {found} {unused}", highlight=False)
 
 
 def main() -> None:
