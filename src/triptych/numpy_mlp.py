@@ -112,11 +112,11 @@ class NumpyMLP:
         functions = [self._hidden.inplace_apply] * (len(self.layers) - 1) + [self._loss.inplace_output]
         a = x
         for layer, ((weight, bias), function, z) in enumerate(zip(self.layers, functions, activations, strict=True)):
-            np.matmul(a, weight.T, out=z)
-            z += bias
-            function(z)
+            np.matmul(a, weight.T, out=z)  # z(l) = a(l-1) W(l)^T
+            z += bias  # ... + b(l)
+            function(z)  # a(l) = activation(z(l))
             if layer < len(dropout.masks):
-                z *= dropout.masks[layer]
+                z *= dropout.masks[layer]  # m(l) a(l)
             a = z
 
     def backward(self, x: Floats, activations: Sequence[Floats], y: Floats, dropout: Dropout = NO_DROPOUT) -> None:
@@ -129,20 +129,20 @@ class NumpyMLP:
             dropout: what `forward` was given.
         """
         delta = activations[-1]
-        self._loss.inplace_delta(delta, y, self._scratches[-1][: len(x)])
+        self._loss.inplace_delta(delta, y, self._scratches[-1][: len(x)])  # delta(L) = dLoss/da(L) da(L)/dz(L)
         delta *= self._loss_scale / len(x)
         for layer in reversed(range(len(self.layers))):
             weight_gradient, bias_gradient = self._gradients[layer]
             a = activations[layer - 1] if layer else x
-            np.matmul(a.T, delta, out=weight_gradient.T)
-            np.add.reduce(delta, axis=0, out=bias_gradient)
+            np.matmul(a.T, delta, out=weight_gradient.T)  # dLoss/dW(l) = delta(l)^T a(l-1)
+            np.add.reduce(delta, axis=0, out=bias_gradient)  # dLoss/db(l) = sum of delta(l) over the batch
             if layer:
                 earlier = self._scratches[layer - 1][: len(x)]
                 if dropout.masks:
                     a *= dropout.kept  # undoes the mask's factor, as the slope is that of the activation itself
-                self._hidden.inplace_slope(a, earlier)
-                np.matmul(delta, self.layers[layer][0], out=earlier)
-                earlier *= a
+                self._hidden.inplace_slope(a, earlier)  # da(l-1)/dz(l-1)
+                np.matmul(delta, self.layers[layer][0], out=earlier)  # delta(l-1) = delta(l) W(l)
+                earlier *= a  # ... da(l-1)/dz(l-1)
                 if dropout.masks:
                     earlier *= dropout.masks[layer - 1]
                 delta = earlier
@@ -151,12 +151,12 @@ class NumpyMLP:
         """Take one step down the gradient: v <- momentum v + gradient + weight decay W, W <- W - learning rate v."""
         gradient, velocity, scaled = self._gradient, self._velocity, self._scaled
         if weight_decay:
-            gradient += np.multiply(self._parameters, weight_decay, out=scaled)
+            gradient += np.multiply(self._parameters, weight_decay, out=scaled)  # gradient + weight decay W
         if momentum:
-            velocity *= momentum
-            velocity += gradient
+            velocity *= momentum  # v <- momentum v
+            velocity += gradient  # ... + gradient
             gradient = velocity
-        self._parameters -= np.multiply(gradient, learning_rate, out=scaled)
+        self._parameters -= np.multiply(gradient, learning_rate, out=scaled)  # W <- W - learning rate v
 
     def differentiate(self, x: Floats, y: Floats, dropout: Dropout = NO_DROPOUT) -> list[Layer]:
         """Return the gradient of the mean loss of a batch by the weight and bias of each layer.
