@@ -40,12 +40,12 @@ def compare(config: Config) -> list[ComparisonResult]:
     Args:
         config: a preset, or its boards with any field changed.
     """
-    return [compare_board(board, fresh=config.fresh) for board in config.boards]
+    return [compare_board(board, fresh=config.fresh, tuned=config.tuned) for board in config.boards]
 
 
-def compare_board(board: BoardConfig, *, fresh: bool) -> ComparisonResult:
+def compare_board(board: BoardConfig, *, fresh: bool, tuned: bool) -> ComparisonResult:
     """Compare the panels of one board: one split, every frozen network embedded once, every repeat trained."""
-    comparison = split_data(board)
+    comparison = split_data(board, tuned=tuned)
     embedded = {panel: embed.submit(comparison, panel) for panel in board.backbone_panels}
     jobs = list_jobs(comparison.board, fresh=fresh)
     trained = [TRAINERS[job.kind].submit(comparison, job, embedded.get(job.panel)) for job in jobs]

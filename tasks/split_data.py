@@ -6,15 +6,26 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from triptych.boards import prepare_board
+from triptych.files import touch
 from triptych.orchestration import ProgressReporter, describe_flow_run
 from triptych.sections import BoardConfig
 from triptych.tracking import ComparisonRecord, start_comparison
 
 
 @task(task_run_name="split {board.name}", cache_policy=NO_CACHE)
-def split_data(board: BoardConfig) -> ComparisonRecord:
-    """Store the one split that every panel of the board uses, and start its comparison."""
+def split_data(board: BoardConfig, *, tuned: bool = False) -> ComparisonRecord:
+    """Store the one split that every panel of the board uses, and start its comparison.
+
+    Args:
+        board: the board.
+        tuned: whether its panels are trained with the best setting of their study.
+    """
     report = ProgressReporter(f"{board.name}: split")
     record = prepare_board(board, on_image=report)
     report(1, 1, record.split_id)
+    touch(record.split_file, *record.dataset_folder.iterdir())
+    if tuned:
+        from triptych.tuned import use_tuned
+
+        record = use_tuned(record)
     return start_comparison(record, describe_flow_run())

@@ -22,6 +22,7 @@ def test_help_names_every_option_and_an_example() -> None:
         "compare": ["--preset", "--data", "--panel", "--set", "--config", "triptych compare --preset photos"],
         "show": ["--json", "triptych show"],
         "presets": ["triptych presets"],
+        "cache": ["--json", "prune", "triptych cache"],
     }.items():
         done = run(command, "--help")
         assert done.returncode == 0
@@ -72,3 +73,20 @@ def test_show_of_an_empty_store_says_what_to_do(tmp_path: Path, monkeypatch: pyt
     assert done.returncode == 0
     assert "no comparison yet: run `triptych compare`" in done.stderr
     assert json.loads(run("show", "--json", folder=tmp_path).stdout) == []
+
+
+def test_the_cache_is_listed_and_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path))
+    split = tmp_path / "splits" / "s.json"
+    split.parent.mkdir()
+    split.write_text('{"train": [0, 1], "validation": [], "test": [2]}')
+    assert "2 train, 0 validation, 1 test" in run("cache").stdout
+    assert json.loads(run("cache", "--json").stdout)[0]["images"] == 3
+    assert "nothing in the cache was not used for 30 days" in run("cache", "prune").stdout
+    refused = run("cache", "prune", "--older-than", "0")
+    assert (refused.returncode, split.is_file()) == (2, True)
+    assert "--yes is needed to delete them" in refused.stderr
+    assert "deleted 1 file(s)" in run("cache", "prune", "--older-than", "0", "--yes").stdout
+    assert not split.exists()
+    unknown = run("cache", "prune", "--kind", "data")
+    assert (unknown.returncode, "unknown kind 'data'" in unknown.stderr) == (2, True)

@@ -4,11 +4,13 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from triptych.backbones import (
@@ -19,10 +21,11 @@ from triptych.backbones import (
     load_backbone,
     load_weights,
 )
+from triptych.checkpoints import CheckpointFile
 from triptych.embedding_record import load_embeddings
-from triptych.embeddings import LiveEmbeddings, store_embeddings
-from triptych.errors import WeightsError
-from triptych.images import ArrayImages, FileImages
+from triptych.embeddings import store_embeddings
+from triptych.errors import ConfigError, WeightsError
+from triptych.images import ArrayImages
 from triptych.sections import TransferConfig
 from triptych.training import EpochMetrics, Examples
 from triptych.transfer import Head, TransferNetwork, build_linear, train_head
@@ -93,68 +96,14 @@ def test_preprocessing_is_the_reports() -> None:
     assert default_preprocessing("vgg16") == default_preprocessing("resnet50") == expected
 
 
-def test_stored_embeddings_equal_the_live_network(backbone: Backbone, images: ArrayImages) -> None:
-    record = store_embeddings(backbone, images, batch_size=4, threads=1)
-    live = LiveEmbeddings(backbone, images, np.arange(6), 4)
-    np.testing.assert_array_equal(load_embeddings(record), live[np.arange(6)])
-    assert record.backbone_digest == backbone.digest()
-
-
-def test_the_store_computes_each_image_once(
-    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_photos: object
-) -> None:
-    assert callable(make_photos)
-    folder = make_photos(tmp_path / "photos", {"a": 5, "b": 5})
-    files = FileImages(tuple(sorted(folder.rglob("*.jpg"))))
-    monkeypatch.setattr("triptych.embeddings.IMAGES_PER_SHARD", 4)
-    first = store_embeddings(backbone, files, batch_size=4, threads=1)
-    again = store_embeddings(backbone, files, batch_size=4, threads=1)
-    assert (first.computed_images, again.computed_images, len(first.shards)) == (10, 0, 3)
-    # A changed image invalidates its own shard only, a missing shard is computed again.
-    make_photos(tmp_path / "other", {"a": 1}, seed=7)
-    files.files[5].write_bytes((tmp_path / "other" / "a" / "0.jpg").read_bytes())
-    changed = store_embeddings(backbone, files, batch_size=4, threads=1)
-    assert changed.computed_images == 4
-    assert [old == new for old, new in zip(first.shards, changed.shards, strict=True)] == [True, False, True]
-    changed.shards[2].unlink()
-    assert store_embeddings(backbone, files, batch_size=4, threads=1).computed_images == 2
-
-
-def test_other_weights_or_transforms_have_embeddings_of_their_own(backbone: Backbone, images: ArrayImages) -> None:
-    other = replace(backbone, preprocessing=replace(backbone.preprocessing, resize_size=36))
-    folders = {
-        store_embeddings(network, images, batch_size=4, threads=1).shards[0].parent for network in (backbone, other)
-    }
-    assert len(folders) == 2
-
-
-def train(features: object, labels: np.ndarray, dropout: float = 0.0) -> tuple[Head, list[EpochMetrics]]:
-    metrics: list[EpochMetrics] = []
-    examples = Examples(features, labels)  # type: ignore[arg-type]  # live embeddings look like an array
-    config = TransferConfig(epochs=3, batch_size=2)
-    head = train_head(config, examples, None, classes=2, dropout=dropout, seed=4, on_epoch=metrics.append)
-    return head, metrics
-
-
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_training_on_embeddings_is_training_behind_the_frozen_network(
-    backbone: Backbone, images: ArrayImages, dropout: float
-) -> None:
-    labels = np.array([0, 1, 0, 1, 0, 1])
-    stored = load_embeddings(store_embeddings(backbone, images, batch_size=4, threads=1))
-    before = backbone.digest()
-    cached, _ = train(stored, labels, dropout)
-    live, _ = train(LiveEmbeddings(backbone, images, np.arange(6), 4), labels, dropout)
-    np.testing.assert_allclose(
-        cached.linear.weight.detach().numpy(), live.linear.weight.detach().numpy(), rtol=1e-4, atol=1e-6
-    )
-    assert backbone.digest() == before
-
-
 def test_the_head_is_torchs_own_training() -> None:
     rng = np.random.default_rng(0)
     features, labels = rng.normal(size=(6, 5)).astype(np.float32), np.array([0, 1, 0, 1, 0, 1])
-    head, metrics = train(features, labels)
+    metrics: list[EpochMetrics] = []
+    settings = TransferConfig(epochs=3, batch_size=2)
+    head = train_head(
+        settings, Examples(features, labels), None, classes=2, dropout=0.0, seed=4, on_epoch=metrics.append
+    )
     rng = np.random.default_rng(4)
     expected = build_linear(5, 2, rng)
     optimizer = torch.optim.SGD(expected.parameters(), lr=0.01, momentum=0.9)
@@ -168,6 +117,78 @@ def test_the_head_is_torchs_own_training() -> None:
             optimizer.step()
     np.testing.assert_array_equal(head.linear.weight.detach().numpy(), expected.weight.detach().numpy())
     assert metrics[-1].train_loss < metrics[0].train_loss
+
+
+def make_examples(classes: int, images: int = 60) -> Examples:
+    """Clouds around points that lie apart."""
+    rng = np.random.default_rng(classes)
+    labels = np.arange(images) % classes
+    centres = np.random.default_rng(0).normal(scale=2.0, size=(classes, 5))
+    return Examples((centres[labels] + rng.normal(size=(images, 5))).astype(np.float32), labels)
+
+
+def solve(classes: int, checkpoint: CheckpointFile | None = None, **fields: Any) -> tuple[Head, list[EpochMetrics]]:
+    settings = TransferConfig(head="lbfgs", **fields)
+    train, validation = make_examples(classes), make_examples(classes, 30)
+    metrics: list[EpochMetrics] = []
+    options: dict[str, Any] = {"classes": classes, "dropout": 0.5, "on_epoch": metrics.append}
+    return train_head(settings, train, validation, seed=1, checkpoint=checkpoint, **options), metrics
+
+
+@pytest.mark.parametrize(("weight_decay", "penalty"), [(0.0, 1.0), (0.01, 1 / 0.6)])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_logistic_head_is_scikit_learns(classes: int, weight_decay: float, penalty: float) -> None:
+    head, metrics = solve(classes, weight_decay=weight_decay)
+    train, validation = make_examples(classes), make_examples(classes, 30)
+    expected = LogisticRegression(C=penalty, max_iter=2000).fit(train.features.astype(np.float64), train.labels)
+    np.testing.assert_allclose(
+        head.predict_proba(validation.features), expected.predict_proba(validation.features), atol=1e-5
+    )
+    assert len(metrics) == metrics[0].epoch == metrics[0].epochs == 1
+    assert metrics[0].val_accuracy == pytest.approx(expected.score(validation.features, validation.labels))
+    assert head.iterations == expected.n_iter_.max()
+    again, _ = solve(classes, weight_decay=weight_decay)
+    np.testing.assert_array_equal(again.linear.weight.detach().numpy(), head.linear.weight.detach().numpy())
+
+
+def test_weight_decay_means_to_the_solver_what_it_means_to_gradient_descent() -> None:
+    head, _ = solve(3, weight_decay=0.1)
+    train = make_examples(3)
+    loss = nn.functional.cross_entropy(head.linear(torch.from_numpy(train.features)), torch.from_numpy(train.labels))
+    loss.backward()
+    # Where L2 is added to the gradient as `torch.optim.SGD` does, the solution takes no further step; scikit-learn
+    # leaves the bias out of it.
+    assert head.linear.weight.grad is not None
+    assert head.linear.bias.grad is not None
+    np.testing.assert_allclose((head.linear.weight.grad + 0.1 * head.linear.weight).detach(), 0.0, atol=1e-4)
+    np.testing.assert_allclose(head.linear.bias.grad, 0.0, atol=1e-4)
+
+
+def test_the_logistic_head_is_at_least_as_good_as_gradient_descents() -> None:
+    _, [solved] = solve(3)
+    metrics: list[EpochMetrics] = []
+    options: dict[str, Any] = {"classes": 3, "dropout": 0.0, "seed": 0, "on_epoch": metrics.append}
+    train_head(TransferConfig(), make_examples(3), make_examples(3, 30), **options)
+    assert solved.val_accuracy is not None
+    assert metrics[-1].val_accuracy is not None
+    assert solved.val_accuracy >= metrics[-1].val_accuracy > 0.9
+
+
+def test_a_logistic_head_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = CheckpointFile(tmp_path / "checkpoint.npz", "logistic")
+    head, metrics = solve(3, checkpoint)
+    monkeypatch.setattr("triptych.logistic_head.LogisticRegression", None)
+    found, same = solve(3, checkpoint)
+    assert same == metrics
+    assert found.iterations == head.iterations
+    np.testing.assert_array_equal(found.linear.weight.detach().numpy(), head.linear.weight.detach().numpy())
+
+
+def test_a_logistic_head_needs_every_class() -> None:
+    examples = Examples(np.zeros((4, 2), dtype=np.float32), np.array([0, 2, 0, 2]))
+    options: dict[str, Any] = {"classes": 3, "dropout": 0.0, "seed": 0, "on_epoch": lambda metrics: None}
+    with pytest.raises(ConfigError, match="class number 1 has none: use 'sgd'"):
+        train_head(TransferConfig(head="lbfgs"), examples, None, **options)
 
 
 def test_an_evaluated_network_is_frozen_and_without_dropout(backbone: Backbone, images: ArrayImages) -> None:
@@ -270,8 +291,6 @@ def _refuse(*_: object, **__: object) -> None:
 
 def test_real_weights_keep_their_accuracy(data_home: Path) -> None:
     """Logistic regression on frozen features of the tutorial's photos, by the book: 148 of 153."""
-    from sklearn.linear_model import LogisticRegression
-
     from triptych.boards import load_board, prepare_board
     from triptych.config import resolve_config
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.data import Dataset, load_dataset
+from triptych.duplicates import Group, count_leaked, group_equal, identify_pixels
 from triptych.errors import ConfigError
 from triptych.files import replace_atomically, write_atomically
 from triptych.folders import VAL_IS_TEST
@@ -28,6 +29,8 @@ from triptych.splits import Split, draw_split, identify_split, load_split, save_
 DECODING_THREADS = 4
 # Part of the folder's name: a change of how pixels are made must not find the old ones.
 PIXELS_METHOD = "pixels-2"
+# Written in this order: the last one says that all is there.
+STORED_FILES = ("pixels.npy", "identical.json", "dataset.json")
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def prepare_board(config: BoardConfig, on_image: Callable[[int, int], None] = la
     if not split_file.is_file():
         split = draw_split(dataset.labels, dataset.parts, dataset.classes, dataset.digest, config.split)
         save_split(split, split_file)
-    if not (folder / "dataset.json").is_file():
+    if not all((folder / name).is_file() for name in STORED_FILES):
         _store_dataset(dataset, config.data, folder, on_image)
     split = load_split(split_file)
     _check_choices(config, split)
@@ -111,7 +114,7 @@ def prepare_board(config: BoardConfig, on_image: Callable[[int, int], None] = la
         split_file=split_file,
         split_id=split.split_id,
         sizes=split.sizes(),
-        notes=_explain_parts(dataset, config),
+        notes=(*_explain_parts(dataset, config), *_explain_leaks(folder, split, config.data.source)),
     )
 
 
@@ -133,6 +136,16 @@ def _explain_parts(dataset: Dataset, config: BoardConfig) -> tuple[str, ...]:
     return (*kept, "the data set's own parts were not kept: train, validation and test were drawn anew")
 
 
+def _explain_leaks(folder: Path, split: Split, source: str) -> list[str]:
+    """Return a warning where test images are in the other parts too."""
+    groups: list[Group] = json.loads((folder / "identical.json").read_text(encoding="utf-8"))
+    leaked = count_leaked(groups, split.parts())
+    if not leaked:
+        return []
+    counted = f"{leaked} of {len(split.test)} test images are pixel by pixel in train or validation too"
+    return [f"{counted}, which flatters every accuracy: `triptych check {source}` names them"]
+
+
 def load_board(record: BoardRecord) -> Board:
     """Open what `prepare_board` stored; nothing is decoded and no array is read yet."""
     pixels = np.load(record.dataset_folder / "pixels.npy", mmap_mode="r")
@@ -148,25 +161,35 @@ def _pixels_key(dataset: Dataset, data: DataConfig) -> str:
 
 
 def _store_dataset(dataset: Dataset, data: DataConfig, folder: Path, on_image: Callable[[int, int], None]) -> None:
-    """Decode every image once and keep the pixels; `dataset.json`, written last, says that all is there."""
+    """Decode every image once, keep the pixels, and note which images are the same; the names last."""
     if isinstance(dataset.images, ArrayImages):
         pixels = dataset.images.array
+        identities = [identify_pixels(image) for image in pixels]
     else:
-        pixels = _decode_thumbnails(dataset.images, data.thumbnail_pixels, on_image)
+        pixels, identities = _decode_thumbnails(dataset.images, data.thumbnail_pixels, on_image)
     with replace_atomically(folder / "pixels.npy") as partial:
         np.save(partial, pixels)
+    write_atomically(folder / "identical.json", json.dumps(group_equal(identities)).encode())
     files = dataset.images.files if isinstance(dataset.images, FileImages) else ()
     names = [file.relative_to(dataset.root or file).as_posix() for file in files]
     content = {"labels": dataset.labels.tolist(), "files": names}
     write_atomically(folder / "dataset.json", json.dumps(content).encode())
 
 
-def _decode_thumbnails(images: ImageSource, side: int, on_image: Callable[[int, int], None]) -> Pixels:
-    """Return (n, side, side, 3) uint8; the first image that cannot be read raises."""
+def _decode_thumbnails(
+    images: ImageSource, side: int, on_image: Callable[[int, int], None]
+) -> tuple[Pixels, list[bytes]]:
+    """Return (n, side, side, 3) uint8 and each image's identity; the first image that cannot be read raises."""
     thumbnails = np.empty((len(images), side, side, 3), dtype=np.uint8)
+    identities: list[bytes] = []
+
+    def decode(index: int) -> tuple[Pixels, bytes]:
+        image = images[index]
+        return make_thumbnail(image, side), identify_pixels(image)
+
     with ThreadPoolExecutor(DECODING_THREADS) as pool:
-        decoded = pool.map(lambda index: make_thumbnail(images[index], side), range(len(images)))
-        for index, thumbnail in enumerate(decoded):
+        for index, (thumbnail, identity) in enumerate(pool.map(decode, range(len(images)))):
             thumbnails[index] = thumbnail
+            identities.append(identity)
             on_image(index + 1, len(images))
-    return thumbnails
+    return thumbnails, identities

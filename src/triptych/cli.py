@@ -1,4 +1,4 @@
-"""The command line: compare, tune, show, presets, cache. Heavy libraries are imported by the command that needs them."""
+"""The command line: compare, tune, show, presets, cache. Commands import the heavy libraries that they need."""
 
 from __future__ import annotations
 
@@ -70,6 +70,17 @@ Examples:
     triptych tune resnet50 --preset photos --data ~/photos --trials 30 --workers 2
 
     triptych compare --tuned
+"""
+CHECK_EXAMPLES = """
+Look at data before anything is trained: unreadable and doubled images, scarce classes, odd files.
+
+Exit code 2 says that training would refuse the data.
+
+Examples:
+
+    triptych check ~/photos
+
+    triptych check mnist --json | python -m json.tool
 """
 SHOW_EXAMPLES = """
 Show the last comparison of each board.
@@ -175,7 +186,9 @@ def _run(config: Config) -> list[ComparisonResult]:
 
 @app.command(help=TUNE_EXAMPLES)
 def tune(
-    panel: Annotated[str, typer.Argument(help="The panel: numpy-mlp, torch-mlp or a torchvision network.")],
+    panel: Annotated[
+        str, typer.Argument(metavar="PANEL", help="The panel: numpy-mlp, torch-mlp or a torchvision network.")
+    ],
     trials: Annotated[int, typer.Option(help="Trials in all, with those of earlier calls.")] = 20,
     workers: Annotated[int | None, typer.Option(help="Trials side by side; by default one on each core.")] = None,
     preset: PresetOption = None,
@@ -252,6 +265,31 @@ def _explain_page() -> str:
         return "in MLflow"
     server = "make ui" if uri == local_uri() else f"mlflow server --backend-store-uri {uri}"
     return f"start the page with `{server}`"
+
+
+@app.command(help=CHECK_EXAMPLES)
+def check(
+    data: Annotated[str, typer.Argument(help="A folder of images per class, idx:DIR, or the name of a data set.")],
+    everything: Annotated[bool, typer.Option("--all", help="Print every example, not only the first ten.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every finding as JSON, for other programs.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Print what is wrong with data."""
+    apply_environment(quiet=not debug)
+    from triptych.doctor import examine
+    from triptych.doctor_page import print_examination
+    from triptych.progress import show_progress, track
+
+    if as_json:
+        examination = examine(data)
+        print(json.dumps(examination.as_json(), indent=2))
+    else:
+        with show_progress(terminal):
+            move = track("read images")
+            examination = examine(data, on_image=lambda done, total: move(done, total, ""))
+        print_examination(terminal, examination, everything=everything)
+    if not examination.can_train:
+        raise typer.Exit(EXIT_INPUT)
 
 
 @app.command(help=SHOW_EXAMPLES)

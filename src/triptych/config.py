@@ -35,6 +35,8 @@ class Config(Section):
     """The boards, each compared within itself only; left empty, those of the preset."""
     fresh: bool = False
     """Train every panel anew, although the same training is on disk."""
+    tuned: bool = False
+    """Train every panel that has a finished study on its board and split with the best setting of it."""
 
     @field_validator("preset")
     @classmethod

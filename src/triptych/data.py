@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import DataError, suggest
-from triptych.folders import Parts, scan_folder
+from triptych.folders import ImageFolder, Parts, scan_folder
 from triptych.images import ArrayImages, FileImages, ImageSource, Pixels
 from triptych.paths import data_homes, download_home
 
@@ -180,7 +180,11 @@ def load_flowers(name: str) -> Dataset:
 
 def load_folder(directory: Path) -> Dataset:
     """Return the images of a folder with one directory per class, with or without train/val/test on top."""
-    found = scan_folder(directory)
+    return build_folder_dataset(directory, scan_folder(directory))
+
+
+def build_folder_dataset(directory: Path, found: ImageFolder) -> Dataset:
+    """Return what a scan of a folder found as a data set."""
     return _file_dataset(directory.name, directory, found.files, found.labels, found.classes, found.parts, found.notes)
 
 

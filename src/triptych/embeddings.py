@@ -2,7 +2,8 @@
 
 The store is content-addressed. A space (a folder) is named by the hash of weights, transform, cut layer and
 number format; a shard in it (a file of some consecutive images) by the hash of its images' bytes. A killed
-run goes on at the first missing shard, and a changed image invalidates its own shard only.
+run goes on at the first missing shard, a changed image invalidates its own shard only, a damaged shard is
+computed again, and runs side by side divide the missing shards among themselves.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,17 +24,21 @@ from numpy.typing import NDArray
 
 from triptych.backbones import Backbone, describe_preprocessing
 from triptych.embedding_record import EmbeddingRecord, Embeddings
-from triptych.files import replace_atomically
+from triptych.files import touch, write_atomically
 from triptych.images import ImageSource, iterate_slices
 from triptych.paths import cache_home
+from triptych.shards import POLL_SECONDS, is_sound, try_lock, write_shard
 
 OnImages = Callable[[int, int], None]
 
 IMAGES_PER_SHARD = 256
+# Tells people what a space is of; nothing else reads it.
+DESCRIPTION = "space.json"
 PREPROCESSING_THREADS = 2
 NUMBER_FORMAT = "float32"
 # Part of the key: a change of how images are read must not find the old embeddings.
 READING_METHOD = "rgb-upright-white-2"
+FILE_FORMAT = "npy-sha256"
 
 
 def store_embeddings(
@@ -44,7 +49,9 @@ def store_embeddings(
     threads: int,
     on_images: OnImages = lambda done, total: None,
 ) -> EmbeddingRecord:
-    """Compute the shards that the store lacks, each written atomically.
+    """Compute the shards that the store lacks or holds damaged, and prove all others by their checksums.
+
+    Shards that another process is computing are left to it and waited for.
 
     Args:
         backbone: the frozen network.
@@ -57,16 +64,100 @@ def store_embeddings(
     torch.set_num_threads(threads)
     digest = backbone.digest()
     space = cache_home() / "embeddings" / identify_space(backbone, digest)
-    shards, computed = [], 0
+    if not (space / DESCRIPTION).is_file():
+        write_atomically(space / DESCRIPTION, _describe_space(backbone, digest).encode())
+    store = _Store(backbone, images, space, batch_size, on_images)
+    shards: list[_Shard] = []
+    busy: list[_Shard] = []
     for part in iterate_slices(len(images), IMAGES_PER_SHARD):
-        indices = range(part.start, part.stop)
-        shard = space / f"{_identify_images(images, indices)}.npy"
-        if not shard.is_file():
-            computed += len(indices)
-            _write_shard(shard, backbone, images, indices, batch_size, on_images)
-        shards.append(shard)
-        on_images(part.stop, len(images))
-    return EmbeddingRecord(tuple(shards), digest, len(images), computed, time.perf_counter() - started)
+        shards.append(store.locate(range(part.start, part.stop)))
+        if not store.provide(shards[-1]):
+            busy.append(shards[-1])
+    for shard in busy:
+        while not store.provide(shard):
+            time.sleep(POLL_SECONDS)
+            store.report()
+    files = tuple(shard.file for shard in shards)
+    seconds = time.perf_counter() - started
+    return EmbeddingRecord(files, digest, len(images), store.computed, seconds, tuple(store.damaged))
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """A file of the store, and the images it is for."""
+
+    file: Path
+    indices: range
+
+
+@dataclass
+class _Store:
+    """The shards of some images, while they are looked for and computed.
+
+    Attributes:
+        backbone: the frozen network.
+        images: the raw images.
+        space: the folder.
+        batch_size: images that pass through the network at once.
+        on_images: called with the number of images done and the number of all.
+        done: number of images whose embeddings are stored.
+        computed: how many of them were computed now.
+        damaged: the files that were found damaged.
+    """
+
+    backbone: Backbone
+    images: ImageSource
+    space: Path
+    batch_size: int
+    on_images: OnImages
+    done: int = 0
+    computed: int = 0
+    damaged: list[Path] = field(default_factory=list)
+
+    def locate(self, indices: range) -> _Shard:
+        """Return where the embeddings of consecutive images belong."""
+        return _Shard(self.space / f"{_identify_images(self.images, indices)}.npy", indices)
+
+    def provide(self, shard: _Shard) -> bool:
+        """Find or compute a shard; return false where another process is computing it."""
+        if not self._find(shard):
+            with try_lock(shard.file) as locked:
+                if not locked:
+                    return False
+                # Another process may have been faster.
+                if not self._find(shard):
+                    self._compute(shard)
+        self.done += len(shard.indices)
+        self.report()
+        return True
+
+    def report(self, begun: int = 0) -> None:
+        """Tell how many images are done, with those of a shard that is begun."""
+        self.on_images(self.done + begun, len(self.images))
+
+    def _find(self, shard: _Shard) -> bool:
+        """Return whether a shard is there and sound; a sound one is marked as used now."""
+        try:
+            sound = is_sound(shard.file, (len(shard.indices), self.backbone.dimension))
+        except FileNotFoundError:
+            return False
+        if sound:
+            touch(shard.file)
+        elif shard.file not in self.damaged:
+            self.damaged.append(shard.file)
+        return sound
+
+    def _compute(self, shard: _Shard) -> None:
+        """Compute and write a shard."""
+        rows = np.empty((len(shard.indices), self.backbone.dimension), dtype=np.float32)
+        begun = 0
+        for embeddings in compute_embeddings(self.backbone, self.images, shard.indices, self.batch_size):
+            rows[begun : begun + len(embeddings)] = embeddings
+            begun += len(embeddings)
+            self.report(begun)
+        assert begun == len(rows), "every image has an embedding"  # noqa: S101 - a shard must never have holes
+        write_shard(shard.file, rows)
+        self.computed += begun
 
 
 def compute_embeddings(
@@ -113,15 +204,27 @@ class LiveEmbeddings:
 
 def identify_space(backbone: Backbone, digest: str) -> str:
     """Return the name of the folder for everything this network embeds this way."""
-    described = {
+    key = json.dumps(_list_dependencies(backbone, digest), sort_keys=True)
+    return f"{backbone.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def _list_dependencies(backbone: Backbone, digest: str) -> dict[str, Any]:
+    """Return everything that an embedding of an image depends on, and how it is stored."""
+    return {
         "network": backbone.name,
         "weights": digest,
         "transform": describe_preprocessing(backbone.preprocessing),
         "cut_layer": backbone.cut_layer,
         "number_format": NUMBER_FORMAT,
         "reading": READING_METHOD,
+        "file_format": FILE_FORMAT,
     }
-    return f"{backbone.name}-{hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]}"
+
+
+def _describe_space(backbone: Backbone, digest: str) -> str:
+    """Return what a space holds, as JSON for those who list the cache."""
+    described = _list_dependencies(backbone, digest) | {"weights_as_configured": backbone.weights}
+    return json.dumps(described, indent=2) + "\n"
 
 
 def _identify_images(images: ImageSource, indices: range) -> str:
@@ -129,17 +232,3 @@ def _identify_images(images: ImageSource, indices: range) -> str:
     for index in indices:
         digest.update(hashlib.sha256(images.read_bytes(index)).digest())
     return digest.hexdigest()[:32]
-
-
-def _write_shard(
-    shard: Path, backbone: Backbone, images: ImageSource, indices: range, batch_size: int, on_images: OnImages
-) -> None:
-    rows = np.empty((len(indices), backbone.dimension), dtype=np.float32)
-    done = 0
-    for embeddings in compute_embeddings(backbone, images, indices, batch_size):
-        rows[done : done + len(embeddings)] = embeddings
-        done += len(embeddings)
-        on_images(indices.start + done, len(images))
-    assert done == len(indices), "every image has an embedding"  # noqa: S101 - a shard must never have holes
-    with replace_atomically(shard) as partial:
-        np.save(partial, rows)

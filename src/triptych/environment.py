@@ -1,8 +1,9 @@
-"""Settings of Prefect and MLflow that this project wants unless the user's environment says otherwise."""
+"""Settings of Prefect, MLflow and Pillow that this project wants unless the user's environment says otherwise."""
 
 from __future__ import annotations
 
 import os
+import warnings
 
 DEFAULTS = {
     # Nothing phones home. MLflow only knows the word "true" here.
@@ -40,5 +41,7 @@ def apply_environment(*, quiet: bool) -> None:
     """
     for name, value in (DEFAULTS | (QUIET_TERMINAL if quiet else {})).items():
         os.environ.setdefault(name, value)
+    # An image above Pillow's limit is refused in one line; Pillow's warning would be a second.
+    warnings.filterwarnings("ignore", message="Image size .* could be decompression bomb")
     # A run id inherited from an outer program would take over the first run that is opened here.
     os.environ.pop("MLFLOW_RUN_ID", None)

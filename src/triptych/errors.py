@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class TriptychError(Exception):
@@ -24,6 +25,26 @@ class ConfigError(InputError, ValueError):
 
 class DataError(InputError):
     """A data set is missing, damaged or cannot be split."""
+
+
+class UnreadableImageError(DataError):
+    """An image file is no complete image, or one that is refused.
+
+    Attributes:
+        file: the image file.
+        reason: why it cannot be read.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, file: Path, reason: str, remedy: str = "replace or remove the file") -> None:
+        """Remember the file, the reason and the remedy."""
+        super().__init__(file, reason, remedy)
+        self.file = file
+        self.reason = reason
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"image {self.file} cannot be read ({self.reason}): {self.remedy}"
 
 
 class WeightsError(InputError):

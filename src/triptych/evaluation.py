@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.boards import Board
-from triptych.embedding_record import EmbeddingRecord, load_embeddings
+from triptych.embedding_record import EmbeddingRecord, ShardedEmbeddings, load_embeddings
 from triptych.errors import ReloadError
 from triptych.files import replace_atomically
 from triptych.metrics import measure_probabilities
@@ -120,18 +120,18 @@ def time_predictions(network: Network, board: Board, probe: Probe) -> float:
     return len(images) / median(durations)
 
 
-def predict_test(network: Any, board: Board, embeddings: NDArray[np.float32] | None) -> Probabilities:
+def predict_test(network: Any, board: Board, embeddings: ShardedEmbeddings | None) -> Probabilities:
     """Return the probabilities of every test image, (n_test, classes).
 
     Args:
         network: the panel, loaded back.
         board: the board.
-        embeddings: (n, dimension) of all images where the panel stands on a frozen network: its head
+        embeddings: those of all images, (n, dimension), where the panel stands on a frozen network: its head
             is applied to them, as `check_reload` has shown that this is the whole network.
     """
     test = board.split.test
     if embeddings is not None:
-        probabilities: Probabilities = network.head.predict_proba(embeddings[test])
+        probabilities: Probabilities = network.head.predict_proba(embeddings.select(test))
         return probabilities
     # The MLPs see pixels that were prepared from the raw images in just the way they would do it themselves.
     return np.asarray(network.predict_images(board.pixels[test]))

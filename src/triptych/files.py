@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -24,3 +25,10 @@ def replace_atomically(file: Path) -> Iterator[Path]:
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def touch(*files: Path) -> None:
+    """Mark files as used now, where they exist and may be written; those that nobody uses may be deleted one day."""
+    for file in files:
+        with suppress(OSError):
+            os.utime(file)

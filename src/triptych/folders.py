@@ -38,6 +38,7 @@ class ImageFolder:
         classes: names of the class directories, sorted.
         parts: (n,) of "train", "validation" or "test", or None where the folder is not divided.
         notes: what a reader of the results must know about how the folder was read.
+        empty: class directories without images; none unless they were allowed.
     """
 
     files: list[Path]
@@ -45,10 +46,15 @@ class ImageFolder:
     classes: tuple[str, ...]
     parts: Parts | None
     notes: tuple[str, ...]
+    empty: tuple[Path, ...] = ()
 
 
-def scan_folder(directory: Path) -> ImageFolder:
+def scan_folder(directory: Path, *, allow_empty: bool = False) -> ImageFolder:
     """Return the images of a folder by class and part; nothing is decoded yet.
+
+    Args:
+        directory: the folder.
+        allow_empty: list class directories without images instead of refusing them.
 
     Raises:
         DataError: there is no such folder, fewer than two classes, or a class without images.
@@ -64,17 +70,30 @@ def scan_folder(directory: Path) -> ImageFolder:
     labels: list[int] = []
     parts: list[str] = []
     skipped: list[str] = []
+    empty: list[Path] = []
     for part, top in tops.items():
         for label, name in enumerate(classes):
             images, others = _list_images(top / name)
+            if not images:
+                empty.append(top / name)
             files += images
             labels += [label] * len(images)
             parts += [part] * len(images)
             skipped += [file.relative_to(directory).as_posix() for file in others]
+    if empty and not allow_empty:
+        raise DataError(explain_empty(empty[0]))
     if skipped:
         notes += [f"{len(skipped)} file(s) skipped that are no images by their ending: {', '.join(skipped[:3])}"]
     given = np.asarray(parts, dtype="<U10") if len(tops) > 1 else None
-    return ImageFolder(files, np.asarray(labels, dtype=np.int64), classes, given, tuple(notes))
+    return ImageFolder(files, np.asarray(labels, dtype=np.int64), classes, given, tuple(notes), tuple(empty))
+
+
+def explain_empty(directory: Path) -> str:
+    """Return what is wrong with a class directory without images, and what to do."""
+    return (
+        f"class {directory.name!r} has no images: put some ({', '.join(IMAGE_SUFFIXES)}) into {directory}, "
+        f"or remove the directory"
+    )
 
 
 def _find_parts(directory: Path) -> tuple[dict[str, Path], list[str]]:
@@ -128,9 +147,4 @@ def _list_images(directory: Path) -> tuple[list[Path], list[Path]]:
     """Return the images below a class directory, and the other files."""
     files = sorted(file for file in directory.rglob("*") if file.is_file() and not file.name.startswith("."))
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-    if not images:
-        raise DataError(
-            f"class {directory.name!r} has no images: put some ({', '.join(IMAGE_SUFFIXES)}) into {directory}, "
-            f"or remove the directory"
-        )
-    return images, [file for file in files if file not in set(images)]
+    return images, [file for file in files if file.suffix.lower() not in IMAGE_SUFFIXES]

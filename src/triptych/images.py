@@ -6,6 +6,7 @@ A raw image is a (height, width, channels) uint8 array, 0..255, with 1 channel (
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from triptych.errors import DataError
+from triptych.errors import DataError, UnreadableImageError
 
 Pixels = NDArray[np.uint8]
 
@@ -73,14 +74,47 @@ def decode_image(file: Path) -> Pixels:
     """Return an image file as (height, width, 3) uint8 RGB, turned upright as its EXIF says.
 
     Raises:
-        DataError: the file is not a complete image.
+        DataError: the file is not a complete image, or above Pillow's limit of pixels.
+    """
+    with open_image(file) as image:
+        return decode_opened(image, file)
+
+
+@contextmanager
+def open_image(file: Path) -> Iterator[Image.Image]:
+    """Open an image file; whatever goes wrong with it while the block runs is an error of one kind.
+
+    Raises:
+        UnreadableImageError: the file is not a complete image, or above Pillow's limit of pixels.
     """
     try:
         with Image.open(file) as image:
-            return np.asarray(convert_to_rgb(ImageOps.exif_transpose(image), file))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"image {file} cannot be read ({reason}): replace or remove the file") from error
+            _refuse_bomb(image, file)
+            yield image
+    except DataError:
+        raise
+    except Exception as error:
+        # Damaged files raise nearly anything in Pillow's readers, from struct.error to AttributeError.
+        raise UnreadableImageError(file, _explain(error, file)) from error
+
+
+def _refuse_bomb(image: Image.Image, file: Path) -> None:
+    """Refuse at Pillow's limit itself: Pillow only warns of images up to twice as large."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and image.width * image.height > limit:
+        reason = f"{image.width} x {image.height} pixels, a decompression bomb by Pillow's limit of {limit:,}"
+        raise UnreadableImageError(file, reason, "scale it down, or remove the file")
+
+
+def _explain(error: Exception, file: Path) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "no image format that Pillow knows" if file.stat().st_size else "the file is empty"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def decode_opened(image: Image.Image, file: Path) -> Pixels:
+    """Return an opened image as (height, width, 3) uint8 RGB, turned upright as its EXIF says."""
+    return np.asarray(convert_to_rgb(ImageOps.exif_transpose(image), file))
 
 
 def convert_to_rgb(image: Image.Image, file: Path) -> Image.Image:
@@ -92,7 +126,8 @@ def convert_to_rgb(image: Image.Image, file: Path) -> Image.Image:
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         return Image.fromarray((np.asarray(image).astype(np.uint32) // 257).astype(np.uint8)).convert("RGB")
     if image.mode in {"I", "F"}:
-        raise DataError(f"image {file} has pixels of mode {image.mode!r}, whose range is unknown: save it with 8 bits")
+        reason = f"pixels of mode {image.mode!r}, whose range is unknown"
+        raise UnreadableImageError(file, reason, "save it with 8 bits")
     if image.has_transparency_data:
         opaque = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque).convert("RGB")

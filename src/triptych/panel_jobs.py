@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from triptych.boards import BoardRecord
 from triptych.sections import PanelKind, TrainingConfig, kind_of_panel
@@ -50,4 +50,8 @@ class PanelJob:
 def list_jobs(board: BoardRecord, *, fresh: bool = False) -> list[PanelJob]:
     """Return every training of a board: each repeat of each panel."""
     config = board.config
-    return [PanelJob(board, panel, repeat, fresh) for panel in config.panels for repeat in range(config.repeats)]
+    return [
+        PanelJob(replace(board, config=config.for_panel(panel)), panel, repeat, fresh)
+        for panel in config.panels
+        for repeat in range(config.repeats)
+    ]

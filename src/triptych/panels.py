@@ -183,6 +183,8 @@ def fit_transfer(
     metrics = _measure_fit(recorder, folder, learned + frozen) | {"embed_seconds": embedded.seconds}
     tags = recorder.describe(settings) | _describe_transfer(settings, embedded, after)
     tags["trained_parameters"] = str(learned)
+    if head.iterations:
+        tags |= {"trained_epochs": "1 of 1", "lbfgs_iterations": str(head.iterations)}
     return FittedPanel(folder, probe, metrics, recorder.curves, restored, tags)
 
 
@@ -205,7 +207,7 @@ def _select_examples(board: Board, rows: Any) -> tuple[Examples, Examples | None
 
 
 def _take(rows: Any, indices: NDArray[np.int64]) -> Any:
-    """Return some rows of an array, or live embeddings of some images."""
+    """Return some rows of an array, or of embeddings that are read or computed when asked for."""
     return rows.select(indices) if hasattr(rows, "select") else rows[indices]
 
 

@@ -8,28 +8,53 @@ from functools import partial
 from pathlib import Path
 
 from triptych.backbone_names import WEIGHTS_SUFFIXES
-from triptych.boards import prepare_board
+from triptych.boards import BoardRecord, prepare_board
 from triptych.config import Config
-from triptych.errors import WeightsError
+from triptych.errors import ConfigError, WeightsError
 from triptych.progress import track
 from triptych.sections import BoardConfig
 
 BUNDLED_CARD = Path(__file__).parent / "bundled" / "card.json"
 
 
-def check_inputs(config: Config) -> None:
-    """Read every data set and look for every file of weights.
+def check_inputs(config: Config) -> list[BoardRecord]:
+    """Read every data set, look for every file of weights, and return the boards.
 
     Raises:
+        ConfigError: tuned settings are asked for, and there are none.
         DataError: a data set is missing, damaged or cannot be split.
         WeightsError: a file of weights is missing, or the bundled ones are another network's.
     """
+    records = []
     for board in config.boards:
         check_weights(board)
         move = track(f"{board.name}: check data")
         record = prepare_board(board, on_image=partial(move, detail=""))
         images = sum(record.sizes.values())
         move(images, images, describe_sizes(record.sizes))
+        records.append(record)
+    if config.tuned:
+        from triptych.tuned import use_tuned
+
+        records = [use_tuned(record) for record in records]
+    return records
+
+
+def check_tuning(config: Config, trials: int, workers: int) -> None:
+    """Check what `tune` needs beside the inputs.
+
+    Raises:
+        ConfigError: the number of trials or workers is too small, or a validation part is empty.
+        DataError: a data set is missing, damaged or cannot be split.
+        WeightsError: a file of weights is missing, or the bundled ones are another network's.
+    """
+    for name, count in {"--trials": trials, "--workers": workers}.items():
+        if count < 1:
+            raise ConfigError(f"{name} {count} is not allowed: it must be 1 or more")
+    from triptych.tuning import check_validation
+
+    for record in check_inputs(config):
+        check_validation(record)
 
 
 def describe_sizes(sizes: dict[str, int]) -> str:

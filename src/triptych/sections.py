@@ -20,6 +20,8 @@ PANEL_NAMES = (NUMPY_MLP, TORCH_MLP, *BACKBONE_NAMES)
 
 PanelKind = Literal["numpy_mlp", "torch_mlp", "transfer"]
 DATASET_NAMES = ("digits", "mnist", "fashion-mnist", "kmnist", "flowers102")
+# What enters the last layers of all pretrained networks of a board is computed by the same settings.
+EMBEDDING_FIELDS = {"weights", "cache_embeddings", "embedding_batch_size", "embedding_threads"}
 KIND_OF_PANEL: dict[str, PanelKind] = {NUMPY_MLP: "numpy_mlp", TORCH_MLP: "torch_mlp"}
 
 
@@ -120,10 +122,14 @@ class TransferConfig(TrainingConfig):
 
     weights: str = "imagenet"
     """`imagenet`, a named enum such as `IMAGENET1K_V2`, a `.pth` or `.safetensors` file, `bundled`, or `random`."""
+    head: Literal["sgd", "lbfgs"] = "sgd"
+    """How the last layer is trained: by gradient descent, or by logistic regression solved to convergence."""
     learning_rate: Annotated[float, Field(gt=0.0)] = 0.01
     """Step size of the last layer, the largest where a schedule changes it."""
     momentum: Fraction = 0.9
     """Momentum coefficient, as in `torch.optim.SGD`."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    """L2 coefficient, as in `torch.optim.SGD`; with `lbfgs` C = 1 / (weight_decay * training images), or 1 for 0."""
     batch_size: PositiveInt = 32
     """Images of one step of the last layer; the last batch of an epoch may be smaller."""
     epochs: PositiveInt = 25
@@ -173,6 +179,8 @@ class BoardConfig(Section):
     """The network in PyTorch."""
     transfer: TransferConfig = TransferConfig()
     """The pretrained networks."""
+    networks: dict[str, dict[str, Any]] = {}
+    """Fields of single pretrained networks, laid over `transfer`, such as `{resnet50: {learning_rate: 0.003}}`."""
     evaluate: EvaluateConfig = EvaluateConfig()
     """How the results are measured."""
 
@@ -187,6 +195,29 @@ class BoardConfig(Section):
         if len(set(self.panels)) < len(self.panels):
             raise ValueError(f"panels {list(self.panels)} name one panel twice: name each once, and use repeats")
         return self
+
+    @model_validator(mode="after")
+    def _check_networks(self) -> BoardConfig:
+        for panel, fields in self.networks.items():
+            if panel not in BACKBONE_NAMES:
+                raise ValueError(
+                    f"networks names {panel!r}, which is no pretrained network: name one such as resnet50"
+                    f"{suggest(panel, BACKBONE_NAMES)}"
+                )
+            for field in set(fields) & EMBEDDING_FIELDS:
+                raise ValueError(f"networks.{panel}.{field} is the same for all networks: set transfer.{field}")
+            self.for_panel(panel)
+        return self
+
+    def for_panel(self, panel: str) -> BoardConfig:
+        """Return the configuration that one panel is trained by, with its own fields laid over its section."""
+        if panel not in self.networks:
+            return self
+        try:
+            section = TransferConfig.model_validate(self.transfer.model_dump() | self.networks[panel])
+        except ValidationError as error:
+            raise ValueError(f"networks.{panel}: {describe_first_error(TransferConfig, error)}") from error
+        return self.model_copy(update={"transfer": section})
 
     @property
     def backbone_panels(self) -> tuple[str, ...]:

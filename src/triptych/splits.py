@@ -41,6 +41,12 @@ class Split:
         """Return the number of images of each part."""
         return {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
 
+    def parts(self) -> NDArray[np.str_]:
+        """Return the part of every image, (n,) of "train", "validation" or "test"."""
+        parts = np.full(sum(self.sizes().values()), "train", dtype="<U10")
+        parts[self.validation], parts[self.test] = "validation", "test"
+        return parts
+
 
 def identify_split(data_digest: str, settings: SplitConfig) -> str:
     """Return the id, 16 hexadecimal digits, of the split that these settings draw from this data."""

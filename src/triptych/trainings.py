@@ -15,17 +15,26 @@ from pathlib import Path
 
 from triptych.checkpoints import CheckpointFile
 from triptych.embedding_record import EmbeddingRecord
+from triptych.files import touch
 from triptych.panel_jobs import PanelJob
 from triptych.paths import cache_home
 
+CHECKPOINT = "checkpoint.npz"
 # The modules whose code the result of a training depends on, beside the kind's own.
 SHARED_MODULES = ("checkpoints", "images", "mlp", "mlp_training", "training", "training_loop")
 OWN_MODULES = {
     "numpy_mlp": ("numpy_mlp", "numpy_functions"),
     "torch_mlp": ("torch_mlp", "torch_state"),
-    "transfer": ("transfer", "torch_state", "embeddings", "backbones"),
+    "transfer": (
+        *("transfer", "logistic_head", "torch_state"),
+        *("embeddings", "embedding_record", "shards", "backbones"),
+    ),
 }
-LIBRARIES = {"numpy_mlp": ("numpy",), "torch_mlp": ("numpy", "torch"), "transfer": ("numpy", "torch", "torchvision")}
+LIBRARIES = {
+    "numpy_mlp": ("numpy",),
+    "torch_mlp": ("numpy", "torch"),
+    "transfer": ("numpy", "torch", "torchvision", "scikit-learn"),
+}
 
 
 def identify_training(job: PanelJob, embedded: EmbeddingRecord | None = None) -> str:
@@ -58,7 +67,8 @@ def find_checkpoint(job: PanelJob, embedded: EmbeddingRecord | None = None) -> C
     if job.fresh:
         shutil.rmtree(folder, ignore_errors=True)
     every = job.settings.checkpoint_epochs
-    return CheckpointFile(folder / "checkpoint.npz", name, every) if every else None
+    touch(folder / CHECKPOINT)
+    return CheckpointFile(folder / CHECKPOINT, name, every) if every else None
 
 
 def weights_file(job: PanelJob, epoch: int) -> Path:

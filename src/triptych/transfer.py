@@ -35,12 +35,14 @@ class Head:
     Attributes:
         linear: weight (classes, dimension) and bias (classes,), float32.
         dropout: probability with which an input is dropped while training.
+        iterations: steps of the solver that found the layer; 0 where it was trained epoch by epoch.
     """
 
-    def __init__(self, linear: nn.Linear, dropout: float = 0.0) -> None:
+    def __init__(self, linear: nn.Linear, dropout: float = 0.0, iterations: int = 0) -> None:
         """Take over a linear layer."""
         self.linear = linear
         self.dropout = dropout
+        self.iterations = iterations
 
     @cached_property
     def _optimizer(self) -> torch.optim.SGD:
@@ -143,15 +145,17 @@ def train_head(
     on_epoch: OnEpoch,
     checkpoint: CheckpointFile | None = None,
 ) -> Head:
-    """Train a new last layer with cross-entropy on logits, by stochastic gradient descent with momentum.
+    """Train a new last layer with cross-entropy on logits.
+
+    `settings.head` says how: "sgd" by stochastic gradient descent with momentum, "lbfgs" by logistic regression.
 
     Args:
         settings: steps and batches.
         train: embeddings (n, dimension) and labels (n,).
         validation: the same for the part on which choices are made, or None.
         classes: number of classes.
-        dropout: probability with which an input of the layer is dropped while training.
-        seed: of the initial weights, the order of the batches and the dropout.
+        dropout: probability with which an input of the layer is dropped by gradient descent.
+        seed: of its initial weights, the order of the batches and the dropout.
         on_epoch: called with the metrics of each epoch.
         checkpoint: where to store and look for the state; None stores nothing.
 
@@ -159,6 +163,10 @@ def train_head(
         ConfigError: something is to be chosen on validation, but there is no validation part.
         DivergenceError: a step or the training loss is no finite number.
     """
+    if settings.head == "lbfgs":
+        from triptych.logistic_head import fit_logistic_head
+
+        return fit_logistic_head(settings, train, validation, classes=classes, on_epoch=on_epoch, checkpoint=checkpoint)
     rng = np.random.default_rng(seed)
     head = Head(build_linear(train.features.shape[1], classes, rng), dropout)
     fit_network(head, settings, train, validation, rng=rng, on_epoch=on_epoch, checkpoint=checkpoint)

@@ -14,19 +14,22 @@ from triptych.tracking.contents import (
     log_fitted,
 )
 from triptych.tracking.reading import find_last_comparisons, find_panel_runs
-from triptych.tracking.records import ComparisonRecord, PanelRun, TrainedPanel
+from triptych.tracking.records import ComparisonRecord, PanelRun, StudyRecord, TrainedPanel
 from triptych.tracking.runs import close_runs, panel_run, resume_run, start_comparison
 from triptych.tracking.store import connect, link_to_charts, list_artifacts, local_uri, page_address, tracking_uri
+from triptych.tracking.studies import finish_study, log_outcome, start_study, trial_run
 
 __all__ = [
     "ComparisonRecord",
     "PanelRun",
+    "StudyRecord",
     "TrainedPanel",
     "close_runs",
     "connect",
     "find_last_comparisons",
     "find_panel_runs",
     "finish_comparison",
+    "finish_study",
     "link_to_charts",
     "list_artifacts",
     "load_logged_model",
@@ -36,9 +39,12 @@ __all__ = [
     "log_epoch",
     "log_evaluation",
     "log_fitted",
+    "log_outcome",
     "page_address",
     "panel_run",
     "resume_run",
     "start_comparison",
+    "start_study",
     "tracking_uri",
+    "trial_run",
 ]

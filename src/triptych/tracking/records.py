@@ -46,6 +46,27 @@ class TrainedPanel:
 
 
 @dataclass(frozen=True)
+class StudyRecord:
+    """What tasks hand each other about the tuning of a panel.
+
+    Attributes:
+        study: the study's name.
+        experiment_id: MLflow's id of the board's experiment.
+        run_id: of the study's run.
+        board: the board.
+        panel: the panel that is tuned.
+        shares: what each worker has to do, as ranges of trial indices.
+    """
+
+    study: str
+    experiment_id: str
+    run_id: str
+    board: BoardRecord
+    panel: str
+    shares: tuple[range, ...]
+
+
+@dataclass(frozen=True)
 class PanelRun:
     """A run of one panel, as `triptych show` prints it.
 

@@ -38,7 +38,7 @@ def start_comparison(board: BoardRecord, tags: Mapping[str, str]) -> ComparisonR
     experiment_id = find_or_create_experiment(client, board.config.name)
     comparison = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
     common = {**tags, "comparison": comparison, "role": "comparison", **describe_board(board)}
-    run_id = _create_run(client, experiment_id, "comparison", common, board)
+    run_id = create_run(client, experiment_id, "comparison", common, board)
     if board.notes:
         client.set_tag(run_id, MLFLOW_RUN_NOTE, "\n\n".join(board.notes))
     client.log_artifact(run_id, str(board.split_file), "split")
@@ -52,7 +52,7 @@ def panel_run(record: ComparisonRecord, job: PanelJob, tags: Mapping[str, str]) 
     own = {"role": "panel", "panel": job.panel, "label": job.label, "repeat": str(job.repeat)}
     own[RUN_COLOUR] = COLOURS[job.board.config.panels.index(job.panel) % len(COLOURS)]
     common = {**tags, **own, "comparison": record.comparison, **describe_board(job.board)}
-    run_id = _create_run(client, record.experiment_id, job.run_label, common, job.board)
+    run_id = create_run(client, record.experiment_id, job.run_label, common, job.board)
     with resume_run(run_id):
         yield run_id
 
@@ -75,9 +75,10 @@ def close_runs(flow_run_id: str, status: str) -> int:
     return len(left)
 
 
-def _create_run(
+def create_run(
     client: mlflow.MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str], board: BoardRecord
 ) -> str:
+    """Open a run in state RUNNING with every field of a board's configuration, and return its id."""
     run = client.create_run(experiment_id, run_name=name, tags=dict(tags))
     run_id = str(run.info.run_id)
     fields = [Param(key, str(value)) for key, value in board.config.flat().items()]

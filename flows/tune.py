@@ -1,0 +1,47 @@
+"""Look for better settings of a panel: a study of trials on the validation part, in MLflow one nested run each."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from tasks.train_transfer import embed
+from tasks.tune_panel import record_study, run_trials, start_tuning
+from triptych.config import Config
+from triptych.orchestration import close_open_runs, collect_results
+from triptych.sections import BoardConfig, PositiveInt
+from triptych.threads import count_cores
+from triptych.tuned import TuningResult
+
+
+@flow(
+    name="tune",
+    flow_run_name="tune {config.preset}",
+    # As many threads as there are workers: what is submitted is what shall run side by side.
+    task_runner=ThreadPoolTaskRunner(),
+    on_failure=[close_open_runs],
+    on_crashed=[close_open_runs],
+    on_cancellation=[close_open_runs],
+)
+def tune(config: Config, trials: PositiveInt = 20, workers: PositiveInt | None = None) -> list[TuningResult]:
+    """Tune every panel of every board of a configuration, each in a study of its own.
+
+    Args:
+        config: a preset, or its boards with any field changed.
+        trials: how many trials each study is to have, with those that it has already.
+        workers: how many trials run side by side; left out, one on each core.
+    """
+    return [
+        tune_panel(board, panel, trials=trials, workers=workers or count_cores(), preset=config.preset)
+        for board in config.boards
+        for panel in board.panels
+    ]
+
+
+def tune_panel(board: BoardConfig, panel: str, *, trials: int, workers: int, preset: str) -> TuningResult:
+    """Tune one panel: one split, its frozen network embedded once, trials side by side until there are enough."""
+    study = start_tuning(board.model_copy(update={"panels": (panel,)}), panel, trials, workers)
+    embedded = [embed.submit(study, name) for name in study.board.config.backbone_panels]
+    shares = [run_trials.submit(study, worker, embedded) for worker in range(len(study.shares))]
+    collect_results(shares, after=embedded)
+    return record_study(study, preset)

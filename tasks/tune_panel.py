@@ -1,0 +1,53 @@
+"""Tune one panel: open its study, let workers run the trials, write down what they have found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from prefect import task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+
+from triptych.boards import load_board, prepare_board
+from triptych.embedding_record import EmbeddingRecord
+from triptych.orchestration import ProgressReporter, describe_flow_run, name_key
+from triptych.sections import BoardConfig
+from triptych.tracking import StudyRecord, finish_study, start_study
+from triptych.trial_training import load_trainer
+from triptych.trials import run_trial
+from triptych.tuned import TuningResult, save_best, summarise_study
+from triptych.tuning import check_validation, identify_study, prepare_study
+
+
+@task(task_run_name="open the study of {panel} on {board.name}", cache_policy=NO_CACHE)
+def start_tuning(board: BoardConfig, panel: str, trials: int, workers: int) -> StudyRecord:
+    """Open a panel's study, or find the one to continue, and share out the trials that it lacks."""
+    record = prepare_board(board)
+    check_validation(record)
+    shares = prepare_study(record, panel, trials, workers)
+    return start_study(record, panel, identify_study(record, panel), shares, describe_flow_run())
+
+
+@task(task_run_name="tune {study.panel}, share {worker}", cache_policy=NO_CACHE)
+def run_trials(study: StudyRecord, worker: int, embedded: Sequence[EmbeddingRecord]) -> None:
+    """Run a worker's share of the trials, one after the other, on data that is read once."""
+    share = study.shares[worker]
+    fit = load_trainer(load_board(study.board), study.panel, embedded)
+    report = ProgressReporter(f"{study.panel}: worker {worker + 1}")
+    for done, index in enumerate(share):
+        described = run_trial(study, index, fit, partial(report, done, len(share)), describe_flow_run())
+        report(done + 1, len(share), described)
+        get_run_logger().info(described)
+
+
+@task(task_run_name="record the study of {study.panel}", cache_policy=NO_CACHE)
+def record_study(study: StudyRecord, preset: str) -> TuningResult:
+    """Write the best setting and all trials to MLflow and to the flow run's page, and close the study's run."""
+    findings = summarise_study(study.board, study.panel)
+    best = findings.as_yaml(preset)
+    link = finish_study(study, findings, best)
+    key = name_key(f"{study.board.config.name}-{study.panel}-trials")
+    create_table_artifact(findings.as_rows(), key=key, description=findings.verdict)
+    return TuningResult(findings, save_best(findings, best), link)

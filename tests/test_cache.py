@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from triptych.cache import SECONDS_PER_DAY, delete_files, list_cache, select_unused
+from triptych.errors import ConfigError
+from triptych.files import touch
+from triptych.shards import write_shard
+
+
+def age(file: Path, days: float) -> None:
+    then = time.time() - days * SECONDS_PER_DAY
+    os.utime(file, (then, then))
+
+
+def write(file: Path, content: str, days: float = 0.0) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content)
+    age(file, days)
+    return file
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache with one entry of each kind; of the embeddings one file is old, one new."""
+    monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path))
+    space = tmp_path / "embeddings" / "resnet18-1"
+    for name, rows, days in (("old", 4, 40), ("new", 3, 1)):
+        write_shard(space / f"{name}.npy", np.zeros((rows, 2), dtype=np.float32))
+        age(space / f"{name}.npy", days)
+    write(space / "space.json", '{"network": "resnet18", "weights_as_configured": "imagenet"}', 40)
+    write(tmp_path / "trainings" / "numpy-mlp-1" / "checkpoint.npz", "...", 50)
+    write(tmp_path / "trainings" / "numpy-mlp-1" / "weights" / "epoch-00001.npz", "...", 60)
+    write(tmp_path / "datasets" / "d-1" / "dataset.json", '{"files": [], "labels": [0, 1]}', 2)
+    write(tmp_path / "splits" / "s-1.json", '{"train": [0], "validation": [], "test": [1]}', 60)
+    write(tmp_path / "data" / "mnist" / "raw", "downloaded", 400)
+    write(tmp_path / "studies" / "s.journal", "results", 400)
+    return tmp_path
+
+
+def test_the_listing_names_every_kind_and_no_download(cache: Path) -> None:
+    entries = {entry.kind: entry for entry in list_cache()}
+    assert list(entries) == ["embeddings", "trainings", "datasets", "splits"]
+    assert [entry.images for entry in entries.values()] == [7, None, 2, 2]
+    assert entries["embeddings"].details == "resnet18, weights imagenet"
+    assert entries["trainings"].details == "a training of numpy-mlp"
+    row = entries["embeddings"].as_row()
+    assert row["unused_days"] == pytest.approx(1.0, abs=0.01)
+    on_disk = sum(file.stat().st_size for file in (cache / "embeddings").rglob("*") if file.is_file())
+    assert entries["embeddings"].size_bytes == on_disk
+
+
+def left(cache: Path) -> set[str]:
+    return {file.relative_to(cache).as_posix() for file in cache.rglob("*") if file.is_file()}
+
+
+def test_what_was_not_used_for_some_days_is_deleted(cache: Path) -> None:
+    delete_files(select_unused(list_cache(), 30))
+    assert left(cache) == {
+        "embeddings/resnet18-1/new.npy",
+        "embeddings/resnet18-1/space.json",
+        "datasets/d-1/dataset.json",
+        "data/mnist/raw",
+        "studies/s.journal",
+    }
+    assert not (cache / "trainings" / "numpy-mlp-1").exists()
+
+
+def test_downloads_and_studies_stay_even_if_everything_goes(cache: Path) -> None:
+    delete_files(select_unused(list_cache(), 0))
+    assert left(cache) == {"data/mnist/raw", "studies/s.journal"}
+    assert list_cache() == []
+
+
+def test_one_kind_may_be_chosen_and_a_use_counts(cache: Path) -> None:
+    touch(cache / "trainings" / "numpy-mlp-1" / "checkpoint.npz", cache / "nowhere")
+    assert select_unused(list_cache(["trainings"]), 30) == []
+    assert [file.path.name for file in select_unused(list_cache(["splits"]), 30)] == ["s-1.json"]
+
+
+def test_what_cannot_be_read_is_listed_as_such(cache: Path) -> None:
+    write(cache / "splits" / "s-1.json", "{")
+    [entry] = list_cache(["splits"])
+    assert (entry.details, entry.images) == ("damaged, or written by another version", None)
+
+
+def test_slips_are_named(cache: Path) -> None:
+    del cache
+    with pytest.raises(ConfigError, match=r"unknown kind 'training': .*did you mean 'trainings'"):
+        list_cache(["training"])
+    with pytest.raises(ConfigError, match="--older-than -1 is not allowed"):
+        select_unused([], -1)
