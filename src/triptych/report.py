@@ -214,6 +214,10 @@ def explain_board(board: BoardRecord) -> list[str]:
         caveats.append("the validation part is empty: nothing was chosen, and every panel trained on all of train")
     if config.backbone_panels and config.transfer.weights == "random":
         caveats.append("the backbones have random weights: an ablation, not transfer learning")
+    if config.backbone_panels and config.transfer.head == "lbfgs" and config.repeats > 1:
+        caveats.append(
+            "last layers that are solved for (lbfgs) are the same in every repeat: no spread of theirs is seen"
+        )
     if len(config.panels) > 1:
         caveats.append("seconds are wall time while panels ran side by side; embeddings found in the store cost none")
     if {NUMPY_MLP, TORCH_MLP} <= set(config.panels):

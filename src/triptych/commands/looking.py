@@ -1,0 +1,119 @@
+"""The commands that only look: check, show and presets."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from triptych.commands.terminal import EXIT_INPUT, build_table, errors, terminal
+from triptych.environment import apply_environment
+
+if TYPE_CHECKING:
+    from triptych.tracking import PanelRun
+
+SHOWN_METRICS = {
+    "accuracy": "test_accuracy",
+    "log loss": "test_log_loss",
+    "fit s": "fit_seconds",
+}
+
+CHECK_EXAMPLES = """
+Look at data before anything is trained: unreadable and doubled images, scarce classes, odd files.
+
+Exit code 2 says that training would refuse the data.
+
+Examples:
+
+    triptych check ~/photos
+
+    triptych check mnist --json | python -m json.tool
+"""
+SHOW_EXAMPLES = """
+Show the last comparison of each board.
+
+Examples:
+
+    triptych show
+
+    triptych show --json | python -m json.tool
+"""
+PRESETS_EXAMPLES = """
+List the presets: what each compares, and what it needs.
+
+Example:
+
+    triptych presets
+"""
+
+
+def check(
+    data: Annotated[str, typer.Argument(help="A folder of images per class, idx:DIR, or the name of a data set.")],
+    everything: Annotated[bool, typer.Option("--all", help="Print every example, not only the first ten.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every finding as JSON, for other programs.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Print what is wrong with data."""
+    apply_environment(quiet=not debug)
+    from triptych.doctor import examine
+    from triptych.doctor_page import print_examination
+    from triptych.progress import show_progress, track
+
+    if as_json:
+        examination = examine(data)
+        print(json.dumps(examination.as_json(), indent=2))
+    else:
+        with show_progress(terminal):
+            move = track("read images")
+            examination = examine(data, on_image=lambda done, total: move(done, total, ""))
+        print_examination(terminal, examination, everything=everything)
+    if not examination.can_train:
+        raise typer.Exit(EXIT_INPUT)
+
+
+def show(
+    as_json: Annotated[bool, typer.Option("--json", help="Print every panel run as JSON, for other programs.")] = False,
+    link: Annotated[bool, typer.Option("--link", help="Print only the links to MLflow's charts.")] = False,
+) -> None:
+    """Print the last comparison of each board."""
+    apply_environment(quiet=True)
+    from triptych.tracking import find_last_comparisons
+
+    found = find_last_comparisons()
+    if as_json:
+        print(json.dumps([asdict(run) for _, _, runs in found for run in runs], indent=2))
+        return
+    if not found:
+        errors.print("no comparison yet: run `triptych compare`")
+    for comparison, address, runs in found:
+        if not link:
+            terminal.print(_tabulate_runs(comparison, runs))
+        terminal.print(address, soft_wrap=True, highlight=False, style="cyan")
+
+
+def _tabulate_runs(comparison: str, runs: list[PanelRun]) -> Table:
+    ranked = sorted(runs, key=lambda run: -run.metrics.get("test_accuracy", 0.0))
+    rows = [
+        {"panel": run.label, "repeat": str(run.repeat), "status": run.status}
+        | {name: f"{run.metrics[key]:.4f}" if key in run.metrics else "-" for name, key in SHOWN_METRICS.items()}
+        for run in ranked
+    ]
+    board = runs[0].board if runs else "?"
+    return build_table(f"{board}, comparison {comparison}", rows)
+
+
+def presets() -> None:
+    """Print the table of presets."""
+    from triptych.presets import PRESETS
+
+    table = Table()
+    for column in ("preset", "compares", "board", "panels", "needs"):
+        table.add_column(column, overflow="fold")
+    for name, preset in PRESETS.items():
+        boards = "\n".join(board.name for board in preset.boards)
+        panels = "\n".join(f"{', '.join(board.panels)} x {board.repeats}" for board in preset.boards)
+        table.add_row(name, preset.summary, boards, panels, preset.needs)
+    terminal.print(table)

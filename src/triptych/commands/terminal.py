@@ -1,0 +1,48 @@
+"""What all commands say to the terminal: tables, links, errors, exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+EXIT_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
+
+terminal = Console()
+errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+
+
+@contextmanager
+def explain_interrupt() -> Iterator[None]:
+    """Turn an interrupt within the block into one line and its exit code."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        errors.print("triptych: interrupted; the runs that were open are closed")
+        raise typer.Exit(EXIT_INTERRUPTED) from interrupt
+
+
+def build_table(title: str, rows: list[dict[str, str]]) -> Table:
+    """Return a table: the first column to the left, figures to the right, nothing cut off."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in rows[0] if rows else ("no panel was trained",):
+        left = column == "panel"
+        table.add_column(column, justify="left" if left else "right", no_wrap=left, overflow="fold")
+    for row in rows:
+        table.add_row(*row.values())
+    return table
+
+
+def explain_page() -> str:
+    """Return where the links lead, or how to start what they lead to."""
+    from triptych.tracking import local_uri, tracking_uri
+
+    uri = tracking_uri()
+    if uri.startswith("http"):
+        return "in MLflow"
+    server = "make ui" if uri == local_uri() else f"mlflow server --backend-store-uri {uri}"
+    return f"start the page with `{server}`"

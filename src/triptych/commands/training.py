@@ -1,0 +1,149 @@
+"""The commands that train: compare and tune."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from triptych.commands.options import (
+    DataOption,
+    DebugOption,
+    FileOption,
+    FreshOption,
+    PanelOption,
+    PresetOption,
+    SetOption,
+    TunedOption,
+)
+from triptych.commands.terminal import build_table, explain_interrupt, explain_page, terminal
+from triptych.environment import apply_environment
+from triptych.threads import count_cores
+
+if TYPE_CHECKING:
+    from triptych.config import Config
+    from triptych.report import ComparisonResult
+    from triptych.tuned import TuningResult
+
+# What fits beside each other in a terminal of 80 columns; MLflow holds the rest.
+PRINTED_COLUMNS = ("panel", "accuracy", "interval", "repeats", "std", "fit s", "embed s")
+
+COMPARE_EXAMPLES = """
+Train the panels of a preset side by side on one split, and compare them in MLflow.
+
+Examples:
+
+    triptych compare
+
+    triptych compare --preset photos --data ~/photos --panel numpy-mlp --panel resnet50
+
+    triptych compare --preset report --panel numpy-mlp --set numpy_mlp.epochs=20 --set numpy_mlp.hidden_units=[100]
+"""
+TUNE_EXAMPLES = """
+Look for better settings of one panel on the validation part; the same command again continues the study.
+
+Examples:
+
+    triptych tune numpy-mlp --trials 20
+
+    triptych tune resnet50 --preset photos --data ~/photos --trials 30 --workers 2
+
+    triptych compare --tuned
+"""
+
+
+def compare(
+    preset: PresetOption = None,
+    data: DataOption = None,
+    panel: PanelOption = None,
+    settings: SetOption = None,
+    config: FileOption = None,
+    fresh: FreshOption = False,
+    tuned: TunedOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Resolve the configuration, check the data, run the flow, print the result."""
+    from triptych.config import resolve_config
+
+    resolved = resolve_config(preset, data=data, panels=panel or (), settings=settings or (), file=config)
+    resolved = resolved.model_copy(update={"fresh": fresh, "tuned": tuned})
+    apply_environment(quiet=not debug)
+    with explain_interrupt():
+        results = _run(resolved)
+    for result in results:
+        _print_result(result)
+
+
+def _run(config: Config) -> list[ComparisonResult]:
+    """Check what can be checked at once, then start Prefect, and meanwhile import what takes long."""
+    from triptych.preflight import check_inputs, import_libraries
+    from triptych.progress import show_progress
+
+    with show_progress(terminal):
+        check_inputs(config)
+        threading.Thread(target=import_libraries, args=(config,), daemon=True).start()
+        from flows.compare import compare as compare_flow
+
+        return compare_flow(config)
+
+
+def _print_result(result: ComparisonResult) -> None:
+    report = result.report
+    terminal.print()
+    title = f"{report.board}, accuracy on {report.test_images} test images"
+    rows = report.as_rows()
+    told = [name for name in PRINTED_COLUMNS if any(row[name] != "-" for row in rows)]
+    terminal.print(build_table(title, [{name: row[name] for name in told} for row in rows]))
+    terminal.print(report.verdict, style="bold", highlight=False)
+    for caveat in report.caveats:
+        terminal.print(f"- {caveat}", highlight=False)
+    terminal.print(f"Curves and metrics ({explain_page()}):", highlight=False)
+    terminal.print(result.link, soft_wrap=True, highlight=False, style="cyan")
+
+
+def tune(
+    panel: Annotated[
+        str, typer.Argument(metavar="PANEL", help="The panel: numpy-mlp, torch-mlp or a torchvision network.")
+    ],
+    trials: Annotated[int, typer.Option(help="Trials in all, with those of earlier calls.")] = 20,
+    workers: Annotated[int | None, typer.Option(help="Trials side by side; by default one on each core.")] = None,
+    preset: PresetOption = None,
+    data: DataOption = None,
+    settings: SetOption = None,
+    config: FileOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Resolve the configuration, check the data, run the flow, print the best trials."""
+    from triptych.config import resolve_config
+
+    resolved = resolve_config(preset, data=data, panels=[panel], settings=settings or (), file=config)
+    apply_environment(quiet=not debug)
+    with explain_interrupt():
+        results = _run_tuning(resolved, trials, count_cores() if workers is None else workers)
+    for result in results:
+        _print_tuning(result)
+
+
+def _run_tuning(config: Config, trials: int, workers: int) -> list[TuningResult]:
+    """Check what can be checked at once, then start Prefect, and meanwhile import what takes long."""
+    from triptych.preflight import check_tuning, import_libraries
+    from triptych.progress import show_progress
+
+    with show_progress(terminal):
+        check_tuning(config, trials, workers)
+        threading.Thread(target=import_libraries, args=(config,), daemon=True).start()
+        from flows.tune import tune as tune_flow
+
+        return tune_flow(config, trials, workers)
+
+
+def _print_tuning(result: TuningResult) -> None:
+    findings = result.findings
+    terminal.print()
+    terminal.print(build_table(f"{findings.panel} on {findings.board}, the best trials", findings.best_rows()))
+    terminal.print(findings.verdict, style="bold", highlight=False)
+    terminal.print("Compare it with `triptych compare --tuned`, or with `--config` and this file:", highlight=False)
+    terminal.print(result.file, soft_wrap=True, highlight=False, style="cyan")
+    terminal.print(f"All trials ({explain_page()}):", highlight=False)
+    terminal.print(result.link, soft_wrap=True, highlight=False, style="cyan")
