@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from triptych.boards import load_board, prepare_board
 from triptych.config import resolve_config
 from triptych.errors import DataError
 from triptych.images import scale_pixels
+from triptych.paths import data_homes
 from triptych.training import Examples
 
 SHAPE, CLASSES = (70_000, 784), 10
@@ -27,3 +30,12 @@ def load_examples() -> tuple[Examples, Examples, str]:
         for indices in (board.split.train, board.split.test)
     ]
     return parts[0], parts[1], "real MNIST"
+
+
+def find_photos() -> tuple[Path, Path]:
+    """Return the folder of the ants and bees, and the file of MobileNetV2's weights, under the data home."""
+    for home in data_homes():
+        photos, weights = home / "hymenoptera", sorted((home / "weights").glob("mobilenet_v2*.pth"))
+        if photos.is_dir() and weights:
+            return photos, weights[0]
+    raise SystemExit("TRIPTYCH_DATA_HOME names no folder with hymenoptera/ and weights/mobilenet_v2*.pth")
