@@ -82,7 +82,7 @@ def build_tutorial_epoch(board: Board, backbone: Backbone) -> Callable[[], None]
 
 def check_answer(board: Board, backbone: Backbone) -> None:
     """Raise unless the heads name most of the test photos rightly: what is timed must be the real thing."""
-    record = store_embeddings(backbone, board.images, batch_size=BATCH, threads=count_cores())
+    record = store_embeddings([backbone], board.images, batch_size=BATCH, threads=count_cores())[0]
     test = board.split.test
     embeddings = np.asarray(load_embeddings(record)[test])
     for head in run_ours(board, backbone):
@@ -94,7 +94,7 @@ def check_answer(board: Board, backbone: Backbone) -> None:
 def run_ours(board: Board, backbone: Backbone) -> list[Head]:
     """Embed what the store lacks, and train the head of every repeat."""
     settings = TransferConfig(epochs=EPOCHS, batch_size=BATCH, learning_rate=LEARNING_RATE, momentum=MOMENTUM)
-    record = store_embeddings(backbone, board.images, batch_size=BATCH, threads=count_cores())
+    record = store_embeddings([backbone], board.images, batch_size=BATCH, threads=count_cores())[0]
     stored = load_embeddings(record)
     parts = [
         Examples(stored.select(indices), board.labels[indices])  # type: ignore[arg-type]  # taken like an array

@@ -5,12 +5,13 @@ from __future__ import annotations
 from prefect import Task, flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.embedding import submit_embedding
 from tasks.evaluate import evaluate
 from tasks.record_comparison import record_comparison
 from tasks.split_data import split_data
 from tasks.train_numpy_mlp import train_numpy_mlp
 from tasks.train_torch_mlp import train_torch_mlp
-from tasks.train_transfer import embed, train_transfer
+from tasks.train_transfer import train_transfer
 from triptych.config import Config
 from triptych.orchestration import close_open_runs, collect_results
 from triptych.panel_jobs import list_jobs
@@ -46,9 +47,9 @@ def compare(config: Config) -> list[ComparisonResult]:
 def compare_board(board: BoardConfig, *, fresh: bool, tuned: bool) -> ComparisonResult:
     """Compare the panels of one board: one split, every frozen network embedded once, every repeat trained."""
     comparison = split_data(board, tuned=tuned)
-    embedded = {panel: embed.submit(comparison, panel) for panel in board.backbone_panels}
+    embedded = submit_embedding(comparison)
     jobs = list_jobs(comparison.board, fresh=fresh)
-    trained = [TRAINERS[job.kind].submit(comparison, job, embedded.get(job.panel)) for job in jobs]
+    trained = [TRAINERS[job.kind].submit(comparison, job, embedded.needed_by(job.panel)) for job in jobs]
     evaluated = [evaluate.submit(panel) for panel in trained]
-    panels = collect_results(evaluated, after=[*embedded.values(), *trained])
+    panels = collect_results(evaluated, after=[*embedded.steps, *trained])
     return record_comparison(comparison, panels)

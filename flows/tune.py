@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from tasks.train_transfer import embed
+from flows.embedding import submit_embedding
 from tasks.tune_panel import record_study, run_trials, start_tuning
 from triptych.config import Config
 from triptych.orchestration import close_open_runs, collect_results
@@ -41,7 +41,7 @@ def tune(config: Config, trials: PositiveInt = 20, workers: PositiveInt | None =
 def tune_panel(board: BoardConfig, panel: str, *, trials: int, workers: int, preset: str) -> TuningResult:
     """Tune one panel: one split, its frozen network embedded once, trials side by side until there are enough."""
     study = start_tuning(board.model_copy(update={"panels": (panel,)}), panel, trials, workers)
-    embedded = [embed.submit(study, name) for name in study.board.config.backbone_panels]
-    shares = [run_trials.submit(study, worker, embedded) for worker in range(len(study.shares))]
-    collect_results(shares, after=embedded)
+    embedded = submit_embedding(study)
+    shares = [run_trials.submit(study, worker, embedded.needed_by(panel)) for worker in range(len(study.shares))]
+    collect_results(shares, after=embedded.steps)
     return record_study(study, preset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -10,26 +11,53 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from triptych.boards import load_board
-from triptych.embedding_record import EmbeddingRecord
+from triptych.embedding_record import EmbeddingPlan, EmbeddingRecord, collect_records
 from triptych.orchestration import ProgressReporter, train_in_run
 from triptych.panel_jobs import PanelJob
-from triptych.panels import embed_board, fit_transfer
+from triptych.panels import fit_transfer
 from triptych.tracking import ComparisonRecord, StudyRecord, TrainedPanel
 
 
-@task(task_run_name="embed {panel}", cache_policy=NO_CACHE)
-def embed(comparison: ComparisonRecord | StudyRecord, panel: str) -> EmbeddingRecord:
-    """Compute what enters the last layer of `panel`, or find it in the store; all repeats use it."""
-    report = ProgressReporter(f"{PanelJob(comparison.board, panel, 0).label}: embed")
-    record = embed_board(load_board(comparison.board), panel, on_images=report)
-    report(record.images, record.images, record.describe())
-    for shard in record.damaged_shards:
+@task(task_run_name="choose number formats", cache_policy=NO_CACHE)
+def plan_embedding(opened: ComparisonRecord | StudyRecord) -> EmbeddingPlan:
+    """Find the fastest number format that is exact enough for each pretrained network, on this machine."""
+    from triptych.embedding_plan import plan_board
+
+    plan = plan_board(load_board(opened.board))
+    for panel, planned in plan.networks.items():
+        get_run_logger().info("%s is computed in %s (%s)", panel, planned.number_format, planned.reason)
+    return plan
+
+
+@task(task_run_name="embed from shard {numbers.start}", cache_policy=NO_CACHE, retries=2)
+def embed_shards(
+    opened: ComparisonRecord | StudyRecord, numbers: range, plan: EmbeddingPlan
+) -> dict[str, EmbeddingRecord]:
+    """Compute what enters the last layers for some of the images, or find it in the store; all repeats use it."""
+    from triptych.embedding_plan import embed_board
+
+    names = [PanelJob(opened.board, panel, 0).label for panel in plan.networks]
+    report = ProgressReporter(f"embed {', '.join(names)}", key=f"shard {numbers.start}")
+    records = embed_board(load_board(opened.board), plan, numbers, on_images=report)
+    embeddings = sum(record.images for record in records.values())
+    report(embeddings, embeddings, "; ".join(dict.fromkeys(record.describe() for record in records.values())))
+    for shard in [shard for record in records.values() for shard in record.damaged_shards]:
         get_run_logger().warning("embeddings %s were damaged in the store, and were computed again", shard)
-    return record
+    return records
+
+
+@task(task_run_name="collect embeddings", cache_policy=NO_CACHE)
+def collect_embeddings(
+    opened: ComparisonRecord | StudyRecord, plan: EmbeddingPlan, parts: Sequence[dict[str, EmbeddingRecord]]
+) -> dict[str, EmbeddingRecord]:
+    """Put the records of all shards together, for each panel."""
+    del opened
+    return collect_records(plan, parts)
 
 
 @task(task_run_name="train {job.run_label}", cache_policy=NO_CACHE)
-def train_transfer(comparison: ComparisonRecord, job: PanelJob, embedded: EmbeddingRecord) -> TrainedPanel:
+def train_transfer(comparison: ComparisonRecord, job: PanelJob, embedded: dict[str, EmbeddingRecord]) -> TrainedPanel:
     """Train the last layer of a pretrained network once."""
-    trained = train_in_run(comparison, job, partial(fit_transfer, embedded=embedded))
-    return replace(trained, embedded=embedded)
+    record = embedded[job.panel]
+    trained = train_in_run(comparison, job, partial(fit_transfer, embedded=record))
+    return replace(trained, embedded=record)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
 from prefect import task
@@ -31,7 +30,7 @@ def start_tuning(board: BoardConfig, panel: str, trials: int, workers: int) -> S
 
 
 @task(task_run_name="tune {study.panel}, share {worker}", cache_policy=NO_CACHE)
-def run_trials(study: StudyRecord, worker: int, embedded: Sequence[EmbeddingRecord]) -> None:
+def run_trials(study: StudyRecord, worker: int, embedded: dict[str, EmbeddingRecord] | None) -> None:
     """Run a worker's share of the trials, one after the other, on data that is read once."""
     share = study.shares[worker]
     fit = load_trainer(load_board(study.board), study.panel, embedded)

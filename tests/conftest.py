@@ -33,6 +33,19 @@ def _own_homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """A real Prefect server, for all tests that run flows."""
+    import prefect.settings
+    from prefect.settings import temporary_settings
+    from prefect.testing.utilities import prefect_test_harness
+
+    # The heartbeat thread sleeps in steps of a second, which every flow run would wait for.
+    quick = {prefect.settings.PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with prefect_test_harness(server_startup_timeout=120), temporary_settings(quick):
+        yield
+
+
+@pytest.fixture(scope="session")
 def data_home() -> Path:
     """The folder with the real MNIST, photos and weights."""
     home = os.environ.get("TRIPTYCH_DATA_HOME", "")

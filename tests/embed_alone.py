@@ -8,14 +8,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from triptych import embeddings
-from triptych.backbones import Preprocessing, load_backbone
+from triptych import embedding_record
+from triptych.backbones import load_backbone
+from triptych.embeddings import store_embeddings
 from triptych.images import ArrayImages
+from triptych.preprocessing import Preprocessing
 
 
 def main() -> None:
     """Say that everything is imported, wait for a line, embed, and print what was computed and where it lies."""
-    images, embeddings.IMAGES_PER_SHARD = (int(argument) for argument in sys.argv[1:])
+    images, embedding_record.IMAGES_PER_SHARD = (int(argument) for argument in sys.argv[1:])
     pixels = np.random.default_rng(0).integers(0, 256, size=(images, 40, 50, 3), dtype=np.uint8)
     full = load_backbone("shufflenet_v2_x0_5", "bundled")
     backbone = replace(full, preprocessing=Preprocessing(40, 32, (0.5,) * 3, (0.25,) * 3, "bilinear"))
@@ -25,7 +27,7 @@ def main() -> None:
     def say_done(done: int, total: int) -> None:
         print(f"{done} of {total}", flush=True)
 
-    record = embeddings.store_embeddings(backbone, ArrayImages(pixels), batch_size=4, threads=1, on_images=say_done)
+    [record] = store_embeddings([backbone], ArrayImages(pixels), batch_size=4, threads=1, on_images=say_done)
     shards = [str(shard) for shard in record.shards]
     print(json.dumps({"computed": record.computed_images, "shards": shards}), flush=True)
 

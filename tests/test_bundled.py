@@ -22,7 +22,8 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torchvision.models import shufflenet_v2_x0_5
 
-from triptych.backbones import Preprocessing, load_bundled_weights
+from triptych.backbones import load_bundled_weights
+from triptych.preprocessing import Preprocessing
 from triptych.bundled import train
 from triptych.bundled.augment import augment_batch, coarsen_views, find_ink_boxes
 from triptych.bundled.digits import load_digits, prepare_batch

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,6 @@ from triptych.evaluation import Probe, check_reload
 from triptych.report import ComparisonResult
 from triptych.sections import BoardConfig
 from triptych.tracking import connect, find_last_comparisons, find_panel_runs, list_artifacts
-
-
-@pytest.fixture(scope="module")
-def prefect_server() -> Iterator[None]:
-    import prefect.settings
-    from prefect.settings import temporary_settings
-    from prefect.testing.utilities import prefect_test_harness
-
-    # The heartbeat thread sleeps in steps of a second, which every flow run would wait for.
-    quick = {prefect.settings.PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-    with prefect_test_harness(server_startup_timeout=120), temporary_settings(quick):
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -175,8 +163,8 @@ def test_prefects_page_gets_table_link_and_progress(result: ComparisonResult) ->
     with get_client(sync_client=True) as client:
         keys = {artifact.key for artifact in client.read_artifacts()}
         names = {run.name for run in client.read_task_runs(limit=200)}
-    assert {"photos-colours-table", "photos-colours-mlflow", "numpy-mlp-0", "shufflenet-v2-x0-5-embed"} <= keys
-    assert {"split photos-colours", "train torch-mlp #1", "embed shufflenet_v2_x0_5"} <= names
+    assert {"photos-colours-table", "photos-colours-mlflow", "numpy-mlp-0", "embed-shufflenet-v2-x0-5-shard-0"} <= keys
+    assert {"split photos-colours", "train torch-mlp #1", "embed from shard 0"} <= names
     assert "evaluate numpy-mlp #0" in names
     assert result.link
 

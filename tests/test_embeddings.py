@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from triptych import embedding_record, embeddings
-from triptych.backbones import Backbone, Preprocessing, load_backbone
+from triptych import embedding_record
+from triptych.backbones import Backbone, load_backbone
 from triptych.embedding_record import ShardedEmbeddings, load_embeddings
 from triptych.embeddings import LiveEmbeddings, store_embeddings
 from triptych.images import ArrayImages, FileImages
+from triptych.preprocessing import Preprocessing
 from triptych.sections import TransferConfig
 from triptych.shards import MappedShard, is_sound, try_lock, write_shard
 from triptych.training import Examples
@@ -28,7 +29,7 @@ Damage = Callable[[Path], None]
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty store for each test, in files of four images."""
     monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(embeddings, "IMAGES_PER_SHARD", 4)
+    monkeypatch.setattr(embedding_record, "IMAGES_PER_SHARD", 4)
     return tmp_path / "cache"
 
 
@@ -45,7 +46,7 @@ def backbone() -> Backbone:
 
 
 def store(backbone: Backbone, images: ArrayImages | FileImages) -> embedding_record.EmbeddingRecord:
-    return store_embeddings(backbone, images, batch_size=4, threads=1)
+    return store_embeddings([backbone], images, batch_size=4, threads=1)[0]
 
 
 def test_stored_embeddings_equal_the_live_network(backbone: Backbone, images: ArrayImages) -> None:
@@ -117,7 +118,7 @@ def test_a_pass_that_died_goes_on_at_the_first_missing_shard(backbone: Backbone,
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store_embeddings(backbone, images, batch_size=2, threads=1, on_images=die)
+        store_embeddings([backbone], images, batch_size=2, threads=1, on_images=die)
     record = store(backbone, images)
     assert record.computed_images == 6
     names = {file.name for file in record.shards[0].parent.iterdir()}

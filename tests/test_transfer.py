@@ -15,7 +15,6 @@ from torch import nn
 
 from triptych.backbones import (
     Backbone,
-    Preprocessing,
     build_network,
     default_preprocessing,
     load_backbone,
@@ -26,6 +25,7 @@ from triptych.embedding_record import load_embeddings
 from triptych.embeddings import store_embeddings
 from triptych.errors import ConfigError, WeightsError
 from triptych.images import ArrayImages
+from triptych.preprocessing import Preprocessing
 from triptych.sections import TransferConfig
 from triptych.training import EpochMetrics, Examples
 from triptych.transfer import Head, TransferNetwork, build_linear, train_head
@@ -66,14 +66,14 @@ def test_the_trunk_gives_what_enters_the_last_layer(name: str, images: ArrayImag
     backbone = load_backbone(name, "random")
     whole = build_network(name).eval()
     assert getattr(whole, "transform_input", False) == (name == "googlenet")
-    inputs = torch.stack([default_preprocessing(name).build()(images[0])])
+    inputs = torch.stack([backbone.preprocessing.build()(images[0])])
     seen: list[torch.Tensor] = []
     whole.get_submodule(backbone.cut_layer).register_forward_hook(
         lambda module, entering, leaving: seen.append(entering[0])
     )
     with torch.inference_mode():
         whole(inputs)
-    embedding = backbone.embed(inputs)
+    embedding = backbone.embed([images[0]])
     assert embedding.shape == (1, backbone.dimension)
     np.testing.assert_allclose(embedding, seen[0].flatten(1).numpy(), rtol=1e-3, atol=1e-5)
     assert backbone.head_dropout == FAMILIES[name]
@@ -87,7 +87,7 @@ def test_squeezenets_new_layer_is_its_convolution_averaged(images: ArrayImages) 
     with torch.inference_mode():
         expected = convolution(whole.get_submodule("features")(inputs)).mean(dim=(2, 3))
         weight = convolution.get_parameter("weight").flatten(1)
-        scores = torch.from_numpy(backbone.embed(inputs)) @ weight.T + convolution.get_parameter("bias")
+        scores = torch.from_numpy(backbone.embed([images[0]])) @ weight.T + convolution.get_parameter("bias")
     np.testing.assert_allclose(scores.numpy(), expected.numpy(), rtol=1e-4, atol=1e-5)
 
 
@@ -297,7 +297,7 @@ def test_real_weights_keep_their_accuracy(data_home: Path) -> None:
     weights = data_home / "weights" / "mobilenet_v2-imagenet-dequantised-ptq-bnstats.pth"
     board = load_board(prepare_board(resolve_config("photos", data=str(data_home / "hymenoptera")).boards[0]))
     backbone = load_backbone("mobilenet_v2", str(weights))
-    stored = load_embeddings(store_embeddings(backbone, board.images, batch_size=32, threads=2))
+    stored = load_embeddings(store_embeddings([backbone], board.images, batch_size=32, threads=2)[0])
     training = np.concatenate([board.split.train, board.split.validation])
     probe = LogisticRegression(max_iter=2000).fit(stored[training], board.labels[training])
     right = int((probe.predict(stored[board.split.test]) == board.labels[board.split.test]).sum())

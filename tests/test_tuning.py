@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,18 +47,6 @@ from triptych.tuning import (
 )
 
 BACKBONE = "shufflenet_v2_x0_5"
-
-
-@pytest.fixture(scope="module")
-def prefect_server() -> Iterator[None]:
-    import prefect.settings
-    from prefect.settings import temporary_settings
-    from prefect.testing.utilities import prefect_test_harness
-
-    # The heartbeat thread sleeps in steps of a second, which every flow run would wait for.
-    quick = {prefect.settings.PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-    with prefect_test_harness(server_startup_timeout=120), temporary_settings(quick):
-        yield
 
 
 def make_config(name: str, *, panels: tuple[str, ...] = ("numpy-mlp",), epochs: int = 3) -> Config:
@@ -156,7 +144,7 @@ def test_trials_see_the_validation_part_and_never_the_test_part(digits: Board) -
 
     def validate(board: Board) -> list[dict[str, float]]:
         heard: list[EpochMetrics] = []
-        load_trainer(board, "numpy-mlp", [])(settings, heard.append)
+        load_trainer(board, "numpy-mlp", None)(settings, heard.append)
         return [{**metrics.values(), "epoch_seconds": 0.0} for metrics in heard]
 
     def spoil(part: str) -> Board:

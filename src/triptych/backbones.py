@@ -5,6 +5,7 @@ Weights and their preprocessing travel together: whoever loads the one gets the 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import re
@@ -12,7 +13,9 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +24,17 @@ import safetensors
 import safetensors.torch
 import torch
 import torchvision.models
-from PIL import Image
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms._presets import ImageClassification
 
 from triptych.backbone_names import WEIGHTS_SUFFIXES
 from triptych.errors import WeightsError, suggest
-from triptych.images import Pixels, match_channels
+from triptych.images import Pixels
+from triptych.number_formats import EXACT, FORMATS, normalise
+from triptych.preprocessing import Preprocessing
 
 State = Mapping[str, Tensor]
+Embeddings = NDArray[np.float32]
 
 BUNDLED = Path(__file__).parent / "bundled"
 IMAGENET = "IMAGENET1K_V1"
@@ -40,47 +44,6 @@ TRANSFORMING_NETWORKS, TRANSFORMS_INPUT = ("googlenet", "inception_v3"), "transf
 # The released DenseNets name their layers as PyTorch 0.3 did: `norm.1` for `norm1`.
 OLD_DENSENET_KEY = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)")
 _drawing = threading.Lock()
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What turns a raw image into a network's input, as `torchvision.transforms` names it.
-
-    Attributes:
-        resize_size: pixels of the shorter side after resizing.
-        crop_size: side of the central square that is kept, pixels.
-        mean: of each channel, on a scale of 0..1.
-        std: of each channel, on a scale of 0..1.
-        interpolation: of the resizing, for instance "bilinear".
-    """
-
-    resize_size: int
-    crop_size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    interpolation: str
-
-    @classmethod
-    def of(cls, transforms: ImageClassification) -> Preprocessing:
-        """Return the preprocessing of some torchvision weights."""
-        return cls(
-            resize_size=transforms.resize_size[0],
-            crop_size=transforms.crop_size[0],
-            mean=tuple(transforms.mean),
-            std=tuple(transforms.std),
-            interpolation=transforms.interpolation.value,
-        )
-
-    def build(self) -> Callable[[Pixels], Tensor]:
-        """Return the function from a raw image to a (3, crop, crop) float32 tensor."""
-        transforms = ImageClassification(
-            crop_size=self.crop_size,
-            resize_size=self.resize_size,
-            mean=self.mean,
-            std=self.std,
-            interpolation=InterpolationMode(self.interpolation),
-        )
-        return lambda image: transforms(Image.fromarray(match_channels(image, 3)))
 
 
 @dataclass(frozen=True)
@@ -95,6 +58,8 @@ class Backbone:
         dimension: length of an embedding.
         head_dropout: probability of the dropout directly in front of the last layer; it belongs to the head.
         cut_layer: name of the layer that was taken off.
+        number_format: what it is computed in, a row of `triptych.number_formats.FORMATS`.
+        device: where it is computed, "cpu" or "cuda"; `trunk` itself stays on the CPU.
     """
 
     name: str
@@ -104,6 +69,8 @@ class Backbone:
     dimension: int
     head_dropout: float
     cut_layer: str
+    number_format: str = EXACT
+    device: str = "cpu"
 
     def digest(self) -> str:
         """Return the SHA-256 of every parameter and buffer, hexadecimal: equal only if byte-equal."""
@@ -113,12 +80,44 @@ class Backbone:
             digest.update(value.contiguous().numpy().tobytes())
         return digest.hexdigest()
 
-    @torch.inference_mode()
-    def embed(self, inputs: Iterable[Tensor]) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Return the embeddings, (batch, dimension) float32, of preprocessed images (3, crop, crop)."""
-        batch = torch.stack(list(inputs)).to(memory_format=torch.channels_last)
-        embeddings: np.ndarray[Any, np.dtype[np.float32]] = self.trunk(batch).float().numpy()
-        return embeddings
+    def in_format(self, number_format: str) -> Backbone:
+        """Return the same network, computed in another number format."""
+        return self if number_format == self.number_format else replace(self, number_format=number_format)
+
+    def on_device(self, device: str) -> Backbone:
+        """Return the same network, computed elsewhere."""
+        return self if device == self.device else replace(self, device=device)
+
+    @cached_property
+    def _prepared(self) -> nn.Module:
+        """The network as it is computed; made when it is first needed."""
+        trunk = self.trunk if self.device == "cpu" else copy.deepcopy(self.trunk).to(self.device)
+        return FORMATS[self.number_format].prepare(trunk)
+
+    def embed(self, images: Iterable[Pixels]) -> Embeddings:
+        """Return the embeddings, (n, dimension) float32, of raw images (height, width, channels) uint8."""
+        return self.embed_crops(np.stack([self.preprocessing.crop(image) for image in images]))
+
+    def embed_crops(self, crops: Pixels) -> Embeddings:
+        """Return the embeddings, (n, dimension) float32, of images that are cut out, (n, crop, crop, 3) uint8."""
+        return fetch(self.launch(crops))
+
+    def launch(self, crops: Pixels) -> Tensor:
+        """Return the embeddings of `embed_crops` where they are computed; a GPU may still be at it."""
+        chosen = FORMATS[self.number_format]
+        batch = torch.from_numpy(crops)
+        if self.device != "cpu":
+            batch = batch.pin_memory().to(self.device, non_blocking=True)
+        with chosen.computing(self.device):
+            inputs = normalise(batch, self.preprocessing.mean, self.preprocessing.std)
+            embeddings: Tensor = self._prepared(inputs.contiguous(memory_format=chosen.memory_format))
+            return embeddings.float()
+
+
+def fetch(embeddings: Tensor) -> Embeddings:
+    """Return what `Backbone.launch` has begun, (n, dimension) float32, when it is done."""
+    fetched: Embeddings = embeddings.cpu().numpy()
+    return fetched
 
 
 def load_backbone(name: str, weights: str) -> Backbone:
@@ -146,10 +145,10 @@ def assemble_backbone(
     Raises:
         WeightsError: the state is not this network's.
     """
-    cut_layer, classes = _find_last_layer(build_network(name))
+    cut_layer, classes = _find_last_layer(build_network(name, empty=True))
     if state is not None and f"{cut_layer}.weight" in state:
         classes = state[f"{cut_layer}.weight"].shape[0]
-    network = build_network(name, num_classes=classes)
+    network = build_network(name, num_classes=classes, empty=state is not None)
     if state is not None and not trunk_only:
         _load_strictly(network, state, f"weights {weights!r}", name)
     dimension, head_dropout = _cut(network, cut_layer)
@@ -160,16 +159,25 @@ def assemble_backbone(
     return Backbone(name, weights, network, preprocessing, dimension, head_dropout, cut_layer)
 
 
-def build_network(name: str, num_classes: int = 1000) -> nn.Module:
+def build_network(name: str, num_classes: int = 1000, *, empty: bool = False) -> nn.Module:
     """Return a torchvision network with random weights, the same ones every time.
 
     torchvision draws them from the process's one generator: it is borrowed by one thread at a time, and put
     back as it was.
+
+    Args:
+        name: torchvision's name of the network.
+        num_classes: outputs of its last layer.
+        empty: leave the weights out, on PyTorch's meta device: drawing those of a large network takes seconds.
     """
     with _drawing, warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")  # on the slow initialisation of GoogLeNet and Inception
         torch.manual_seed(RANDOM_WEIGHTS_SEED)
-        network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes)
+        try:
+            with torch.device("meta") if empty else nullcontext():
+                network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes)
+        except RuntimeError:  # a RegNet computes its widths with tensors, which must have values
+            network = torchvision.models.get_model(name, weights=None, num_classes=num_classes)
     if name in TRANSFORMING_NETWORKS:
         # Their weights come from another framework; torchvision sets this only where it loads them itself.
         setattr(network, TRANSFORMS_INPUT, True)
@@ -210,7 +218,7 @@ def _load_strictly(network: nn.Module, state: State, source: str, name: str) -> 
     # MNASNet reads its version from what files of plain tensors lack.
     named._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]  # noqa: SLF001
     try:
-        network.load_state_dict(named, strict=True)
+        network.load_state_dict(named, strict=True, assign=True)
     except RuntimeError as error:
         details = [line.strip() for line in str(error).splitlines()[1:2]]
         raise WeightsError(
@@ -296,11 +304,6 @@ def _read_pth(file: Path) -> dict[str, Tensor]:
 
 def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:160]}"
-
-
-def describe_preprocessing(preprocessing: Preprocessing) -> dict[str, Any]:
-    """Return the preprocessing as plain JSON values."""
-    return asdict(preprocessing)
 
 
 SOURCES: dict[str, Callable[[str], tuple[State | None, Preprocessing]]] = {

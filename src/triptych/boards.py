@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from triptych.data import Dataset, load_dataset
 from triptych.duplicates import Group, count_leaked, group_equal, identify_pixels
-from triptych.errors import ConfigError
+from triptych.errors import ConfigError, DataError
 from triptych.files import replace_atomically, write_atomically
 from triptych.folders import VAL_IS_TEST
 from triptych.images import ArrayImages, FileImages, ImageSource, Pixels, make_thumbnail
@@ -147,13 +147,32 @@ def _explain_leaks(folder: Path, split: Split, source: str) -> list[str]:
 
 
 def load_board(record: BoardRecord) -> Board:
-    """Open what `prepare_board` stored; nothing is decoded and no array is read yet."""
+    """Open what `prepare_board` stored; nothing is decoded and no array is read yet.
+
+    A worker on a machine that does not share the cache prepares the board there, from its own data home.
+
+    Raises:
+        DataError: the data are missing there, or are others.
+    """
+    if not (record.split_file.is_file() and (record.dataset_folder / STORED_FILES[-1]).is_file()):
+        record = _prepare_again(record)
     pixels = np.load(record.dataset_folder / "pixels.npy", mmap_mode="r")
     content: dict[str, Any] = json.loads((record.dataset_folder / "dataset.json").read_text(encoding="utf-8"))
     images: ImageSource = ArrayImages(pixels)
     if record.root is not None:
         images = FileImages(tuple(record.root / name for name in content["files"]))
     return Board(record, images, pixels, np.asarray(content["labels"], dtype=np.int64))
+
+
+def _prepare_again(record: BoardRecord) -> BoardRecord:
+    """Return the record of the same board on this machine."""
+    here = prepare_board(record.config)
+    if (here.data_digest, here.split_id) != (record.data_digest, record.split_id):
+        raise DataError(
+            f"data {record.config.data.source!r} on this machine ({here.data_digest[:16]}) are not those of the "
+            f"comparison ({record.data_digest[:16]}): copy them, or share one path"
+        )
+    return here
 
 
 def _pixels_key(dataset: Dataset, data: DataConfig) -> str:

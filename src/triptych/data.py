@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from triptych.errors import DataError, suggest
 from triptych.folders import ImageFolder, Parts, scan_folder
-from triptych.images import ArrayImages, FileImages, ImageSource, Pixels
+from triptych.images import ArrayImages, FileImages, ImageSource, Pixels, identify_file
 from triptych.paths import data_homes, download_home
 
 IDX_UNSIGNED_BYTE = 0x08
@@ -223,7 +223,7 @@ def _file_dataset(
 def _identify_files(root: Path, files: list[Path]) -> Iterator[bytes]:
     for file in files:
         yield file.relative_to(root).as_posix().encode()
-        yield hashlib.sha256(file.read_bytes()).digest()
+        yield identify_file(file)
 
 
 def _hash(pieces: Any, labels: NDArray[np.int64], classes: tuple[str, ...], parts: Parts | None) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,18 @@ from triptych.shards import MappedShard
 
 Embeddings = NDArray[np.float32]
 
+IMAGES_PER_SHARD = 256
+
 # A selection up to this size is copied at once: a batch is then picked from one array instead of from many files.
 COPIED_BYTES = 64 * 2**20
 # Pages that were read count as the process's memory until they are given back: after this many rows at the latest.
 # The system maps 64 KiB around each row that lies alone, so these are at most 64 MiB.
 ROWS_BETWEEN_RELEASES = 1024
+
+
+def count_shards(images: int) -> int:
+    """Return the number of files that the embeddings of some images are stored in."""
+    return -(-images // IMAGES_PER_SHARD)
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,9 @@ class EmbeddingRecord:
         computed_images: how many of them were computed now; the rest was found in the store.
         seconds: duration of finding and computing.
         damaged_shards: the files that were found damaged and computed again.
+        number_format: what the network was computed in.
+        reason: why in this format, for people.
+        panel: the panel whose network it was.
     """
 
     shards: tuple[Path, ...]
@@ -40,12 +51,61 @@ class EmbeddingRecord:
     computed_images: int
     seconds: float
     damaged_shards: tuple[Path, ...] = ()
+    number_format: str = "float32"
+    reason: str = ""
+    panel: str = ""
 
     def describe(self) -> str:
         """Return where the embeddings came from, in a few words."""
         told = f"{self.computed_images} computed, the rest found"
         damaged = len(self.damaged_shards)
         return f"{told}; {damaged} damaged file(s) in the store were computed again" if damaged else told
+
+    def join(self, following: EmbeddingRecord) -> EmbeddingRecord:
+        """Return this record together with that of the shards that follow."""
+        return replace(
+            self,
+            shards=self.shards + following.shards,
+            images=self.images + following.images,
+            computed_images=self.computed_images + following.computed_images,
+            seconds=self.seconds + following.seconds,
+            damaged_shards=self.damaged_shards + following.damaged_shards,
+        )
+
+
+@dataclass(frozen=True)
+class PlannedNetwork:
+    """How one network is to be computed.
+
+    Attributes:
+        number_format: a row of `triptych.number_formats.FORMATS`.
+        reason: why this one, for people.
+        seconds: how long it took to find out.
+    """
+
+    number_format: str
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class EmbeddingPlan:
+    """What tasks hand each other before anything is embedded.
+
+    Attributes:
+        networks: for each panel how its network is to be computed.
+    """
+
+    networks: dict[str, PlannedNetwork]
+
+
+def collect_records(plan: EmbeddingPlan, parts: Sequence[Mapping[str, EmbeddingRecord]]) -> dict[str, EmbeddingRecord]:
+    """Return for each panel one record of the shards of all parts, in their order, with the time that planning took."""
+    collected = {}
+    for panel, planned in plan.networks.items():
+        whole = reduce(EmbeddingRecord.join, (part[panel] for part in parts))
+        collected[panel] = replace(whole, seconds=whole.seconds + planned.seconds, reason=planned.reason)
+    return collected
 
 
 class MappedShards:

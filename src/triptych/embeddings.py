@@ -8,167 +8,206 @@ computed again, and runs side by side divide the missing shards among themselves
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from itertools import islice
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from triptych.backbones import Backbone, describe_preprocessing
+from triptych.backbones import Backbone, fetch
 from triptych.embedding_record import EmbeddingRecord, Embeddings
-from triptych.files import touch, write_atomically
-from triptych.images import ImageSource, iterate_slices
-from triptych.paths import cache_home
-from triptych.shards import POLL_SECONDS, is_sound, try_lock, write_shard
+from triptych.embedding_space import EmbeddingSpace, Shard, list_shards
+from triptych.images import ImageSource, Pixels
+from triptych.preprocessing import Preprocessing
+from triptych.reading import AHEAD, crop_image, map_ahead, open_readers
+from triptych.shards import POLL_SECONDS, try_lock, write_shard
+from triptych.threads import count_cores
 
 OnImages = Callable[[int, int], None]
 
-IMAGES_PER_SHARD = 256
-# Tells people what a space is of; nothing else reads it.
-DESCRIPTION = "space.json"
-PREPROCESSING_THREADS = 2
-NUMBER_FORMAT = "float32"
-# Part of the key: a change of how images are read must not find the old embeddings.
-READING_METHOD = "rgb-upright-white-2"
-FILE_FORMAT = "npy-sha256"
-
 
 def store_embeddings(
-    backbone: Backbone,
+    backbones: Sequence[Backbone],
     images: ImageSource,
     *,
     batch_size: int,
     threads: int,
+    numbers: range | None = None,
     on_images: OnImages = lambda done, total: None,
-) -> EmbeddingRecord:
+) -> list[EmbeddingRecord]:
     """Compute the shards that the store lacks or holds damaged, and prove all others by their checksums.
 
-    Shards that another process is computing are left to it and waited for.
+    Networks with the same preprocessing share one reading of the images. Shards that another process is
+    computing are left to it and waited for.
 
     Args:
-        backbone: the frozen network.
+        backbones: the frozen networks, in the number formats that they are to be computed in.
         images: the raw images.
-        batch_size: images that pass through the network at once.
-        threads: threads of the network.
-        on_images: called with the number of images done and the number of all.
+        batch_size: images that pass through a network at once; a GPU takes those of a shard at once.
+        threads: threads of a network.
+        numbers: which shards to provide; None means all.
+        on_images: called with the number of embeddings done and the number of all.
+
+    Returns:
+        For each network a record of the shards asked for.
     """
     started = time.perf_counter()
     torch.set_num_threads(threads)
-    digest = backbone.digest()
-    space = cache_home() / "embeddings" / identify_space(backbone, digest)
-    if not (space / DESCRIPTION).is_file():
-        write_atomically(space / DESCRIPTION, _describe_space(backbone, digest).encode())
-    store = _Store(backbone, images, space, batch_size, on_images)
-    shards: list[_Shard] = []
-    busy: list[_Shard] = []
-    for part in iterate_slices(len(images), IMAGES_PER_SHARD):
-        shards.append(store.locate(range(part.start, part.stop)))
-        if not store.provide(shards[-1]):
-            busy.append(shards[-1])
-    for shard in busy:
-        while not store.provide(shard):
+    spaces = [EmbeddingSpace.of(backbone) for backbone in backbones]
+    shards = list_shards(spaces, images, numbers)
+    provide_shards(shards, images, batch_size, on_images)
+    # What the networks share, above all the reading of the images, is divided among them.
+    shared = (time.perf_counter() - started - sum(space.seconds for space in spaces)) / len(spaces)
+    return [_record(space, [shard for shard in shards if shard.space is space], shared) for space in spaces]
+
+
+def _record(space: EmbeddingSpace, shards: Sequence[Shard], shared_seconds: float) -> EmbeddingRecord:
+    return EmbeddingRecord(
+        shards=tuple(shard.file for shard in shards),
+        backbone_digest=space.digest,
+        images=sum(len(shard.indices) for shard in shards),
+        computed_images=space.computed,
+        seconds=space.seconds + shared_seconds,
+        damaged_shards=tuple(space.damaged),
+        number_format=space.backbone.number_format,
+        panel=space.backbone.name,
+    )
+
+
+def provide_shards(shards: Sequence[Shard], images: ImageSource, batch_size: int, on_images: OnImages) -> None:
+    """Find or compute some shards; what another process is computing is waited for."""
+    total = sum(len(shard.indices) for shard in shards)
+    missing = list(shards)
+    while True:
+        missing = [shard for shard in missing if not shard.space.find(shard)]
+        done = total - sum(len(shard.indices) for shard in missing)
+        if done:
+            on_images(done, total)
+        if not missing:
+            return
+
+        def report(begun: int, done: int = done) -> None:
+            on_images(done + begun, total)
+
+        computed = _compute_free(missing, images, batch_size, report)
+        missing = [shard for shard in missing if shard not in computed]
+        if missing and not computed:
             time.sleep(POLL_SECONDS)
-            store.report()
-    files = tuple(shard.file for shard in shards)
-    seconds = time.perf_counter() - started
-    return EmbeddingRecord(files, digest, len(images), store.computed, seconds, tuple(store.damaged))
 
 
-@dataclass(frozen=True)
-class _Shard:
-    """A file of the store, and the images it is for."""
+def _compute_free(
+    shards: Sequence[Shard], images: ImageSource, batch_size: int, on_begun: Callable[[int], None]
+) -> list[Shard]:
+    """Compute those shards that no other process is at, and return them."""
+    groups: dict[Preprocessing, list[Shard]] = {}
+    for shard in shards:
+        groups.setdefault(shard.space.backbone.preprocessing, []).append(shard)
+    computed: list[Shard] = []
+    begun = 0
+    for preprocessing, group in groups.items():
+        with ExitStack() as locks, open_readers(images, sum(len(shard.indices) for shard in group)) as pool:
+            claims = _claim(group, locks)
+            for claim, crops in _read_batches(claims, pool, images, preprocessing, batch_size):
+                begun += claim.embed(crops)
+                on_begun(begun)
+                if claim.is_whole:
+                    computed += claim.write()
+    return computed
 
-    file: Path
-    indices: range
 
-
-@dataclass
-class _Store:
-    """The shards of some images, while they are looked for and computed.
+@dataclass(eq=False)
+class _Claim:
+    """Shards of the same images that are this process's to compute.
 
     Attributes:
-        backbone: the frozen network.
-        images: the raw images.
-        space: the folder.
-        batch_size: images that pass through the network at once.
-        on_images: called with the number of images done and the number of all.
-        done: number of images whose embeddings are stored.
-        computed: how many of them were computed now.
-        damaged: the files that were found damaged.
+        shards: one for each network that lacks it.
+        locks: released when the shards are written.
+        parts: for each shard the embeddings so far, where they were computed.
     """
 
-    backbone: Backbone
-    images: ImageSource
-    space: Path
-    batch_size: int
-    on_images: OnImages
-    done: int = 0
-    computed: int = 0
-    damaged: list[Path] = field(default_factory=list)
+    shards: list[Shard]
+    locks: ExitStack
+    parts: list[list[torch.Tensor]]
 
-    def locate(self, indices: range) -> _Shard:
-        """Return where the embeddings of consecutive images belong."""
-        return _Shard(self.space / f"{_identify_images(self.images, indices)}.npy", indices)
+    @property
+    def indices(self) -> range:
+        """The images."""
+        return self.shards[0].indices
 
-    def provide(self, shard: _Shard) -> bool:
-        """Find or compute a shard; return false where another process is computing it."""
-        if not self._find(shard):
-            with try_lock(shard.file) as locked:
-                if not locked:
-                    return False
-                # Another process may have been faster.
-                if not self._find(shard):
-                    self._compute(shard)
-        self.done += len(shard.indices)
-        self.report()
-        return True
+    @property
+    def is_whole(self) -> bool:
+        """Whether every image has passed every network."""
+        return sum(len(part) for part in self.parts[-1]) == len(self.indices)
 
-    def report(self, begun: int = 0) -> None:
-        """Tell how many images are done, with those of a shard that is begun."""
-        self.on_images(self.done + begun, len(self.images))
+    def embed(self, crops: Pixels) -> int:
+        """Send some images through the networks, and return the number of embeddings; a GPU may be at it still."""
+        for shard, parts in zip(self.shards, self.parts, strict=True):
+            started = time.perf_counter()
+            parts.append(shard.space.backbone.launch(crops))
+            shard.space.seconds += time.perf_counter() - started
+        return len(crops) * len(self.shards)
 
-    def _find(self, shard: _Shard) -> bool:
-        """Return whether a shard is there and sound; a sound one is marked as used now."""
-        try:
-            sound = is_sound(shard.file, (len(shard.indices), self.backbone.dimension))
-        except FileNotFoundError:
-            return False
-        if sound:
-            touch(shard.file)
-        elif shard.file not in self.damaged:
-            self.damaged.append(shard.file)
-        return sound
+    def write(self) -> list[Shard]:
+        """Write the shards, let others have them, and return them."""
+        for shard, parts in zip(self.shards, self.parts, strict=True):
+            started = time.perf_counter()
+            rows = fetch(torch.cat(parts))
+            shard.space.seconds += time.perf_counter() - started
+            shard.space.computed += len(rows)
+            write_shard(shard.file, rows)
+        self.locks.close()
+        return self.shards
 
-    def _compute(self, shard: _Shard) -> None:
-        """Compute and write a shard."""
-        rows = np.empty((len(shard.indices), self.backbone.dimension), dtype=np.float32)
-        begun = 0
-        for embeddings in compute_embeddings(self.backbone, self.images, shard.indices, self.batch_size):
-            rows[begun : begun + len(embeddings)] = embeddings
-            begun += len(embeddings)
-            self.report(begun)
-        assert begun == len(rows), "every image has an embedding"  # noqa: S101 - a shard must never have holes
-        write_shard(shard.file, rows)
-        self.computed += begun
+
+def _claim(shards: Sequence[Shard], locks: ExitStack) -> Iterator[_Claim]:
+    """Yield what is to be computed and free, locked only when its turn comes."""
+    for _, same_images in groupby(shards, key=lambda shard: shard.indices):
+        held = locks.enter_context(ExitStack())
+        # What is found after all, another process has computed meanwhile.
+        free = [s for s in same_images if held.enter_context(try_lock(s.file)) and not s.space.find(s)]
+        if free:
+            for shard in free:
+                shard.space.describe()
+            yield _Claim(free, held, [[] for _ in free])
+        else:
+            held.close()
+
+
+def _read_batches(
+    claims: Iterable[_Claim], pool: Executor, images: ImageSource, preprocessing: Preprocessing, batch_size: int
+) -> Iterator[tuple[_Claim, Pixels]]:
+    """Yield batches (n, crop, crop, 3) uint8, each of one claim, while those after them are being read."""
+
+    def read(item: tuple[_Claim, int]) -> Future[Pixels]:
+        return pool.submit(crop_image, images.locate(item[1]), preprocessing)
+
+    wanted = ((claim, index) for claim in claims for index in claim.indices)
+    ahead = max(AHEAD * count_cores(), batch_size)
+    for claim, crops in groupby(map_ahead(read, wanted, ahead), key=lambda pair: pair[0][0]):
+        size = len(claim.indices) if claim.shards[0].space.backbone.device == "cuda" else batch_size
+        while batch := [crop for _, crop in islice(crops, size)]:
+            yield claim, np.stack(batch)
 
 
 def compute_embeddings(
     backbone: Backbone, images: ImageSource, indices: Iterable[int], batch_size: int
 ) -> Iterator[Embeddings]:
     """Yield the embeddings of some images batch by batch, (batch, dimension) float32; images are read ahead."""
-    preprocess = backbone.preprocessing.build()
-    with ThreadPoolExecutor(PREPROCESSING_THREADS) as pool:
-        inputs = pool.map(lambda index: preprocess(images[index]), indices)
-        while batch := list(islice(inputs, batch_size)):
-            yield backbone.embed(batch)
+    wanted = list(indices)
+    with open_readers(images, len(wanted)) as pool:
+        crops = map_ahead(
+            lambda index: pool.submit(crop_image, images.locate(index), backbone.preprocessing),
+            wanted,
+            ahead=max(AHEAD * count_cores(), batch_size),
+        )
+        while batch := [crop for _, crop in islice(crops, batch_size)]:
+            yield backbone.embed_crops(np.stack(batch))
 
 
 @dataclass(frozen=True)
@@ -200,35 +239,3 @@ class LiveEmbeddings:
         """Return the embeddings of some rows, (len(rows), dimension) float32."""
         wanted = self.indices[rows].tolist()
         return np.concatenate(list(compute_embeddings(self.backbone, self.images, wanted, self.batch_size)))
-
-
-def identify_space(backbone: Backbone, digest: str) -> str:
-    """Return the name of the folder for everything this network embeds this way."""
-    key = json.dumps(_list_dependencies(backbone, digest), sort_keys=True)
-    return f"{backbone.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-
-
-def _list_dependencies(backbone: Backbone, digest: str) -> dict[str, Any]:
-    """Return everything that an embedding of an image depends on, and how it is stored."""
-    return {
-        "network": backbone.name,
-        "weights": digest,
-        "transform": describe_preprocessing(backbone.preprocessing),
-        "cut_layer": backbone.cut_layer,
-        "number_format": NUMBER_FORMAT,
-        "reading": READING_METHOD,
-        "file_format": FILE_FORMAT,
-    }
-
-
-def _describe_space(backbone: Backbone, digest: str) -> str:
-    """Return what a space holds, as JSON for those who list the cache."""
-    described = _list_dependencies(backbone, digest) | {"weights_as_configured": backbone.weights}
-    return json.dumps(described, indent=2) + "\n"
-
-
-def _identify_images(images: ImageSource, indices: range) -> str:
-    digest = hashlib.sha256()
-    for index in indices:
-        digest.update(hashlib.sha256(images.read_bytes(index)).digest())
-    return digest.hexdigest()[:32]

@@ -72,6 +72,10 @@ class CheckpointError(InputError):
     """A checkpoint belongs to another training."""
 
 
+class ProcessError(TriptychError):
+    """One of the processes that trained a network together ended before the training did."""
+
+
 class InterruptedRunError(TriptychError):
     """Work was given up, as its flow run had been interrupted."""
 

@@ -5,9 +5,11 @@ A raw image is a (height, width, channels) uint8 array, 0..255, with 1 channel (
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -32,8 +34,11 @@ class ImageSource(Protocol):
     def __getitem__(self, index: int) -> Pixels:
         """Return image `index`: (height, width, channels) uint8."""
 
-    def read_bytes(self, index: int) -> bytes:
-        """Return what identifies image `index`: the file's bytes, or the array's."""
+    def locate(self, index: int) -> Path | Pixels:
+        """Return what a worker needs in order to read image `index`: its file, or its pixels."""
+
+    def identify(self, index: int) -> bytes:
+        """Return the SHA-256 of image `index`: of the file's bytes, or of the array's."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +53,13 @@ class ArrayImages:
     def __getitem__(self, index: int) -> Pixels:
         return np.asarray(self.array[index])
 
-    def read_bytes(self, index: int) -> bytes:
-        """Return the shape and the pixels of image `index`."""
-        return b"%r " % (self.array.shape[1:],) + bytes(self.array[index].tobytes())
+    def locate(self, index: int) -> Pixels:
+        """Return the pixels of image `index`."""
+        return self[index]
+
+    def identify(self, index: int) -> bytes:
+        """Return the SHA-256 of the shape and the pixels of image `index`."""
+        return hashlib.sha256(b"%r " % (self.array.shape[1:],) + self.array[index].tobytes()).digest()
 
 
 @dataclass(frozen=True)
@@ -65,9 +74,25 @@ class FileImages:
     def __getitem__(self, index: int) -> Pixels:
         return decode_image(self.files[index])
 
-    def read_bytes(self, index: int) -> bytes:
-        """Return the content of the file of image `index`."""
-        return self.files[index].read_bytes()
+    def locate(self, index: int) -> Path:
+        """Return the file of image `index`."""
+        return self.files[index]
+
+    def identify(self, index: int) -> bytes:
+        """Return the SHA-256 of the file of image `index`."""
+        return identify_file(self.files[index])
+
+
+def identify_file(file: Path) -> bytes:
+    """Return the SHA-256 of a file's bytes; one that has not been written to since is not read again."""
+    found = file.stat()
+    return _hash_file(file, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=2**18)
+def _hash_file(file: Path, size: int, changed: int) -> bytes:
+    del size, changed  # part of the key alone
+    return hashlib.sha256(file.read_bytes()).digest()
 
 
 def decode_image(file: Path) -> Pixels:

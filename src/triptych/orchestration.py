@@ -11,17 +11,23 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 from uuid import UUID
 
+from prefect import Flow
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture, wait
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
 
-from triptych.boards import Board, load_board
+from triptych.boards import Board, BoardRecord, load_board
+from triptych.embedding_record import count_shards
 from triptych.errors import DivergenceError, InterruptedRunError
 from triptych.panel_jobs import PanelJob
 from triptych.panels import FittedPanel
 from triptych.progress import track
+from triptych.runners import THREADS, find_address
+from triptych.threads import count_cores
 from triptych.tracking import ComparisonRecord, TrainedPanel, close_runs, log_epoch, log_fitted, panel_run
 from triptych.training import EpochMetrics, OnEpoch
 
@@ -75,6 +81,33 @@ def collect_results(futures: Sequence[PrefectFuture[Result]], after: Sequence[Pr
     return [future.result() for future in futures]
 
 
+def run_on(runner: str, flow: Flow[..., Result], *parameters: Any) -> Result:
+    """Run a flow with its tasks where `--runner` says: see `triptych.runners.check_runner`."""
+    if runner == THREADS:
+        return flow(*parameters)
+    from prefect_dask.task_runners import DaskTaskRunner
+
+    address = find_address(runner)
+    # On this machine as many workers as cores, at least two; pages of Dask's own stay on this machine.
+    local = {"n_workers": max(2, count_cores()), "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    dask: Any = DaskTaskRunner(address=address) if address else DaskTaskRunner(cluster_kwargs=local)
+    return flow.with_options(task_runner=dask)(*parameters)
+
+
+def share_shards(board: BoardRecord) -> list[range]:
+    """Return which shards of a board's embeddings each task provides.
+
+    In this process it is one task for all: several would only divide the same cores, and wait for each other's
+    images. On a cluster it is one task for each shard, so that any worker can take the next one, and little is
+    lost with a worker.
+    """
+    shards = count_shards(sum(board.sizes.values()))
+    runner = FlowRunContext.get()
+    if runner is None or isinstance(runner.task_runner, ThreadPoolTaskRunner):
+        return [range(shards)]
+    return [range(number, number + 1) for number in range(shards)]
+
+
 def close_open_runs(flow: object, flow_run: FlowRun, state: State) -> None:
     """Close the MLflow runs that a flow run left open, as Prefect calls its hooks when one ends early."""
     del flow
@@ -97,15 +130,17 @@ class ProgressReporter:
     stop a thread.
     """
 
-    def __init__(self, description: str) -> None:
+    def __init__(self, description: str, *, key: str = "") -> None:
         """Put up the bar and the artifact.
 
         Args:
             description: what is being done, for people.
+            key: tells artifacts of the same description apart.
         """
         self._flow_run_id = flow_run.id
         self._move = track(description)
-        self._artifact: UUID = create_progress_artifact(0.0, key=name_key(description), description=description)  # type: ignore[assignment]
+        named = name_key(f"{description} {key}")
+        self._artifact: UUID = create_progress_artifact(0.0, key=named, description=description)  # type: ignore[assignment]
         self._updated = time.monotonic()
 
     def __call__(self, done: int, total: int, detail: str = "") -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,33 +110,14 @@ def fit_mlp(board: Board, job: PanelJob, folder: Path, on_epoch: OnEpoch) -> Fit
         job.kind, PixelNetwork(network, (height, width, channels), settings.input_range), board.record.classes, folder
     )
     parameters = sum(array.size for layer in network.layers for array in layer)
-    metrics = _measure_fit(recorder, folder, parameters)
+    metrics = measure_fit(recorder, folder, parameters)
     return FittedPanel(folder, probe, metrics, recorder.curves, restored, recorder.describe(settings))
-
-
-def embed_board(board: Board, panel: str, on_images: Callable[[int, int], None]) -> EmbeddingRecord:
-    """Compute and store what enters the last layer of a panel's frozen network, for every image.
-
-    Raises:
-        WeightsError: the weights are unknown, missing or another network's.
-    """
-    from triptych.backbones import load_backbone
-    from triptych.embeddings import store_embeddings
-
-    settings = board.record.config.transfer
-    return store_embeddings(
-        load_backbone(panel, settings.weights),
-        board.images,
-        batch_size=settings.embedding_batch_size,
-        threads=settings.embedding_threads or count_cores(),
-        on_images=on_images,
-    )
 
 
 def fit_transfer(
     board: Board, job: PanelJob, folder: Path, on_epoch: OnEpoch, *, embedded: EmbeddingRecord
 ) -> FittedPanel:
-    """Train a new last layer on a frozen network and write both to `folder`.
+    """Train a new last layer on a frozen network and write both to `folder`; fine-tune where the settings say so.
 
     Args:
         board: the board.
@@ -151,11 +131,18 @@ def fit_transfer(
         FrozenError: the frozen network has changed.
     """
     from triptych.backbones import load_backbone
+    from triptych.embedding_plan import find_embeddings
     from triptych.embeddings import LiveEmbeddings
+    from triptych.number_formats import find_device
     from triptych.transfer import TransferNetwork, train_head
 
     settings = board.record.config.transfer
-    backbone = load_backbone(job.panel, settings.weights)
+    if settings.fine_tunes:
+        from triptych.fine_tuned_panels import fit_fine_tuned
+
+        return fit_fine_tuned(board, job, folder, on_epoch, embedded=embedded)
+    backbone = load_backbone(job.panel, settings.weights).on_device(find_device()).in_format(embedded.number_format)
+    embedded = find_embeddings(board, job.panel, embedded)
     stored = load_embeddings(embedded)
     everything = np.arange(len(board.images))
     features = LiveEmbeddings(backbone, board.images, everything, settings.embedding_batch_size)
@@ -180,7 +167,7 @@ def fit_transfer(
     save_transfer(TransferNetwork(backbone, head, settings.embedding_batch_size), board.record.classes, folder)
     learned = sum(parameter.numel() for parameter in head.linear.parameters())
     frozen = sum(parameter.numel() for parameter in backbone.trunk.parameters())
-    metrics = _measure_fit(recorder, folder, learned + frozen) | {"embed_seconds": embedded.seconds}
+    metrics = measure_fit(recorder, folder, learned + frozen) | {"embed_seconds": embedded.seconds}
     tags = recorder.describe(settings) | _describe_transfer(settings, embedded, after)
     tags["trained_parameters"] = str(learned)
     if head.iterations:
@@ -194,6 +181,8 @@ def _describe_transfer(settings: TransferConfig, embedded: EmbeddingRecord, dige
         "embedded_images": f"{embedded.computed_images} of {embedded.images}, the rest was in the store",
         "backbone_sha256_before": embedded.backbone_digest,
         "backbone_sha256_after": digest_after,
+        "number_format": embedded.number_format,
+        "number_format_reason": embedded.reason,
         "embedding_threads": str(settings.embedding_threads or count_cores()),
     }
 
@@ -211,7 +200,8 @@ def _take(rows: Any, indices: NDArray[np.int64]) -> Any:
     return rows.select(indices) if hasattr(rows, "select") else rows[indices]
 
 
-def _measure_fit(recorder: CurveRecorder, folder: Path, parameters: int) -> dict[str, float]:
+def measure_fit(recorder: CurveRecorder, folder: Path, parameters: int) -> dict[str, float]:
+    """Return the final metrics that training knows, once the model is written to `folder`."""
     size = sum(file.stat().st_size for file in folder.iterdir())
     return {
         "fit_seconds": recorder.fit_seconds,

@@ -21,7 +21,9 @@ PANEL_NAMES = (NUMPY_MLP, TORCH_MLP, *BACKBONE_NAMES)
 PanelKind = Literal["numpy_mlp", "torch_mlp", "transfer"]
 DATASET_NAMES = ("digits", "mnist", "fashion-mnist", "kmnist", "flowers102")
 # What enters the last layers of all pretrained networks of a board is computed by the same settings.
-EMBEDDING_FIELDS = {"weights", "cache_embeddings", "embedding_batch_size", "embedding_threads"}
+EMBEDDING_FIELDS = {"weights", "precision", "cache_embeddings", "embedding_batch_size", "embedding_threads"}
+# Where one of these differs, a head on stored embeddings is not what is asked for.
+FROZEN_NETWORK = {"augmentation": "none", "unfreeze_blocks": 0, "batch_norm": "eval", "training_precision": "float32"}
 KIND_OF_PANEL: dict[str, PanelKind] = {NUMPY_MLP: "numpy_mlp", TORCH_MLP: "torch_mlp"}
 
 
@@ -136,15 +138,51 @@ class TransferConfig(TrainingConfig):
     """Passes over the training part, at most."""
     cache_embeddings: bool = True
     """Compute what enters the last layer once and store it; false runs the whole network in every epoch."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What the frozen network is computed in: `float32` is exact, `auto` the fastest here that comes near it."""
     embedding_batch_size: PositiveInt = 32
     """Images that pass through the frozen network at once."""
     embedding_threads: NonNegativeInt = 0
     """Threads of the frozen network; 0 means every core this process may use."""
+    augmentation: Literal["none", "flip", "crop_and_flip"] = "none"
+    """What is done to training images anew in every epoch: `crop_and_flip` is torchvision's `RandomResizedCrop`."""
+    unfreeze_blocks: NonNegativeInt = 0
+    """How many blocks of the network, counted from the head's side, are trained with the head."""
+    block_learning_rate_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.4
+    """Step size of each unfrozen block as a part of that of the one above it (Howard & Ruder 2018)."""
+    batch_norm: Literal["eval", "train"] = "eval"
+    """Mode of BatchNorm in unfrozen blocks: the statistics they came with, or each batch's; `eval` in frozen ones."""
+    training_precision: Literal["float32", "bfloat16"] = "float32"
+    """Number format of the steps of such a training; `bfloat16` is mixed precision, and nothing is measured in it."""
+    processes: NonNegativeInt = 0
+    """Processes that share each batch of such a training; 0 means one per GPU, or one where there are not two GPUs."""
 
     @field_validator("weights")
     @classmethod
     def _make_absolute(cls, weights: str) -> str:
         return _absolute(weights) if Path(weights).suffix in WEIGHTS_SUFFIXES else weights
+
+    @model_validator(mode="after")
+    def _check_fine_tuning(self) -> TransferConfig:
+        for field in self._fine_tuning_fields():
+            asked = f"transfer.{field} = {getattr(self, field)}"
+            if self.cache_embeddings:
+                raise ValueError(f"{asked} needs the network in every epoch: set transfer.cache_embeddings=false")
+            if self.head != "sgd":
+                raise ValueError(f"{asked} is for training step by step: set transfer.head=sgd")
+        if self.batch_norm == "train" and not self.unfreeze_blocks:
+            raise ValueError("transfer.batch_norm = train is for unfrozen blocks: set transfer.unfreeze_blocks")
+        return self
+
+    @property
+    def fine_tunes(self) -> bool:
+        """Whether training needs more of the network in each epoch than what enters its last layer."""
+        return bool(self._fine_tuning_fields())
+
+    def _fine_tuning_fields(self) -> list[str]:
+        """Return the fields that ask for it."""
+        asked = [name for name, usual in FROZEN_NETWORK.items() if getattr(self, name) != usual]
+        return [*asked, "processes"] if self.processes > 1 else asked
 
 
 class EvaluateConfig(Section):

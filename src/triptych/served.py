@@ -29,7 +29,8 @@ MODULES = {
     "torch_mlp": ("__init__", "errors", "images", "mlp", "training", "served", "torch_state", "torch_mlp"),
     "transfer": (
         *("__init__", "errors", "images", "mlp", "training", "served"),
-        *("files", "checkpoints", "training_loop", "torch_state", "backbone_names", "backbones", "transfer"),
+        *("files", "checkpoints", "training_loop", "torch_state", "preprocessing", "number_formats"),
+        *("backbone_names", "backbones", "transfer"),
     ),
 }
 REQUIREMENTS = {
@@ -144,6 +145,7 @@ def save_transfer(network: Any, classes: Sequence[str], folder: Path) -> None:
         "weights": backbone.weights,
         "preprocessing": asdict(backbone.preprocessing),
         "batch_size": network.batch_size,
+        "number_format": backbone.number_format,
     }
     _write_description(folder, "transfer", classes, description)
 
@@ -209,7 +211,9 @@ def _load_transfer(folder: Path, description: dict[str, Any]) -> Network:
     from safetensors.torch import load_file
     from torch import nn
 
-    from triptych.backbones import Preprocessing, assemble_backbone
+    from triptych.backbones import assemble_backbone
+    from triptych.number_formats import find_device
+    from triptych.preprocessing import Preprocessing
     from triptych.transfer import Head, TransferNetwork
 
     given = description["preprocessing"]
@@ -220,7 +224,8 @@ def _load_transfer(folder: Path, description: dict[str, Any]) -> Network:
     classes, dimension = state["weight"].shape
     linear = nn.utils.skip_init(nn.Linear, dimension, classes)
     linear.load_state_dict(state)
-    return TransferNetwork(backbone, Head(linear), description["batch_size"])
+    computed = backbone.on_device(find_device()).in_format(description["number_format"])
+    return TransferNetwork(computed, Head(linear), description["batch_size"])
 
 
 WRITERS = {"numpy_mlp": _write_npz, "torch_mlp": _write_safetensors}

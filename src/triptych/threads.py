@@ -20,6 +20,16 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def count_threads() -> int:
+    """Return the number of threads for one piece of work that may have all cores.
+
+    Fewer where the environment says so: Dask starts its workers with `OMP_NUM_THREADS` set to 1, as each of them
+    is one of several on its machine.
+    """
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return min(int(told), count_cores()) if told.isdecimal() and int(told) else count_cores()
+
+
 def release_torch_threads() -> None:
     """Let PyTorch use every core in this thread again, where it is loaded at all.
 

@@ -27,7 +27,9 @@ OWN_MODULES = {
     "torch_mlp": ("torch_mlp", "torch_state"),
     "transfer": (
         *("transfer", "logistic_head", "torch_state"),
-        *("embeddings", "embedding_record", "shards", "backbones"),
+        *("embeddings", "embedding_record", "embedding_space", "shards", "reading"),
+        *("preprocessing", "number_formats", "backbones"),
+        *("augmentation", "blocks", "data_parallel", "fine_tuning", "image_batches", "ranks", "whole_network"),
     ),
 }
 LIBRARIES = {

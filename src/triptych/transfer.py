@@ -125,9 +125,8 @@ class TransferNetwork:
 
     def predict_images(self, images: Sequence[Pixels] | Pixels) -> Floats:
         """Return class probabilities, (n, classes) float32, of raw images (height, width, channels) uint8."""
-        preprocess = self.backbone.preprocessing.build()
         parts = [
-            self.head.predict_proba(self.backbone.embed(preprocess(image) for image in images[start : start + size]))
+            self.head.predict_proba(self.backbone.embed(images[start : start + size]))
             for size in [self.batch_size]
             for start in range(0, len(images), size)
         ]

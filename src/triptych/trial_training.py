@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 from triptych.boards import Board
 from triptych.embedding_record import EmbeddingRecord, load_embeddings
@@ -17,13 +17,13 @@ from triptych.tuning import Fit
 SEED = 0
 
 
-def load_trainer(board: Board, panel: str, embedded: Sequence[EmbeddingRecord]) -> Fit:
+def load_trainer(board: Board, panel: str, embedded: Mapping[str, EmbeddingRecord] | None) -> Fit:
     """Read the training and the validation part, and return a function that trains on them.
 
     Args:
         board: the board; its test part is left alone.
         panel: the panel that is tuned.
-        embedded: the record of its embeddings, where it stands on a frozen network.
+        embedded: for each panel that stands on a frozen network the record of its embeddings.
 
     Returns:
         A function of settings and a callback for each epoch.
@@ -31,7 +31,7 @@ def load_trainer(board: Board, panel: str, embedded: Sequence[EmbeddingRecord]) 
     return LOADERS[kind_of_panel(panel)](board, panel, embedded)
 
 
-def _load_mlp_trainer(board: Board, panel: str, embedded: Sequence[EmbeddingRecord]) -> Fit:
+def _load_mlp_trainer(board: Board, panel: str, embedded: Mapping[str, EmbeddingRecord] | None) -> Fit:
     del embedded
     kind = kind_of_panel(panel)
     fixed: MLPConfig = getattr(board.record.config, kind)
@@ -48,15 +48,19 @@ def _load_mlp_trainer(board: Board, panel: str, embedded: Sequence[EmbeddingReco
     return fit
 
 
-def _load_head_trainer(board: Board, panel: str, embedded: Sequence[EmbeddingRecord]) -> Fit:
+def _load_head_trainer(board: Board, panel: str, embedded: Mapping[str, EmbeddingRecord] | None) -> Fit:
     from triptych.backbones import load_backbone
+    from triptych.embedding_plan import find_embeddings
     from triptych.transfer import train_head
 
-    [record] = embedded
-    dropout = load_backbone(panel, board.record.config.transfer.weights).head_dropout
-    rows = load_embeddings(record)
+    fixed = board.record.config.for_panel(panel).transfer
+    if fixed.fine_tunes:
+        return _load_fine_tuner(board, panel)
+    dropout = load_backbone(panel, fixed.weights).head_dropout
+    rows = load_embeddings(find_embeddings(board, panel, (embedded or {})[panel]))
     train, validation = (
-        Examples(rows[part], board.labels[part]) for part in (board.split.train, board.split.validation)
+        Examples(rows.select(part), board.labels[part])  # type: ignore[arg-type]  # read like an array
+        for part in (board.split.train, board.split.validation)
     )
 
     def fit(settings: TransferConfig, on_epoch: OnEpoch) -> None:
@@ -67,7 +71,25 @@ def _load_head_trainer(board: Board, panel: str, embedded: Sequence[EmbeddingRec
     return fit
 
 
-LOADERS: dict[PanelKind, Callable[[Board, str, Sequence[EmbeddingRecord]], Fit]] = {
+def _load_fine_tuner(board: Board, panel: str) -> Fit:
+    """Return a function that trains head and last blocks on images, in one process: trials run side by side."""
+    from triptych.backbones import load_backbone
+    from triptych.fine_tuning import FineTuning
+    from triptych.image_batches import select_parts
+    from triptych.training_loop import fit_network
+
+    backbone = load_backbone(panel, board.record.config.transfer.weights)
+    parts = select_parts(board)
+
+    def fit(settings: TransferConfig, on_epoch: OnEpoch) -> None:
+        tuning = FineTuning(backbone, settings, len(board.record.classes), SEED)
+        fit_network(tuning, settings, *parts, rng=tuning.rng, on_epoch=on_epoch)
+        tuning.check_frozen()
+
+    return fit
+
+
+LOADERS: dict[PanelKind, Callable[[Board, str, Mapping[str, EmbeddingRecord] | None], Fit]] = {
     "numpy_mlp": _load_mlp_trainer,
     "torch_mlp": _load_mlp_trainer,
     "transfer": _load_head_trainer,

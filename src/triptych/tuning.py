@@ -35,7 +35,10 @@ Fit = Callable[[Any, OnEpoch], object]
 
 DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {"val_loss": "minimize", "val_accuracy": "maximize"}
 # What a result does not depend on, or only by rounding.
-NOT_IDENTIFYING = {"checkpoint_epochs", "threads", "cache_embeddings", "embedding_batch_size", "embedding_threads"}
+NOT_IDENTIFYING = {
+    *("checkpoint_epochs", "threads", "processes"),
+    *("cache_embeddings", "embedding_batch_size", "embedding_threads"),
+}
 
 # Before that many trials have ended there is no median worth the name.
 TRIALS_BEFORE_PRUNING = 5

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from triptych.backbones import Preprocessing
 from triptych.data import load_idx_directory
 from triptych.images import Pixels
+from triptych.preprocessing import Preprocessing
 
 SIDE_PIXELS = 48
 HELD_OUT_FRACTION = 1 / 12  # 5,000 of MNIST's 60,000

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import shufflenet_v2_x0_5
 
-from triptych.backbones import Preprocessing
 from triptych.bundled.augment import augment_batch, find_ink_boxes
 from triptych.bundled.digits import Digits, prepare_batch
 from triptych.images import iterate_slices
+from triptych.preprocessing import Preprocessing
 
 CLASSES = 10
 MEASURED_AT_ONCE = 500  # images

@@ -27,7 +27,6 @@ import torchvision
 from safetensors.torch import save
 from torch import nn
 
-from triptych.backbones import describe_preprocessing
 from triptych.bundled.digits import Digits, load_digits, measure_preprocessing, split_digits
 from triptych.bundled.fitting import CLASSES, Recipe, deterministic_torch, measure_accuracy, train_network
 from triptych.errors import DataError
@@ -91,7 +90,7 @@ def train_backbone(training: Digits, test: Digits, out: Path, recipe: Recipe) ->
             "sha256": save_weights(network, out / WEIGHTS_FILE),
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
             "classes": CLASSES,
-            "preprocessing": describe_preprocessing(preprocessing),
+            "preprocessing": preprocessing.as_json(),
             "trained_on": describe_data(training, kept, held_out),
             "validation_accuracy": round(measure_accuracy(network, held_out, preprocessing), 4),
             "test_accuracy": round(measure_accuracy(network, test, preprocessing), 4),

@@ -25,4 +25,7 @@ FreshOption = Annotated[
 TunedOption = Annotated[
     bool, typer.Option("--tuned", help="Use the best setting that `triptych tune` found on this board and split.")
 ]
+RunnerOption = Annotated[
+    str, typer.Option(help="Where tasks run: threads (this process), dask (two or more here) or dask:ADDRESS.")
+]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show Prefect's log, and tracebacks of errors.")]

@@ -14,6 +14,7 @@ from triptych.commands.options import (
     FreshOption,
     PanelOption,
     PresetOption,
+    RunnerOption,
     SetOption,
     TunedOption,
 )
@@ -53,7 +54,7 @@ Examples:
 """
 
 
-def compare(
+def compare(  # noqa: PLR0917 - one for each option
     preset: PresetOption = None,
     data: DataOption = None,
     panel: PanelOption = None,
@@ -61,21 +62,24 @@ def compare(
     config: FileOption = None,
     fresh: FreshOption = False,
     tuned: TunedOption = False,
+    runner: RunnerOption = "threads",
     debug: DebugOption = False,
 ) -> None:
     """Resolve the configuration, check the data, run the flow, print the result."""
     from triptych.config import resolve_config
+    from triptych.runners import check_runner
 
     resolved = resolve_config(preset, data=data, panels=panel or (), settings=settings or (), file=config)
     resolved = resolved.model_copy(update={"fresh": fresh, "tuned": tuned})
+    check_runner(runner)
     apply_environment(quiet=not debug)
     with explain_interrupt():
-        results = _run(resolved)
+        results = _run(resolved, runner)
     for result in results:
         _print_result(result)
 
 
-def _run(config: Config) -> list[ComparisonResult]:
+def _run(config: Config, runner: str) -> list[ComparisonResult]:
     """Check what can be checked at once, then start Prefect, and meanwhile import what takes long."""
     from triptych.preflight import check_inputs, import_libraries
     from triptych.progress import show_progress
@@ -84,8 +88,9 @@ def _run(config: Config) -> list[ComparisonResult]:
         check_inputs(config)
         threading.Thread(target=import_libraries, args=(config,), daemon=True).start()
         from flows.compare import compare as compare_flow
+        from triptych.orchestration import run_on
 
-        return compare_flow(config)
+        return run_on(runner, compare_flow, config)
 
 
 def _print_result(result: ComparisonResult) -> None:
@@ -102,7 +107,7 @@ def _print_result(result: ComparisonResult) -> None:
     terminal.print(result.link, soft_wrap=True, highlight=False, style="cyan")
 
 
-def tune(
+def tune(  # noqa: PLR0917 - one for each option
     panel: Annotated[
         str, typer.Argument(metavar="PANEL", help="The panel: numpy-mlp, torch-mlp or a torchvision network.")
     ],
@@ -112,20 +117,23 @@ def tune(
     data: DataOption = None,
     settings: SetOption = None,
     config: FileOption = None,
+    runner: RunnerOption = "threads",
     debug: DebugOption = False,
 ) -> None:
     """Resolve the configuration, check the data, run the flow, print the best trials."""
     from triptych.config import resolve_config
+    from triptych.runners import check_runner
 
     resolved = resolve_config(preset, data=data, panels=[panel], settings=settings or (), file=config)
+    check_runner(runner)
     apply_environment(quiet=not debug)
     with explain_interrupt():
-        results = _run_tuning(resolved, trials, count_cores() if workers is None else workers)
+        results = _run_tuning(resolved, trials, count_cores() if workers is None else workers, runner)
     for result in results:
         _print_tuning(result)
 
 
-def _run_tuning(config: Config, trials: int, workers: int) -> list[TuningResult]:
+def _run_tuning(config: Config, trials: int, workers: int, runner: str) -> list[TuningResult]:
     """Check what can be checked at once, then start Prefect, and meanwhile import what takes long."""
     from triptych.preflight import check_tuning, import_libraries
     from triptych.progress import show_progress
@@ -134,8 +142,9 @@ def _run_tuning(config: Config, trials: int, workers: int) -> list[TuningResult]
         check_tuning(config, trials, workers)
         threading.Thread(target=import_libraries, args=(config,), daemon=True).start()
         from flows.tune import tune as tune_flow
+        from triptych.orchestration import run_on
 
-        return tune_flow(config, trials, workers)
+        return run_on(runner, tune_flow, config, trials, workers)
 
 
 def _print_tuning(result: TuningResult) -> None:

@@ -1,0 +1,44 @@
+"""Embed the images of a board once, where its flow's tasks run: in this process, or shard by shard on a cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefect import unmapped
+from prefect.futures import PrefectFuture
+
+from tasks.train_transfer import collect_embeddings, embed_shards, plan_embedding
+from triptych.embedding_record import EmbeddingRecord
+from triptych.orchestration import share_shards
+from triptych.sections import kind_of_panel
+from triptych.tracking import ComparisonRecord, StudyRecord
+
+Records = dict[str, EmbeddingRecord]
+
+
+@dataclass(frozen=True)
+class SubmittedEmbedding:
+    """Embedding that is under way.
+
+    Attributes:
+        records: for each panel the record of its embeddings, when all is done.
+        steps: everything that this depends on.
+    """
+
+    records: PrefectFuture[Records] | None = None
+    steps: list[PrefectFuture[Any]] = field(default_factory=list)
+
+    def needed_by(self, panel: str) -> PrefectFuture[Records] | None:
+        """Return what a panel has to wait for; the others train meanwhile."""
+        return self.records if kind_of_panel(panel) == "transfer" else None
+
+
+def submit_embedding(opened: ComparisonRecord | StudyRecord) -> SubmittedEmbedding:
+    """Choose the number formats, compute the shards, and collect the records; nothing where no panel needs it."""
+    if not opened.board.config.backbone_panels:
+        return SubmittedEmbedding()
+    plan = plan_embedding.submit(opened)
+    shards = embed_shards.map(unmapped(opened), share_shards(opened.board), unmapped(plan))
+    records = collect_embeddings.submit(opened, plan, shards)
+    return SubmittedEmbedding(records, [plan, *shards, records])

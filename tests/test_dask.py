@@ -1,0 +1,139 @@
+"""Embedding on a real Dask cluster on this machine, one of whose two workers is killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from distributed import Client, LocalCluster
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect_dask.task_runners import DaskTaskRunner
+
+from flows.embedding import submit_embedding
+from triptych.boards import BoardRecord, load_board, prepare_board
+from triptych.config import resolve_config
+from triptych.embedding_plan import embed_board as embed
+from triptych.embedding_plan import find_embeddings, plan_board
+from triptych.embedding_record import EmbeddingRecord, count_shards, load_embeddings
+from triptych.errors import ConfigError, DataError
+from triptych.images import ArrayImages
+from triptych.runners import check_runner
+
+PANEL = "shufflenet_v2_x0_5"
+IMAGES = 1797
+
+
+@flow
+def embed_board(record: BoardRecord) -> dict[str, EmbeddingRecord]:
+    opened: Any = SimpleNamespace(board=record)
+    submitted = submit_embedding(opened)
+    assert submitted.records is not None
+    records: dict[str, EmbeddingRecord] = submitted.records.result()
+    return records
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCluster]:
+    """Two worker processes of one core each, with a store of their own on a path that all share."""
+    monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "shared"))
+    # Dask's own folder for what workers spill, which else lies where the tests are started.
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=tmp_path / "dask", host="127.0.0.1"
+    ) as started:
+        yield started
+
+
+def kill_a_worker_when_some_shards_are_there(cluster: LocalCluster, store: Path, killed: list[int]) -> None:
+    while len(list(store.rglob("*.npy"))) < 2:
+        time.sleep(0.01)
+    with Client(cluster) as client:
+        pid = next(iter(client.run(os.getpid).values()))
+    os.kill(pid, signal.SIGKILL)
+    killed.append(pid)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_killed_worker_changes_nothing(
+    cluster: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = resolve_config("digits", panels=[PANEL]).boards[0]
+    killed: list[int] = []
+    arguments = (cluster, tmp_path / "shared" / "embeddings", killed)
+    killer = threading.Thread(target=kill_a_worker_when_some_shards_are_there, args=arguments)
+    killer.start()
+    runner: Any = DaskTaskRunner(address=cluster.scheduler_address)
+    on_dask = embed_board.with_options(task_runner=runner)
+    record = on_dask(prepare_board(board))[PANEL]
+    killer.join()
+    assert killed
+    assert record.images == IMAGES
+    monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "alone"))
+    # The workers have one thread each, too: more of them add up in another order.
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads: Any = ThreadPoolTaskRunner()
+    alone = embed_board.with_options(task_runner=threads)(prepare_board(board))[PANEL]
+    assert len(record.shards) == len(alone.shards) == count_shards(IMAGES) > 2
+    for there, here in zip(record.shards, alone.shards, strict=True):
+        assert there.relative_to(tmp_path / "shared") == here.relative_to(tmp_path / "alone")
+        assert there.read_bytes() == here.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("runner", "rule"),
+    [
+        ("ray", "use threads, dask or dask:tcp://HOST:PORT"),
+        ("dask:127.0.0.1", "use threads, dask or dask:tcp://HOST:PORT"),
+        ("dask:tcp://127.0.0.1:1", "no Dask scheduler answers there"),
+        ("dask:tcp://127.0.0.1:99999", "no Dask scheduler answers there"),
+    ],
+)
+def test_a_runner_that_is_none_is_refused(runner: str, rule: str) -> None:
+    with pytest.raises(ConfigError, match=rule) as refused:
+        check_runner(runner)
+    assert repr(runner) in str(refused.value)
+
+
+def test_a_machine_without_the_shared_path_prepares_the_board_itself(
+    make_photos: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = make_photos(tmp_path / "photos", {"a": 8, "b": 8})
+    monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "head"))
+    record = prepare_board(resolve_config("photos", data=str(photos)).boards[0])
+    there = load_board(record)
+    pixels, split = there.pixels.copy(), there.split
+    shutil.rmtree(tmp_path / "head")
+    monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "worker"))
+    here = load_board(record)
+    assert here.record.split_file.is_relative_to(tmp_path / "worker")
+    np.testing.assert_array_equal(here.pixels, pixels)
+    np.testing.assert_array_equal(here.split.test, split.test)
+    (photos / "a" / "0.jpg").unlink()
+    shutil.rmtree(tmp_path / "worker")
+    with pytest.raises(DataError, match="are not those of the comparison"):
+        load_board(record)
+
+
+def test_a_machine_without_the_shared_path_embeds_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "head"))
+    board = load_board(prepare_board(resolve_config("digits", panels=[PANEL]).boards[0]))
+    board = replace(board, images=ArrayImages(board.images.array[:40]))  # type: ignore[attr-defined]
+    planned = plan_board(board)
+    record = embed(board, planned, range(1), lambda done, total: None)[PANEL]
+    assert find_embeddings(board, PANEL, record) is record
+    expected = load_embeddings(record)[:]
+    shutil.rmtree(tmp_path / "head" / "embeddings")
+    monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "worker"))
+    found = find_embeddings(board, PANEL, record)
+    assert found.shards[0].is_relative_to(tmp_path / "worker")
+    np.testing.assert_array_equal(load_embeddings(found)[:], expected)
