@@ -120,4 +120,5 @@ def _identify_images(images: ImageSource, indices: range) -> str:
     digest = hashlib.sha256()
     for index in indices:
         digest.update(images.identify(index))
+    images.release()
     return digest.hexdigest()[:32]

@@ -118,6 +118,7 @@ def _compute_free(
                 on_begun(begun)
                 if claim.is_whole:
                     computed += claim.write()
+                    images.release()
     return computed
 
 

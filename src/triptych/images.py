@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from triptych.errors import DataError, UnreadableImageError
+from triptych.mapping import release_pages
 
 Pixels = NDArray[np.uint8]
 
@@ -40,6 +41,9 @@ class ImageSource(Protocol):
     def identify(self, index: int) -> bytes:
         """Return the SHA-256 of image `index`: of the file's bytes, or of the array's."""
 
+    def release(self) -> None:
+        """Give back the memory that reading has taken and that can be read again."""
+
 
 @dataclass(frozen=True)
 class ArrayImages:
@@ -56,6 +60,10 @@ class ArrayImages:
     def locate(self, index: int) -> Pixels:
         """Return the pixels of image `index`."""
         return self[index]
+
+    def release(self) -> None:
+        """Give the pages of a memory-mapped array back, which else count as the process's until it ends."""
+        release_pages(self.array)
 
     def identify(self, index: int) -> bytes:
         """Return the SHA-256 of the shape and the pixels of image `index`."""
@@ -77,6 +85,9 @@ class FileImages:
     def locate(self, index: int) -> Path:
         """Return the file of image `index`."""
         return self.files[index]
+
+    def release(self) -> None:
+        """Nothing is held."""
 
     def identify(self, index: int) -> bytes:
         """Return the SHA-256 of the file of image `index`."""

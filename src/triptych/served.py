@@ -25,10 +25,20 @@ DESCRIPTION = "model.json"
 
 # What each kind of panel takes along of this package, and what it needs of others.
 MODULES = {
-    "numpy_mlp": ("__init__", "errors", "images", "mlp", "training", "served", "numpy_functions", "numpy_mlp"),
-    "torch_mlp": ("__init__", "errors", "images", "mlp", "training", "served", "torch_state", "torch_mlp"),
+    "numpy_mlp": (
+        "__init__",
+        "errors",
+        "mapping",
+        "images",
+        "mlp",
+        "training",
+        "served",
+        "numpy_functions",
+        "numpy_mlp",
+    ),
+    "torch_mlp": ("__init__", "errors", "mapping", "images", "mlp", "training", "served", "torch_state", "torch_mlp"),
     "transfer": (
-        *("__init__", "errors", "images", "mlp", "training", "served"),
+        *("__init__", "errors", "mapping", "images", "mlp", "training", "served"),
         *("files", "checkpoints", "training_loop", "torch_state", "preprocessing", "number_formats"),
         *("backbone_names", "backbones", "transfer"),
     ),

@@ -7,7 +7,6 @@ array and checksum are one file, no death of the process can part them.
 from __future__ import annotations
 
 import hashlib
-import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -18,6 +17,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from triptych.files import write_atomically
+from triptych.mapping import release_pages
 
 CHECKSUM_BYTES = hashlib.sha256().digest_size
 # Between two looks at a lock that another process holds.
@@ -54,12 +54,10 @@ class MappedShard:
         mapped = np.load(file, mmap_mode="r", allow_pickle=False)
         # A plain view: NumPy's class for mapped arrays takes several times as long to index.
         self.rows: NDArray[np.float32] = mapped.view(np.ndarray)
-        self._map: mmap.mmap = mapped._mmap  # noqa: SLF001 - NumPy has no public name for it
 
     def release(self) -> None:
-        """Give the pages that were read back to the system, which keeps them as a cache while it has memory."""
-        if hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED)
+        """Give the pages that were read back to the system."""
+        release_pages(self.rows)
 
 
 @contextmanager

@@ -1,0 +1,107 @@
+"""The frozen network's forward pass against plain eager PyTorch, and the pass from files against its two parts."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from measure import PAIRS, QUICK_PAIRS, Figure, compare_times, time_by_turns
+
+from triptych.backbones import Backbone, build_network, load_backbone
+from triptych.boards import Board
+from triptych.embedding_plan import choose_format_for
+from triptych.embedding_record import load_embeddings
+from triptych.embeddings import store_embeddings
+from triptych.images import ArrayImages, Pixels
+from triptych.number_formats import FORMATS, LEAST_COSINE, PRECISIONS, normalise, worst_cosine
+from triptych.paths import cache_home
+from triptych.reading import crop_image
+from triptych.threads import count_cores
+
+SECTION = "transfer"
+BATCH, FORWARD_BATCH = 32, 16
+FORWARD_TARGET, BOUND_TARGET = 2.0, 0.9
+# The formats are chosen as for this many images: for a handful none but the exact one would be tried.
+MANY_IMAGES = 2000
+
+
+def measure_forward(name: str, *, quick: bool) -> Figure:
+    """Compare images per second from memory with those of the network as torchvision builds it, in float32."""
+    torch.set_num_threads(count_cores())
+    backbone = load_backbone(name, "random")
+    crops = draw_crops(backbone, FORWARD_BATCH)
+    many = ArrayImages(np.broadcast_to(crops[:1], (MANY_IMAGES, *crops.shape[1:])))
+    chosen, _ = choose_format_for(backbone, many, PRECISIONS["auto"])
+    ours, eager = backbone.in_format(chosen), build_eager_forward(name, backbone)
+    if worst_cosine(ours.embed_crops(crops), eager(crops)) < LEAST_COSINE:
+        raise SystemExit(f"{name} in {chosen} gives other embeddings than plain float32")
+    jobs: dict[str, Callable[[], object]] = {"eager": lambda: eager(crops), "ours": lambda: ours.embed_crops(crops)}
+    seconds = time_by_turns(jobs, QUICK_PAIRS if quick else PAIRS)
+    figure = f"{name}, images/s from memory, ours ({chosen}) / plain eager float32"
+    return compare_times(SECTION, figure, seconds["eager"], seconds["ours"], FORWARD_TARGET)
+
+
+def draw_crops(backbone: Backbone, count: int) -> Pixels:
+    """Return random inputs, (count, crop, crop, 3) uint8."""
+    side = backbone.preprocessing.crop_size
+    return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+
+
+def build_eager_forward(name: str, backbone: Backbone) -> Callable[[Pixels], np.ndarray]:
+    """Return the textbook's forward pass up to the last layer: torchvision's network, float32, its own layout."""
+    network = build_network(name).eval()
+    parent, _, last = backbone.cut_layer.rpartition(".")
+    setattr(network.get_submodule(parent), last, torch.nn.Identity())
+
+    @torch.inference_mode()
+    def forward(crops: Pixels) -> np.ndarray:
+        inputs = normalise(torch.from_numpy(crops), backbone.preprocessing.mean, backbone.preprocessing.std)
+        embeddings: np.ndarray = network(inputs.contiguous()).numpy()
+        return embeddings
+
+    return forward
+
+
+def measure_files(board: Board, backbone: Backbone, *, quick: bool) -> Figure:
+    """Compare the pass from files with the sum of its two parts alone, which share the same cores."""
+    torch.set_num_threads(count_cores())
+    images = range(len(board.images))
+
+    def read_alone() -> list[Pixels]:
+        with ThreadPoolExecutor(count_cores()) as pool:
+            return list(pool.map(lambda index: crop_image(board.images.locate(index), backbone.preprocessing), images))
+
+    crops = np.stack(read_alone())
+
+    def forward_alone() -> None:
+        for start in range(0, len(crops), BATCH):
+            backbone.embed_crops(crops[start : start + BATCH])
+
+    def whole() -> None:
+        shutil.rmtree(cache_home() / "embeddings", ignore_errors=True)
+        store_embeddings([backbone], board.images, batch_size=BATCH, threads=count_cores())
+
+    jobs: dict[str, Callable[[], object]] = {"read": read_alone, "forward": forward_alone, "whole": whole}
+    seconds = time_by_turns(jobs, QUICK_PAIRS if quick else PAIRS)
+    bound = [read + forward for read, forward in zip(seconds["read"], seconds["forward"], strict=True)]
+    figure = "ants and bees from files, ours / the bound 1 / (1/reading alone + 1/forward alone)"
+    return compare_times(SECTION, figure, bound, seconds["whole"], BOUND_TARGET)
+
+
+def measure_nearness(board: Board, exact: Backbone, chosen: str) -> Figure:
+    """Return the cosine similarity of our embeddings to eager float32's, of the worst photo."""
+    computed = [
+        np.asarray(load_embeddings(record))
+        for record in store_embeddings(
+            [exact.in_format(chosen), exact.in_format(next(iter(FORMATS)))],
+            board.images,
+            batch_size=BATCH,
+            threads=count_cores(),
+        )
+    ]
+    cosine = worst_cosine(computed[0], computed[1])
+    figure = f"cosine similarity of our embeddings ({chosen}) to exact float32's, worst photo"
+    return Figure(SECTION, figure, cosine, cosine, cosine, LEAST_COSINE)

@@ -1,0 +1,54 @@
+"""A hundred trials of the last layer, as `triptych tune` runs them but for MLflow's records, against one pass."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+
+from measure import Figure
+
+from triptych.boards import Board
+from triptych.embedding_plan import embed_board, plan_board
+from triptych.embedding_record import collect_records, count_shards
+from triptych.paths import cache_home
+from triptych.search_spaces import find_space
+from triptych.trial_training import load_trainer
+from triptych.trials import make_job
+from triptych.tuning import ask_trial, open_study, prepare_study, tell_outcome, train_trial
+
+SECTION, TRIALS, TARGET = "transfer", 100, 1.0
+
+
+def measure_trials(board: Board, panel: str, forget: Callable[[], None], *, quick: bool) -> Figure:
+    """Compare the seconds of the trials with those of one pass into an empty store.
+
+    Args:
+        board: the board.
+        panel: the pretrained network.
+        forget: empties the store.
+        quick: fewer trials, the seconds multiplied.
+    """
+    forget()
+    started = time.perf_counter()
+    plan = plan_board(board)
+    shards = range(count_shards(len(board.images)))
+    records = collect_records(plan, [embed_board(board, plan, shards, lambda done, total: None)])
+    embedding_seconds = time.perf_counter() - started
+    trials = TRIALS // 5 if quick else TRIALS
+    shutil.rmtree(cache_home() / "studies", ignore_errors=True)
+    fit = load_trainer(board, panel, records)
+    prepare_study(board.record, panel, trials, 1)
+    started = time.perf_counter()
+    study = open_study(board.record, panel)
+    space = find_space(board.record.config, panel)
+    for index in range(trials):
+        with ask_trial(study, space, index) as trial:
+            job = make_job(board.record, panel, trial.params)
+            tell_outcome(study, trial, train_trial(trial, job.settings, fit, lambda metrics: None))
+    seconds = (time.perf_counter() - started) * TRIALS / trials
+    if not study.best_trial.values:
+        raise SystemExit("no trial has come to an end")
+    ratio = seconds / embedding_seconds
+    told = f"{TRIALS} tuning trials of the head, without MLflow / one embedding pass{', multiplied' if quick else ''}"
+    return Figure(SECTION, told, ratio, ratio, ratio, TARGET, at_most=True)
