@@ -23,12 +23,12 @@ from torch import Tensor, nn
 from torchvision.models import shufflenet_v2_x0_5
 
 from triptych.backbones import load_bundled_weights
-from triptych.preprocessing import Preprocessing
 from triptych.bundled import train
 from triptych.bundled.augment import augment_batch, coarsen_views, find_ink_boxes
 from triptych.bundled.digits import load_digits, prepare_batch
 from triptych.bundled.fitting import build_network, measure_accuracy
 from triptych.data import IDX_PREFIXES, load_digits_images
+from triptych.preprocessing import Preprocessing
 
 BUNDLED = Path(train.__file__).parent
 

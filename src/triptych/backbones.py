@@ -105,12 +105,13 @@ class Backbone:
     def launch(self, crops: Pixels) -> Tensor:
         """Return the embeddings of `embed_crops` where they are computed; a GPU may still be at it."""
         chosen = FORMATS[self.number_format]
+        network = self._prepared  # before anything is rounded: what is folded is proved in full precision
         batch = torch.from_numpy(crops)
         if self.device != "cpu":
             batch = batch.pin_memory().to(self.device, non_blocking=True)
         with chosen.computing(self.device):
             inputs = normalise(batch, self.preprocessing.mean, self.preprocessing.std)
-            embeddings: Tensor = self._prepared(inputs.contiguous(memory_format=chosen.memory_format))
+            embeddings: Tensor = network(inputs.contiguous(memory_format=chosen.memory_format))
             return embeddings.float()
 
 
