@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +13,10 @@ from measure import PAIRS, QUICK_PAIRS, Figure, compare_times, time_by_turns
 
 from triptych.backbones import Backbone, build_network, load_backbone
 from triptych.boards import Board
-from triptych.embedding_plan import choose_format_for
 from triptych.embedding_record import load_embeddings
 from triptych.embeddings import store_embeddings
-from triptych.images import ArrayImages, Pixels
-from triptych.number_formats import FORMATS, LEAST_COSINE, PRECISIONS, normalise, worst_cosine
+from triptych.images import Pixels
+from triptych.number_formats import LEAST_COSINE, PRECISIONS, measure_formats, normalise, worst_cosine
 from triptych.paths import cache_home
 from triptych.reading import crop_image
 from triptych.threads import count_cores
@@ -24,8 +24,9 @@ from triptych.threads import count_cores
 SECTION = "transfer"
 BATCH, FORWARD_BATCH = 32, 16
 FORWARD_TARGET, BOUND_TARGET = 2.0, 0.9
-# The formats are chosen as for this many images: for a handful none but the exact one would be tried.
-MANY_IMAGES = 2000
+# The formats are chosen as for this many images: for a handful none but the exact one would be tried, and for
+# many more the compilers are, which take minutes.
+MANY_IMAGES = 500
 
 
 def measure_forward(name: str, *, quick: bool) -> Figure:
@@ -33,8 +34,7 @@ def measure_forward(name: str, *, quick: bool) -> Figure:
     torch.set_num_threads(count_cores())
     backbone = load_backbone(name, "random")
     crops = draw_crops(backbone, FORWARD_BATCH)
-    many = ArrayImages(np.broadcast_to(crops[:1], (MANY_IMAGES, *crops.shape[1:])))
-    chosen, _ = choose_format_for(backbone, many, PRECISIONS["auto"])
+    chosen, _ = measure_formats(backbone, crops, MANY_IMAGES, PRECISIONS["auto"])
     ours, eager = backbone.in_format(chosen), build_eager_forward(name, backbone)
     if worst_cosine(ours.embed_crops(crops), eager(crops)) < LEAST_COSINE:
         raise SystemExit(f"{name} in {chosen} gives other embeddings than plain float32")
@@ -92,16 +92,20 @@ def measure_files(board: Board, backbone: Backbone, *, quick: bool) -> Figure:
 
 
 def measure_nearness(board: Board, exact: Backbone, chosen: str) -> Figure:
-    """Return the cosine similarity of our embeddings to eager float32's, of the worst photo."""
-    computed = [
-        np.asarray(load_embeddings(record))
-        for record in store_embeddings(
-            [exact.in_format(chosen), exact.in_format(next(iter(FORMATS)))],
-            board.images,
-            batch_size=BATCH,
-            threads=count_cores(),
+    """Return the cosine similarity of our embeddings to plain eager float32's, of the worst photo.
+
+    Theirs share nothing with ours: torchvision's transforms, PyTorch's own layout, and no store.
+    """
+    [record] = store_embeddings([exact.in_format(chosen)], board.images, batch_size=BATCH, threads=count_cores())
+    trunk = copy.deepcopy(exact.trunk).to(memory_format=torch.contiguous_format)
+    transform = exact.preprocessing.build()
+    with torch.inference_mode():
+        theirs = np.concatenate(
+            [
+                trunk(torch.stack([transform(board.images[index]) for index in indices])).numpy()
+                for indices in np.array_split(np.arange(len(board.images)), -(-len(board.images) // BATCH))
+            ]
         )
-    ]
-    cosine = worst_cosine(computed[0], computed[1])
-    figure = f"cosine similarity of our embeddings ({chosen}) to exact float32's, worst photo"
+    cosine = worst_cosine(np.asarray(load_embeddings(record)), theirs)
+    figure = f"cosine similarity of our embeddings ({chosen}) to plain eager float32's, worst photo"
     return Figure(SECTION, figure, cosine, cosine, cosine, LEAST_COSINE)

@@ -105,6 +105,8 @@ def measure_accuracy(board: Board, head: Head, stored: ShardedEmbeddings) -> flo
 def run_ours(board: Board, backbone: Backbone, epochs: int = EPOCHS) -> list[tuple[Head, ShardedEmbeddings]]:
     """Choose the number format, embed what the store lacks, and train the head of every repeat."""
     settings = TransferConfig(epochs=epochs, batch_size=BATCH, learning_rate=LEARNING_RATE, momentum=MOMENTUM)
+    # Training a head has left this thread with one.
+    torch.set_num_threads(count_cores())
     chosen, _ = choose_format_for(backbone, board.images, PRECISIONS["auto"])
     [record] = store_embeddings([backbone.in_format(chosen)], board.images, batch_size=BATCH, threads=count_cores())
     stored = load_embeddings(record)
