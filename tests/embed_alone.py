@@ -1,35 +1,91 @@
-"""Embeds random images in a process of its own, beside another: python embed_alone.py IMAGES IMAGES_PER_SHARD."""
+"""Embeds random images in processes of their own.
+
+Everything is imported once; then each line on standard input, a `Job` as JSON, starts a process that tells how far
+it is on the job's pipe.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from triptych import embedding_record
-from triptych.backbones import load_backbone
+from triptych.backbones import Backbone, load_backbone
 from triptych.embeddings import store_embeddings
 from triptych.images import ArrayImages
 from triptych.preprocessing import Preprocessing
 
 
+@dataclass(frozen=True)
+class Job:
+    """What a process is to do.
+
+    Attributes:
+        pipe: a named pipe that it writes lines to: its number, how far it is, and as the last its results as JSON.
+        cache: its cache home.
+        images: how many to embed.
+        images_per_shard: how many in a file.
+        side: of the images and of the network's inputs, pixels.
+        batch_size: how many at once.
+    """
+
+    pipe: str
+    cache: str
+    images: int
+    images_per_shard: int
+    side: int = 32
+    batch_size: int = 4
+
+
+def embed(job: Job, full: Backbone) -> None:
+    """Embed, and write what was computed and where it lies."""
+    os.environ["TRIPTYCH_CACHE_HOME"] = job.cache
+    embedding_record.IMAGES_PER_SHARD = job.images_per_shard
+    pixels = np.random.default_rng(0).integers(0, 256, size=(job.images, job.side, job.side, 3), dtype=np.uint8)
+    preprocessing = Preprocessing(job.side, job.side, (0.5,) * 3, (0.25,) * 3, "bilinear")
+    with Path(job.pipe).open("w", encoding="utf-8", buffering=1) as pipe:
+        tell(pipe, str(os.getpid()))
+        [record] = store_embeddings(
+            [replace(full, preprocessing=preprocessing)],
+            ArrayImages(pixels),
+            batch_size=job.batch_size,
+            threads=1,
+            on_images=lambda done, total: tell(pipe, f"{done} of {total}"),
+        )
+        shards = [str(shard) for shard in record.shards]
+        tell(pipe, json.dumps({"computed": record.computed_images, "shards": shards}))
+
+
+def tell(pipe: IO[str], line: str) -> None:
+    """Write a line, so long that few of them fill the pipe: who tells is never far ahead of who listens."""
+    pipe.write(f"{line:<1000}\n")
+
+
 def main() -> None:
-    """Say that everything is imported, wait for a line, embed, and print what was computed and where it lies."""
-    images, embedding_record.IMAGES_PER_SHARD = (int(argument) for argument in sys.argv[1:])
-    pixels = np.random.default_rng(0).integers(0, 256, size=(images, 40, 50, 3), dtype=np.uint8)
+    """Start a process for each line, until there is no more."""
     full = load_backbone("shufflenet_v2_x0_5", "bundled")
-    backbone = replace(full, preprocessing=Preprocessing(40, 32, (0.5,) * 3, (0.25,) * 3, "bilinear"))
-    print("ready", flush=True)
-    sys.stdin.readline()
+    for line in sys.stdin:
+        if not os.fork():
+            with suppress(BrokenPipeError):  # nobody listens any more
+                embed(Job(**json.loads(line)), full)
+            os._exit(0)
+        while _bury_one():
+            pass
 
-    def say_done(done: int, total: int) -> None:
-        print(f"{done} of {total}", flush=True)
 
-    [record] = store_embeddings([backbone], ArrayImages(pixels), batch_size=4, threads=1, on_images=say_done)
-    shards = [str(shard) for shard in record.shards]
-    print(json.dumps({"computed": record.computed_images, "shards": shards}), flush=True)
+def _bury_one() -> bool:
+    """Forget one process that has ended; return whether there was one."""
+    try:
+        return os.waitpid(-1, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return False
 
 
 if __name__ == "__main__":

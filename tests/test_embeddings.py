@@ -1,24 +1,37 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import signal
+import struct
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
 
-from triptych import embedding_record
+from triptych import embedding_record, number_formats, reading
 from triptych.backbones import Backbone, load_backbone
+from triptych.boards import load_board, prepare_board
+from triptych.cache import list_cache, select_unused
+from triptych.config import resolve_config
+from triptych.data import load_dataset
 from triptych.embedding_record import ShardedEmbeddings, load_embeddings
 from triptych.embeddings import LiveEmbeddings, store_embeddings
-from triptych.images import ArrayImages, FileImages
+from triptych.images import ArrayImages, FileImages, ImageSource, Pixels, decode_image
+from triptych.number_formats import LEAST_COSINE, PRECISIONS, choose_format, measure_formats, worst_cosine
 from triptych.preprocessing import Preprocessing
 from triptych.sections import TransferConfig
 from triptych.shards import MappedShard, is_sound, try_lock, write_shard
+from triptych.threads import count_cores
 from triptych.training import Examples
 from triptych.transfer import Head, train_head
 
@@ -54,6 +67,105 @@ def test_stored_embeddings_equal_the_live_network(backbone: Backbone, images: Ar
     live = LiveEmbeddings(backbone, images, np.arange(10), 4)
     np.testing.assert_array_equal(load_embeddings(record)[:], live[:])
     assert record.backbone_digest == backbone.digest()
+
+
+def load_idx(tmp_path: Path, photos: Path) -> ImageSource:
+    """Gray images of 5 x 4 pixels in files like MNIST's."""
+    del photos
+    rng = np.random.default_rng(0)
+    for part, images in (("train", 9), ("t10k", 5)):
+        arrays = rng.integers(0, 256, size=(images, 5, 4), dtype=np.uint8), np.arange(images, dtype=np.uint8) % 2
+        for name, array in zip(("images-idx3", "labels-idx1"), arrays, strict=True):
+            header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+            (tmp_path / f"{part}-{name}-ubyte").write_bytes(header + array.tobytes())
+    return load_dataset(f"idx:{tmp_path}").images
+
+
+KINDS_OF_DATA: dict[str, Callable[[Path, Path], ImageSource]] = {
+    "digits": lambda tmp_path, photos: load_dataset("digits").images,
+    "idx": load_idx,
+    "folder": lambda tmp_path, photos: load_dataset(f"folder:{photos}").images,
+    "memory-mapped": lambda tmp_path, photos: load_board(prepare_board(resolve_config("digits").boards[0])).images,
+}
+SAMPLE_SHARDS = range(1, 4)  # images 4 to 15, of fewer where there are fewer
+
+
+def check_stored_is_live(backbone: Backbone, images: ImageSource, numbers: range = SAMPLE_SHARDS) -> None:
+    """In the exact format the store holds what the network gives, bit for bit; in a faster one nearly."""
+    indices = np.arange(4 * numbers.start, min(4 * numbers.stop, len(images)))
+    live = LiveEmbeddings(backbone, images, indices, 4)[:]
+    by_hand = np.concatenate(
+        [backbone.embed([images[i] for i in indices[at : at + 4].tolist()]) for at in range(0, len(indices), 4)]
+    )
+    np.testing.assert_array_equal(live, by_hand)
+    [exact] = store_embeddings([backbone], images, batch_size=4, threads=count_cores(), numbers=numbers)
+    assert (exact.number_format, exact.computed_images) == ("float32", len(indices))
+    np.testing.assert_array_equal(load_embeddings(exact)[:], live)
+    sample = np.stack([backbone.preprocessing.crop(images[i]) for i in indices.tolist()])
+    for name in ("float32-folded", choose_faster(backbone, sample)):
+        [faster] = store_embeddings([backbone.in_format(name)], images, batch_size=4, threads=2, numbers=numbers)
+        assert faster.number_format == name
+        assert faster.shards[0].parent != exact.shards[0].parent
+        assert worst_cosine(load_embeddings(faster)[:], live) >= LEAST_COSINE
+
+
+def choose_faster(backbone: Backbone, sample: Pixels) -> str:
+    """Return what is chosen among the formats that are not exact, whatever it gains here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(number_formats, "SECONDS_WORTH_MEASURING", 0.0)
+        patch.setattr(number_formats, "TIMED_PASSES", 1)
+        _, [exact, *measured] = measure_formats(backbone, sample, len(sample), PRECISIONS["auto"])
+    assert exact.name == "float32"
+    return choose_format(measured, PRECISIONS["auto"])
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_DATA)
+def test_of_every_kind_of_data_the_store_holds_what_the_network_gives(kind: str, tmp_path: Path, photos: Path) -> None:
+    backbone = load_backbone("shufflenet_v2_x0_5", "bundled")
+    check_stored_is_live(backbone, KINDS_OF_DATA[kind](tmp_path, photos))
+
+
+def test_of_the_real_mnist_the_store_holds_what_the_network_gives(data_home: Path) -> None:
+    backbone = load_backbone("shufflenet_v2_x0_5", "bundled")
+    check_stored_is_live(backbone, load_dataset(f"idx:{data_home / 'mnist' / 'MNIST' / 'raw'}").images)
+
+
+def test_of_real_photos_the_store_holds_what_a_real_network_gives(data_home: Path) -> None:
+    weights = data_home / "weights" / "mobilenet_v2-imagenet-dequantised-ptq-bnstats.pth"
+    images = load_dataset(f"folder:{data_home / 'hymenoptera'}").images
+    check_stored_is_live(load_backbone("mobilenet_v2", str(weights)), images, range(60, 62))
+
+
+def test_networks_share_one_reading_where_they_take_the_same_inputs(
+    backbone: Backbone, tmp_path: Path, make_photos: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_photos(tmp_path / "photos", {"a": 5, "b": 5})
+    images = FileImages(tuple(sorted(folder.rglob("*.jpg"))))
+    small = replace(load_backbone("shufflenet_v2_x0_5", "bundled"), preprocessing=backbone.preprocessing)
+    other = replace(small, preprocessing=replace(small.preprocessing, crop_size=24))
+    decoded: Counter[Path] = Counter()
+
+    def decode(file: Path) -> Pixels:
+        decoded[file] += 1
+        return decode_image(file)
+
+    monkeypatch.setattr(reading, "decode_image", decode)
+    told: list[tuple[int, int]] = []
+    records = store_embeddings(
+        [backbone, small], images, batch_size=4, threads=1, on_images=lambda *done: told.append(done)
+    )
+    assert decoded == dict.fromkeys(images.files, 1)
+    assert told == [(8, 20), (16, 20), (20, 20), (20, 20)]
+    for network, record in zip((backbone, small), records, strict=True):
+        assert (record.panel, record.computed_images) == (network.name, 10)
+        live = np.concatenate([network.embed([images[i] for i in part]) for part in (range(4), range(4, 8), (8, 9))])
+        np.testing.assert_array_equal(load_embeddings(record)[:], live)
+    again = store_embeddings([backbone, small, other], images, batch_size=4, threads=1)
+    assert [record.computed_images for record in again] == [0, 0, 10]
+    assert decoded == dict.fromkeys(images.files, 2)
+    again[0].shards[1].unlink()
+    store_embeddings([backbone, small, other], images, batch_size=4, threads=1)
+    assert decoded == {file: 3 if 4 <= index < 8 else 2 for index, file in enumerate(images.files)}
 
 
 def test_a_changed_image_invalidates_its_own_shard_only(
@@ -125,54 +237,121 @@ def test_a_pass_that_died_goes_on_at_the_first_missing_shard(backbone: Backbone,
     assert names == {shard.name for shard in record.shards} | {"space.json"}
 
 
-class Neighbour:
-    """Another process that embeds the same images."""
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[IO[str]]:
+    """Where processes are asked for; they need not import PyTorch first, which takes seconds."""
+    command = [sys.executable, str(Path(__file__).with_name("embed_alone.py"))]
+    # A process that is copied has none of the threads that matrix products would wait for.
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdin
+        yield process.stdin
 
-    def __init__(self, images: int, images_per_shard: int) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("embed_alone.py")), str(images), str(images_per_shard)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self.read() == "ready"
+
+class Neighbour:
+    """Another process, which embeds; images of the same number and size are the same."""
+
+    def __init__(self, nursery: IO[str], cache: Path, images: int, images_per_shard: int, **options: int) -> None:
+        cache.mkdir(exist_ok=True)
+        pipe = cache.with_name(f"pipe-{uuid.uuid4().hex}")
+        os.mkfifo(pipe)
+        job = {"pipe": str(pipe), "cache": str(cache), "images": images, "images_per_shard": images_per_shard}
+        nursery.write(json.dumps(job | options) + "\n")
+        nursery.flush()
+        self.told = pipe.open(encoding="utf-8")
+        if sys.platform == "linux":
+            fcntl.fcntl(self.told, fcntl.F_SETPIPE_SZ, 4096)
+        self.process = int(self.read())
 
     def read(self) -> str:
-        assert self.process.stdout
-        return self.process.stdout.readline().strip()
+        return self.told.readline().strip()
 
-    def start(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
+    def kill(self) -> list[str]:
+        """End the process as no process can prevent, and return what it had told before."""
+        os.kill(self.process, signal.SIGKILL)
+        return self.read_rest()
 
-    def finish(self) -> tuple[int, list[str]]:
-        told = json.loads(self.process.communicate()[0].splitlines()[-1])
-        return told["computed"], told["shards"]
+    def read_rest(self) -> list[str]:
+        with self.told:
+            return self.told.read().splitlines()
+
+    def finish(self) -> tuple[int, list[Path]]:
+        told = json.loads(self.read_rest()[-1])
+        return told["computed"], [Path(shard) for shard in told["shards"]]
 
 
-def test_two_processes_at_once_compute_each_shard_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    both = [Neighbour(80, 8), Neighbour(80, 8)]
-    for neighbour in both:
-        neighbour.start()
+def test_two_processes_at_once_compute_each_shard_once(nursery: IO[str], cache: Path, tmp_path: Path) -> None:
+    both = [Neighbour(nursery, cache, 80, 8), Neighbour(nursery, cache, 80, 8)]
     (one, shards), (other, same) = (neighbour.finish() for neighbour in both)
     assert one + other == 80
     assert shards == same
-    contents = [Path(shard).read_bytes() for shard in shards]
-    assert not list(Path(shards[0]).parent.glob("*.lock"))
-    monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "alone"))
-    alone = Neighbour(80, 8)
-    alone.start()
-    computed, shards = alone.finish()
+    contents = [shard.read_bytes() for shard in shards]
+    assert not list(shards[0].parent.glob("*.lock"))
+    computed, shards = Neighbour(nursery, tmp_path / "alone", 80, 8).finish()
     assert computed == 80
-    assert [Path(shard).read_bytes() for shard in shards] == contents
+    assert [shard.read_bytes() for shard in shards] == contents
 
 
-def test_a_killed_process_blocks_nobody() -> None:
-    killed, second = Neighbour(80, 40), Neighbour(80, 40)
-    killed.start()
+def test_a_killed_process_blocks_nobody(nursery: IO[str], cache: Path) -> None:
+    killed = Neighbour(nursery, cache, 80, 40)
     assert killed.read() == "4 of 80"
-    killed.process.kill()
-    killed.process.communicate()
-    second.start()
+    # It is at both files, as it reads ahead; the pipe is full before it is done with the first.
+    second = Neighbour(nursery, cache, 80, 40)
+    killed.kill()
     computed, shards = second.finish()
     assert (computed, len(shards)) == (80, 2)
+
+
+def list_files(cache: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(cache)): file.read_bytes() for file in cache.rglob("*") if file.is_file()}
+
+
+def test_ten_kills_change_no_byte_of_the_store(nursery: IO[str], cache: Path, tmp_path: Path) -> None:
+    job = {"images": 2000, "images_per_shard": 50, "side": 8, "batch_size": 20}
+    computed, shards = Neighbour(nursery, tmp_path / "uninterrupted", **job).finish()
+    assert (computed, len(shards)) == (2000, 40)
+    rng = np.random.default_rng(0)
+    stored = []
+    for _ in range(10):
+        killed = Neighbour(nursery, cache, **job)
+        # Three batches of about 10 ms make a file. With the five that fit into the pipe, ten times six are not all.
+        for _ in range(rng.integers(0, 7)):
+            killed.read()
+        time.sleep(rng.uniform(0.0, 0.01))
+        told = killed.kill()
+        assert not any("shards" in line for line in told), "it was done before it was killed"
+        stored.append(len(list(cache.rglob("embeddings/*/[!.]*.npy"))))
+    assert stored == sorted(stored)
+    assert 0 < stored[-1] < 40
+    computed, again = Neighbour(nursery, cache, **job).finish()
+    assert computed == 2000 - 50 * stored[-1]
+    assert [shard.relative_to(cache) for shard in again] == [
+        shard.relative_to(tmp_path / "uninterrupted") for shard in shards
+    ]
+    expected, found = list_files(tmp_path / "uninterrupted"), list_files(cache)
+    # What was being written at the time of a kill stays beside the files, under a name of its own.
+    leftovers = {name for name in found if Path(name).name.startswith(".")}
+    assert {name: content for name, content in found.items() if name not in leftovers} == expected
+    assert len(leftovers) <= 10
+
+
+def test_what_a_kill_leaves_is_neither_used_nor_kept_for_ever(
+    backbone: Backbone, images: ArrayImages, cache: Path
+) -> None:
+    expected = store(backbone, images)
+    contents = [shard.read_bytes() for shard in expected.shards]
+    shard = expected.shards[1]
+    shard.unlink()
+    shard.with_suffix(".lock").touch()
+    partial = shard.with_name(f".{shard.stem}.{uuid.uuid4().hex}.npy")
+    partial.write_bytes(contents[1][:50])
+    os.utime(partial, (0, 0))
+    assert store(backbone, images).computed_images == 4
+    assert [shard.read_bytes() for shard in expected.shards] == contents
+    assert not list(cache.rglob("*.lock"))
+    [entry] = list_cache(["embeddings"])
+    assert entry.images == 10
+    assert [file.path for file in select_unused([entry], days=30)] == [partial]
 
 
 def test_who_finds_a_shard_locked_waits_for_it(
