@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 
 from triptych.orchestration import name_key
 from triptych.report import ComparisonResult, EvaluatedPanel, write_report
-from triptych.tracking import ComparisonRecord, finish_comparison, log_drifts
+from triptych.tracking import ComparisonRecord, finish_comparison, load_logged_predictions, log_drifts
 from triptych.twins import measure_drift
 
 
@@ -17,7 +17,8 @@ def record_comparison(comparison: ComparisonRecord, panels: list[EvaluatedPanel]
     """Write the report of a comparison to MLflow and to the flow run's page, and close the comparison."""
     drifts = [measure_drift(comparison.board, repeat) for repeat in range(comparison.board.config.repeats)]
     log_drifts(panels, drifts)
-    report = write_report(comparison.board, panels, drifts)
+    predictions = {panel.run_id: load_logged_predictions(panel.run_id) for panel in panels}
+    report = write_report(comparison.board, panels, predictions, drifts)
     link = finish_comparison(comparison, report.as_json(), report.as_markdown())
     key = name_key(report.board)
     create_table_artifact(report.as_rows(), key=f"{key}-table", description=report.verdict)

@@ -27,7 +27,7 @@ from triptych.config import resolve_config
 from triptych.data_parallel import train_in_processes
 from triptych.embedding_record import EmbeddingRecord
 from triptych.errors import ConfigError, DivergenceError, FrozenError, ProcessError, UnreadableImageError
-from triptych.evaluation import check_reload, evaluate_logged_model, predict_test
+from triptych.evaluation import check_reload, evaluate_logged_model, predict_part
 from triptych.fine_tuning import FineTuning
 from triptych.image_batches import ImageRows, read_ahead, select_parts
 from triptych.images import ArrayImages
@@ -437,7 +437,7 @@ def test_a_fine_tuned_panel_repeats_its_probabilities(record: BoardRecord, fitte
     assert check_reload(model, board, fitted.probe) <= 1e-5
     network: Any = model.get_raw_model()
     assert isinstance(network, TransferNetwork)
-    tested = predict_test(network, board, None)
+    tested = predict_part(network, board, None, board.split.test)
     expected = network.predict_images([board.images[int(index)] for index in board.split.test])
     np.testing.assert_array_equal(tested, expected)
 
@@ -446,7 +446,8 @@ def test_test_images_go_through_the_network_that_was_trained(record: BoardRecord
     job, nowhere = make_job(record), EmbeddingRecord((Path("of-the-frozen-network.npy"),), "", 24, 0, 0.0)
     board, model = load_board(job.board), load_model(fitted.folder)
     evaluation = evaluate_logged_model(model, board, fitted.probe, nowhere)
-    np.testing.assert_array_equal(evaluation.probabilities, predict_test(model.get_raw_model(), board, None))
+    expected = predict_part(model.get_raw_model(), board, None, board.split.test)
+    np.testing.assert_array_equal(evaluation.predictions.probabilities, expected)
 
 
 def test_a_trial_fine_tunes_too(record: BoardRecord) -> None:

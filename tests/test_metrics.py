@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from triptych.metrics import count_confusions, expected_calibration_error, measure_probabilities
-from triptych.report import Standing, decide
 
 
 def test_figures_worked_by_hand() -> None:
@@ -28,28 +27,3 @@ def test_a_class_that_nobody_shows_does_not_break_the_metrics() -> None:
 
 def test_a_sure_and_right_network_is_calibrated() -> None:
     assert expected_calibration_error(np.array([0, 1]), np.eye(2), bins=15) == 0.0
-
-
-def standing(label: str, accuracy: float, half_width: float) -> Standing:
-    unused = dict.fromkeys(("test_macro_f1", "test_log_loss", "test_ece", "fit_seconds"), 0.0)
-    return Standing(
-        label=label,
-        repeats=1,
-        test_accuracy=accuracy,
-        standard_deviation=None,
-        low=accuracy - half_width,
-        high=accuracy + half_width,
-        embed_seconds=None,
-        predict_images_per_second=1.0,
-        parameters=1,
-        **unused,
-    )
-
-
-def test_overlapping_intervals_withhold_the_verdict() -> None:
-    near, far = standing("near", 0.88, 0.03), standing("far", 0.5, 0.03)
-    best = standing("best", 0.9, 0.03)
-    assert "overlaps with near: this table does not separate them" in decide([best, near, far], 100)
-    assert "lies above all others" in decide([best, far], 100)
-    assert decide([best, standing("twin", 0.9, 0.03)], 100) == "best and twin tie at 0.9000 on 100 test images."
-    assert "nothing was compared" in decide([best], 100)

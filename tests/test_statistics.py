@@ -8,6 +8,7 @@ from scipy.stats import binom, bootstrap, false_discovery_control
 
 from triptych.calibration import apply_temperature, bin_confidences, fit_temperature
 from triptych.metrics import brier_score, expected_calibration_error, measure_classes
+from triptych.pairs import compare_pairs, decide
 from triptych.statistics import adjust_p_values, bootstrap_interval, compare_pair, mcnemar_p_value, wilson_interval
 
 TABLES = 100
@@ -80,7 +81,8 @@ def test_the_temperature_undoes_what_overconfidence_did() -> None:
     assert fit_temperature(labels, overconfident) == pytest.approx(3.0, abs=0.1)
     before = expected_calibration_error(labels, overconfident, 15)
     after = expected_calibration_error(labels, apply_temperature(overconfident, 3.0), 15)
-    assert after < 0.02 < 0.1 < before
+    assert before > 0.1
+    assert after < 0.02
     assert (apply_temperature(overconfident, 3.0).argmax(axis=1) == honest.argmax(axis=1)).all()
 
 
@@ -97,3 +99,20 @@ def test_brier_and_classes_by_hand() -> None:
     first, second = measure_classes(labels, probabilities.argmax(axis=1), 2)
     assert (first["precision"], first["recall"], first["images"]) == (0.5, 1.0, 1.0)
     assert (second["precision"], second["recall"], second["images"]) == (1.0, 0.5, 2.0)
+
+
+def test_the_verdict_names_winner_and_those_it_cannot_separate() -> None:
+    right = np.ones((1, 200), dtype=bool)
+    near, far = right.copy(), right.copy()
+    near[0, :2] = False
+    far[0, :60] = False
+    pairs = compare_pairs({"best": right, "near": near, "far": far}, ["best", "near", "far"], 0.95)
+    assert [pair.separated for pair in pairs] == [False, True, True]
+    told = decide("best", 1.0, pairs, 200, 0.95)
+    assert told == (
+        "best leads with 1.0000 on 200 test images, "
+        "but near cannot be separated from it by this test set; it beats far."
+    )
+    [won] = compare_pairs({"best": right, "far": far}, ["best", "far"], 0.95)
+    assert decide("best", 1.0, [won], 200, 0.95).startswith("best wins with 1.0000 on 200 test images, 30.00 points")
+    assert "nothing was compared" in decide("best", 1.0, [], 200, 0.95)

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.boards import Board
+from triptych.calibration import fit_temperature
 from triptych.embedding_record import EmbeddingRecord, ShardedEmbeddings, load_embeddings
 from triptych.errors import ReloadError
 from triptych.files import replace_atomically
 from triptych.images import iterate_slices
-from triptych.metrics import measure_probabilities
+from triptych.metrics import measure_calibrated, measure_probabilities
+from triptych.predictions import Predictions
 from triptych.served import Network
 from triptych.threads import release_torch_threads
 
@@ -53,16 +55,12 @@ class Evaluation:
 
     Attributes:
         metrics: the final metrics by MLflow's name.
-        indices: (n,) int64, the test images.
-        labels: (n,) int64, their classes.
-        probabilities: (n, classes).
+        predictions: of every test image.
         reload_difference: largest difference between the logged model's and its trainer's probabilities.
     """
 
     metrics: dict[str, float]
-    indices: Indices
-    labels: Indices
-    probabilities: Probabilities
+    predictions: Predictions
     reload_difference: float
 
 
@@ -126,8 +124,8 @@ def time_predictions(network: Network, board: Board, probe: Probe) -> float:
     return len(images) / median(durations)
 
 
-def predict_test(network: Any, board: Board, embeddings: ShardedEmbeddings | None) -> Probabilities:
-    """Return the probabilities of every test image, (n_test, classes).
+def predict_part(network: Any, board: Board, embeddings: ShardedEmbeddings | None, part: Indices) -> Probabilities:
+    """Return the probabilities of some images of the board, (n, classes).
 
     Args:
         network: the panel, loaded back.
@@ -135,16 +133,17 @@ def predict_test(network: Any, board: Board, embeddings: ShardedEmbeddings | Non
         embeddings: those of all images, (n, dimension), where the panel stands on a frozen network: its head
             is applied to them, as `check_reload` has shown that this is the whole network. A network that was
             trained itself sees the raw images.
+        part: (n,) int64, which images.
     """
-    test = board.split.test
     if embeddings is not None:
-        probabilities: Probabilities = network.head.predict_proba(embeddings.select(test))
+        probabilities: Probabilities = network.head.predict_proba(embeddings.select(part))
         return probabilities
     if hasattr(network, "backbone"):
-        parts = ([board.images[int(index)] for index in test[part]] for part in iterate_slices(len(test), RAW_IMAGES))
-        return np.concatenate([network.predict_images(images) for images in parts])
+        slices = iterate_slices(len(part), RAW_IMAGES)
+        batches = ([board.images[int(index)] for index in part[rows]] for rows in slices)
+        return np.concatenate([network.predict_images(images) for images in batches])
     # The MLPs see pixels that were prepared from the raw images in just the way they would do it themselves.
-    return np.asarray(network.predict_images(board.pixels[test]))
+    return np.asarray(network.predict_images(board.pixels[part]))
 
 
 def evaluate_logged_model(model: Any, board: Board, probe: Probe, embedded: EmbeddingRecord | None) -> Evaluation:
@@ -164,12 +163,17 @@ def evaluate_logged_model(model: Any, board: Board, probe: Probe, embedded: Embe
     difference = check_reload(model, board, probe, COARSE_TOLERANCE if coarse else RELOAD_TOLERANCE)
     network = model.get_raw_model()
     speed = time_predictions(network, board, probe)
-    probabilities = predict_test(network, board, _load_stored(board, embedded))
-    test = board.split.test
+    stored = _load_stored(board, embedded)
+    test, validation = board.split.test, board.split.validation
+    probabilities = predict_part(network, board, stored, test)
     assert len(probabilities) == len(test) == len(set(test.tolist())), "every test image is seen once"  # noqa: S101
-    metrics = measure_probabilities(board.labels[test], probabilities, board.record.config.evaluate.calibration_bins)
+    bins = board.record.config.evaluate.calibration_bins
+    metrics = measure_probabilities(board.labels[test], probabilities, bins)
+    if len(validation):
+        temperature = fit_temperature(board.labels[validation], predict_part(network, board, stored, validation))
+        metrics |= measure_calibrated(board.labels[test], probabilities, temperature, bins)
     metrics["predict_images_per_second"] = speed
-    return Evaluation(metrics, test, board.labels[test], probabilities, difference)
+    return Evaluation(metrics, Predictions(test, board.labels[test], probabilities), difference)
 
 
 def _load_stored(board: Board, embedded: EmbeddingRecord | None) -> ShardedEmbeddings | None:

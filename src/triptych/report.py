@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+import numpy as np
+
 from triptych.boards import BoardRecord
+from triptych.pairs import Pair, compare_pairs, decide
+from triptych.predictions import Predictions
 from triptych.sections import NUMPY_MLP, TORCH_MLP
 from triptych.statistics import wilson_interval
 from triptych.twins import explain_twins
@@ -43,7 +47,7 @@ class Standing:
         repeats: number of trainings.
         test_accuracy: mean over the repeats.
         standard_deviation: of the accuracies of the repeats (n - 1 in the denominator); None for a single one.
-        low: lower bound of Wilson's interval, of the mean accuracy on this many test images.
+        low: lower bound of Wilson's interval (sampling error, no spread of repeats), of the mean accuracy.
         high: upper bound.
         test_macro_f1: mean over the repeats.
         test_log_loss: mean over the repeats.
@@ -77,6 +81,7 @@ class Report:
         board: the board's name.
         test_images: size of the test part.
         standings: the panels, best first.
+        pairs: every two panels, compared image by image.
         verdict: the result in one sentence.
         caveats: what a reader must know before believing it.
     """
@@ -84,6 +89,7 @@ class Report:
     board: str
     test_images: int
     standings: tuple[Standing, ...]
+    pairs: tuple[Pair, ...]
     verdict: str
     caveats: tuple[str, ...]
 
@@ -97,11 +103,9 @@ class Report:
 
     def as_markdown(self) -> str:
         """Return everything as Markdown."""
-        rows = self.as_rows()
-        lines = [self.verdict, "", _join_cells(rows[0]), "|---|" + "---:|" * (len(rows[0]) - 1)]
-        lines += [_join_cells(row.values()) for row in rows]
-        lines += ["", *(f"- {caveat}" for caveat in self.caveats)]
-        return "\n".join(lines)
+        tables = [self.as_rows(), [pair.as_row() for pair in self.pairs]]
+        text = "\n\n".join(_format_table(rows) for rows in tables if rows)
+        return "\n".join([self.verdict, "", text, "", *(f"- {caveat}" for caveat in self.caveats)])
 
 
 @dataclass(frozen=True)
@@ -137,28 +141,45 @@ def describe_standing(standing: Standing) -> dict[str, str]:
     }
 
 
+def _format_table(rows: Sequence[Mapping[str, str]]) -> str:
+    head = [_join_cells(rows[0]), "|---|" + "---:|" * (len(rows[0]) - 1)]
+    return "\n".join([*head, *(_join_cells(row.values()) for row in rows)])
+
+
 def _join_cells(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
 def write_report(
-    board: BoardRecord, panels: Sequence[EvaluatedPanel], drifts: Sequence[Sequence[float]] = ()
+    board: BoardRecord,
+    panels: Sequence[EvaluatedPanel],
+    predictions: Mapping[str, Predictions],
+    drifts: Sequence[Sequence[float]] = (),
 ) -> Report:
     """Return the table, best panel first, the verdict and the caveats of a comparison.
 
     Args:
         board: the board.
         panels: every repeat of every panel.
+        predictions: of every test image, by run id.
         drifts: for each repeat how far the weights of the twins were apart after every epoch.
     """
     labels = dict.fromkeys(panel.label for panel in panels)
     standings = [_rank(board, [panel for panel in panels if panel.label == label]) for label in labels]
     standings.sort(key=lambda standing: -standing.test_accuracy)
+    correct = {
+        label: np.stack([predictions[panel.run_id].correct for panel in panels if panel.label == label])
+        for label in labels
+    }
+    level = board.config.evaluate.confidence_level
+    pairs = compare_pairs(correct, [standing.label for standing in standings], level)
+    best = standings[0]
     return Report(
         board=board.config.name,
         test_images=board.sizes["test"],
         standings=tuple(standings),
-        verdict=decide(standings, board.sizes["test"]),
+        pairs=pairs,
+        verdict=decide(best.label, best.test_accuracy, pairs, board.sizes["test"], level),
         caveats=(*board.notes, *explain_board(board), *explain_drifts(drifts), *explain_restored(panels)),
     )
 
@@ -186,24 +207,6 @@ def _rank(board: BoardRecord, repeats: Sequence[EvaluatedPanel]) -> Standing:
         predict_images_per_second=mean("predict_images_per_second"),
         parameters=round(mean("parameters")),
     )
-
-
-def decide(standings: Sequence[Standing], test_images: int) -> str:
-    """Return who leads, and whether the intervals alone allow to say that it is better.
-
-    Overlapping intervals do not prove equality; they only withhold the claim.
-    """
-    best, *others = standings
-    score = f"{best.label} leads with {best.test_accuracy:.4f} on {test_images} test images"
-    if not others:
-        return f"{score}; nothing was compared with it."
-    if others[0].test_accuracy == best.test_accuracy:
-        tied = [standing.label for standing in standings if standing.test_accuracy == best.test_accuracy]
-        return f"{' and '.join(tied)} tie at {best.test_accuracy:.4f} on {test_images} test images."
-    near = [other.label for other in others if other.high >= best.low]
-    if near:
-        return f"{score}, but its interval overlaps with {' and '.join(near)}: this table does not separate them."
-    return f"{score}, and its interval lies above all others."
 
 
 def explain_board(board: BoardRecord) -> list[str]:

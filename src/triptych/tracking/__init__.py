@@ -7,6 +7,7 @@ tied together by the tag `comparison`; panel runs are not nested, as MLflow's pa
 from triptych.tracking.contents import (
     finish_comparison,
     load_logged_model,
+    load_logged_predictions,
     load_logged_probe,
     log_drifts,
     log_epoch,
@@ -33,6 +34,7 @@ __all__ = [
     "link_to_charts",
     "list_artifacts",
     "load_logged_model",
+    "load_logged_predictions",
     "load_logged_probe",
     "local_uri",
     "log_drifts",

@@ -19,9 +19,10 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from triptych.boards import Board
 from triptych.evaluation import Evaluation, Probe, load_probe, save_probe
 from triptych.figures import Curves, draw_confusions, draw_curves
-from triptych.metrics import count_confusions
+from triptych.metrics import count_confusions, measure_classes
 from triptych.panel_jobs import PanelJob
 from triptych.panels import FittedPanel
+from triptych.predictions import Predictions, load_predictions, save_predictions
 from triptych.report import EvaluatedPanel
 from triptych.sections import NUMPY_MLP, TORCH_MLP
 from triptych.served import REQUIREMENTS, copy_modules
@@ -34,6 +35,8 @@ from triptych.training import EpochMetrics
 EXPERIMENT_NOTE = "mlflow.note.content"
 PROBE_FILE = "probe.npz"
 PREDICTIONS_FILE = "test_predictions.json"
+# The same, exact and small, for programs.
+PREDICTIONS_ARRAYS = "test_predictions.npz"
 # Longest side of the example image that is stored with a model, as JSON; any size is a valid input.
 EXAMPLE_PIXELS = 32
 
@@ -108,25 +111,39 @@ def log_evaluation(run_id: str, job: PanelJob, evaluation: Evaluation) -> dict[s
     classes = job.board.classes
     log_metrics(run_id, evaluation.metrics)
     client.set_tag(run_id, "reload_difference", f"{evaluation.reload_difference:.3g}")
-    counts = count_confusions(evaluation.labels, evaluation.probabilities)
+    counts = count_confusions(evaluation.predictions.labels, evaluation.predictions.probabilities)
     title = f"{job.run_label} on {job.board.config.name}"
     client.log_figure(run_id, draw_confusions(counts, classes, title), "confusion_matrix.png")
     client.log_dict(run_id, {"classes": list(classes), "counts": counts.tolist()}, "confusion_matrix.json")
     client.log_table(run_id, _tabulate_predictions(evaluation, classes), PREDICTIONS_FILE)
+    measured = measure_classes(
+        evaluation.predictions.labels, evaluation.predictions.probabilities.argmax(axis=1), len(classes)
+    )
+    client.log_dict(run_id, dict(zip(classes, measured, strict=True)), "classes.json")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / PREDICTIONS_ARRAYS
+        save_predictions(evaluation.predictions, file)
+        client.log_artifact(run_id, str(file))
     return dict(client.get_run(run_id).data.metrics)
+
+
+def load_logged_predictions(run_id: str) -> Predictions:
+    """Return the test predictions that `log_evaluation` logged."""
+    with tempfile.TemporaryDirectory() as folder:
+        return load_predictions(Path(connect().download_artifacts(run_id, PREDICTIONS_ARRAYS, folder)))
 
 
 def _tabulate_predictions(evaluation: Evaluation, classes: Sequence[str]) -> pd.DataFrame:
     names = np.asarray(classes)
     table = pd.DataFrame(
         {
-            "image": evaluation.indices,
-            "class": names[evaluation.labels],
-            "predicted": names[evaluation.probabilities.argmax(axis=1)],
+            "image": evaluation.predictions.indices,
+            "class": names[evaluation.predictions.labels],
+            "predicted": names[evaluation.predictions.probabilities.argmax(axis=1)],
         }
     )
     columns = [f"probability of {name}" for name in classes]
-    rounded = evaluation.probabilities.astype(np.float64).round(6)
+    rounded = evaluation.predictions.probabilities.astype(np.float64).round(6)
     return pd.concat([table, pd.DataFrame(rounded, columns=columns)], axis=1)
 
 
