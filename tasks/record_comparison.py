@@ -6,9 +6,18 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from triptych.orchestration import name_key
+from triptych.boards import load_board
+from triptych.orchestration import describe_flow_run, name_key
 from triptych.report import ComparisonResult, EvaluatedPanel, write_report
-from triptych.tracking import ComparisonRecord, finish_comparison, load_logged_predictions, log_drifts
+from triptych.report_page import render_page
+from triptych.tracking import (
+    ComparisonRecord,
+    describe_board,
+    finish_comparison,
+    load_logged_curves,
+    load_logged_predictions,
+    log_drifts,
+)
 from triptych.twins import measure_drift
 
 
@@ -19,7 +28,10 @@ def record_comparison(comparison: ComparisonRecord, panels: list[EvaluatedPanel]
     log_drifts(panels, drifts)
     predictions = {panel.run_id: load_logged_predictions(panel.run_id) for panel in panels}
     report = write_report(comparison.board, panels, predictions, drifts)
-    link = finish_comparison(comparison, report.as_json(), report.as_markdown())
+    curves = load_logged_curves(comparison)
+    facts = describe_board(comparison.board) | describe_flow_run() | {"comparison": comparison.comparison}
+    page = render_page(load_board(comparison.board), report, panels, predictions, curves, facts)
+    link = finish_comparison(comparison, report.as_json(), report.as_markdown(), curves, page)
     key = name_key(report.board)
     create_table_artifact(report.as_rows(), key=f"{key}-table", description=report.verdict)
     create_markdown_artifact(report.as_markdown(), key=f"{key}-report", description=report.verdict)

@@ -10,6 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from triptych.calibration import ReliabilityBin
+
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 CURVE_STYLES = {"train": "--", "val": "-"}
@@ -80,3 +82,82 @@ def draw_confusions(counts: NDArray[np.int64], classes: Sequence[str], title: st
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(count), ha="center", va="center", fontsize="small", color=colour)
     return figure
+
+
+def draw_difference(first: NDArray[np.int64], second: NDArray[np.int64], classes: Sequence[str], title: str) -> Figure:
+    """Return how two confusion matrices differ, first minus second, as a picture.
+
+    Args:
+        first: (classes, classes), rows are true classes, columns predicted ones.
+        second: the same for another panel.
+        classes: the class names.
+        title: what stands above it.
+    """
+    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
+    axes = figure.subplots()
+    difference = first - second
+    limit = max(1, int(np.abs(difference).max()))
+    image = axes.imshow(difference, cmap="RdBu", vmin=-limit, vmax=limit)
+    figure.colorbar(image, ax=axes, label="images more (blue) or fewer (red)")
+    axes.set(xlabel="predicted", ylabel="true", title=escape_text(title))
+    if len(classes) <= LABELLED_CLASSES:
+        names = [escape_text(name) for name in classes]
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+        axes.set_yticks(range(len(names)), names)
+    return figure
+
+
+def draw_reliability(bins_of: Mapping[str, Sequence[ReliabilityBin]]) -> Figure:
+    """Return accuracy over confidence for each panel; on the diagonal a probability means what it says."""
+    figure = Figure(figsize=(6.4, 5.0), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], ":", color="grey", label="calibrated")
+    for position, (label, bins) in enumerate(bins_of.items()):
+        confidences, accuracies = [part.confidence for part in bins], [part.accuracy for part in bins]
+        axes.plot(confidences, accuracies, "o-", color=_colour(position), label=escape_text(label))
+    axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
+    _finish(axes)
+    return figure
+
+
+def draw_costs(points: Mapping[str, tuple[float, float, float, float]]) -> Figure:
+    """Return accuracy with its interval over the seconds of fitting.
+
+    Args:
+        points: for each label seconds, accuracy, and the bounds of its interval.
+    """
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    for position, (label, (seconds, accuracy, low, high)) in enumerate(points.items()):
+        errors = [[max(accuracy - low, 0.0)], [max(high - accuracy, 0.0)]]
+        axes.errorbar(
+            [seconds], [accuracy], errors, fmt="o", capsize=4, color=_colour(position), label=escape_text(label)
+        )
+    axes.set(xlabel="seconds to embed and fit (logarithmic)", ylabel="test accuracy", xscale="log")
+    _finish(axes)
+    return figure
+
+
+def draw_classes(recalls: Mapping[str, Sequence[float]], classes: Sequence[str]) -> Figure:
+    """Return the recall of each class and panel as bars; without names where there are many classes."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    axes = figure.subplots()
+    width = 0.8 / len(recalls)
+    for position, (label, values) in enumerate(recalls.items()):
+        places = np.arange(len(classes)) + (position + 0.5) * width - 0.4
+        axes.bar(places, values, width, color=_colour(position), label=escape_text(label))
+    axes.set(xlabel="class", ylabel="recall", ylim=(0, 1.02))
+    if len(classes) <= LABELLED_CLASSES:
+        axes.set_xticks(range(len(classes)), [escape_text(name) for name in classes], rotation=45, ha="right")
+    _finish(axes)
+    return figure
+
+
+def _colour(position: int) -> str:
+    return COLOURS[position % len(COLOURS)]
+
+
+def _finish(axes: Any) -> None:
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize="small")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -207,4 +208,6 @@ def measure_fit(recorder: CurveRecorder, folder: Path, parameters: int) -> dict[
         "fit_seconds": recorder.fit_seconds,
         "parameters": float(parameters),
         "model_mebibytes": size / MEBIBYTE,
+        # Linux counts KiB; panels side by side share the process, so it is an upper bound for each.
+        "process_peak_mebibytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MEBIBYTE,
     }

@@ -6,6 +6,7 @@ tied together by the tag `comparison`; panel runs are not nested, as MLflow's pa
 
 from triptych.tracking.contents import (
     finish_comparison,
+    load_logged_curves,
     load_logged_model,
     load_logged_predictions,
     load_logged_probe,
@@ -14,6 +15,7 @@ from triptych.tracking.contents import (
     log_evaluation,
     log_fitted,
 )
+from triptych.tracking.provenance import describe_board
 from triptych.tracking.reading import find_last_comparisons, find_panel_runs
 from triptych.tracking.records import ComparisonRecord, PanelRun, StudyRecord, TrainedPanel
 from triptych.tracking.runs import close_runs, panel_run, resume_run, start_comparison
@@ -27,12 +29,14 @@ __all__ = [
     "TrainedPanel",
     "close_runs",
     "connect",
+    "describe_board",
     "find_last_comparisons",
     "find_panel_runs",
     "finish_comparison",
     "finish_study",
     "link_to_charts",
     "list_artifacts",
+    "load_logged_curves",
     "load_logged_model",
     "load_logged_predictions",
     "load_logged_probe",

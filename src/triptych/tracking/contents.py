@@ -34,6 +34,7 @@ from triptych.training import EpochMetrics
 
 EXPERIMENT_NOTE = "mlflow.note.content"
 PROBE_FILE = "probe.npz"
+REPORT_FILE = "report.html"
 PREDICTIONS_FILE = "test_predictions.json"
 # The same, exact and small, for programs.
 PREDICTIONS_ARRAYS = "test_predictions.npz"
@@ -158,23 +159,33 @@ def log_drifts(panels: Sequence[EvaluatedPanel], drifts: Sequence[Sequence[float
             connect().log_batch(panel.run_id, metrics=points)
 
 
-def finish_comparison(record: ComparisonRecord, result: Mapping[str, Any], text: str) -> str:
+def load_logged_curves(record: ComparisonRecord) -> dict[str, list[Curves]]:
+    """Return for each label, for each of its repeats, the metrics of every epoch by name."""
+    client = connect()
+    curves: dict[str, list[Curves]] = {}
+    for run in find_panel_runs(record.experiment_id, record.comparison):
+        curves.setdefault(run.data.tags["label"], []).append(_read_curves(client, run.info.run_id))
+    return curves
+
+
+def finish_comparison(
+    record: ComparisonRecord, result: Mapping[str, Any], text: str, curves: Mapping[str, Sequence[Curves]], page: str
+) -> str:
     """Log the result of a comparison, close its run, and return the link to its charts.
 
     Args:
         record: the comparison.
         result: the verdict and the table, as JSON values.
         text: the same for people, in Markdown.
+        curves: of every panel, as `load_logged_curves` returns them.
+        page: the report, a whole HTML page.
     """
     client = connect()
     link = link_to_charts(record.experiment_id, record.comparison)
-    runs = find_panel_runs(record.experiment_id, record.comparison)
-    curves: dict[str, list[Curves]] = {}
-    for run in runs:
-        curves.setdefault(run.data.tags["label"], []).append(_read_curves(client, run.info.run_id))
     client.log_figure(record.run_id, draw_curves(curves), "curves.png")
     client.log_dict(record.run_id, dict(result), "comparison.json")
     client.log_text(record.run_id, text, "comparison.md")
+    client.log_text(record.run_id, page, REPORT_FILE)
     note = f"{text}\n\n[All curves and final metrics of this comparison]({link})"
     client.set_tag(record.run_id, MLFLOW_RUN_NOTE, note)
     client.set_terminated(record.run_id)
