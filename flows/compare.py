@@ -7,6 +7,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.embedding import submit_embedding
 from tasks.evaluate import evaluate
+from tasks.promote_champion import promote_champion
 from tasks.record_comparison import record_comparison
 from tasks.split_data import split_data
 from tasks.train_numpy_mlp import train_numpy_mlp
@@ -52,4 +53,4 @@ def compare_board(board: BoardConfig, *, fresh: bool, tuned: bool) -> Comparison
     trained = [TRAINERS[job.kind].submit(comparison, job, embedded.needed_by(job.panel)) for job in jobs]
     evaluated = [evaluate.submit(panel) for panel in trained]
     panels = collect_results(evaluated, after=[*embedded.steps, *trained])
-    return record_comparison(comparison, panels)
+    return record_comparison(comparison, panels, promote_champion(comparison, panels))

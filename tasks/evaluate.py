@@ -23,4 +23,6 @@ def evaluate(trained: TrainedPanel) -> EvaluatedPanel:
         )
         metrics = log_evaluation(trained.run_id, trained.job, evaluation)
     job = trained.job
-    return EvaluatedPanel(job.panel, job.label, job.repeat, trained.run_id, metrics, trained.restored_epochs)
+    return EvaluatedPanel(
+        job.panel, job.label, job.repeat, trained.run_id, metrics, trained.restored_epochs, trained.model_uri
+    )

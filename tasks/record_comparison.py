@@ -22,18 +22,22 @@ from triptych.twins import measure_drift
 
 
 @task(task_run_name="compare {comparison.board.config.name}", cache_policy=NO_CACHE)
-def record_comparison(comparison: ComparisonRecord, panels: list[EvaluatedPanel]) -> ComparisonResult:
+def record_comparison(comparison: ComparisonRecord, panels: list[EvaluatedPanel], promotion: str) -> ComparisonResult:
     """Write the report of a comparison to MLflow and to the flow run's page, and close the comparison."""
     drifts = [measure_drift(comparison.board, repeat) for repeat in range(comparison.board.config.repeats)]
     log_drifts(panels, drifts)
     predictions = {panel.run_id: load_logged_predictions(panel.run_id) for panel in panels}
     report = write_report(comparison.board, panels, predictions, drifts)
     curves = load_logged_curves(comparison)
-    facts = describe_board(comparison.board) | describe_flow_run() | {"comparison": comparison.comparison}
+    facts = (
+        describe_board(comparison.board)
+        | describe_flow_run()
+        | {"comparison": comparison.comparison, "champion": promotion}
+    )
     page = render_page(load_board(comparison.board), report, panels, predictions, curves, facts)
     link = finish_comparison(comparison, report.as_json(), report.as_markdown(), curves, page)
     key = name_key(report.board)
     create_table_artifact(report.as_rows(), key=f"{key}-table", description=report.verdict)
     create_markdown_artifact(report.as_markdown(), key=f"{key}-report", description=report.verdict)
     create_link_artifact(link, link_text="Curves and final metrics in MLflow", key=f"{key}-mlflow")
-    return ComparisonResult(comparison.comparison, link, report)
+    return ComparisonResult(comparison.comparison, link, report, promotion)

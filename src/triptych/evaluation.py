@@ -170,7 +170,10 @@ def evaluate_logged_model(model: Any, board: Board, probe: Probe, embedded: Embe
     bins = board.record.config.evaluate.calibration_bins
     metrics = measure_probabilities(board.labels[test], probabilities, bins)
     if len(validation):
-        temperature = fit_temperature(board.labels[validation], predict_part(network, board, stored, validation))
+        chosen_on = predict_part(network, board, stored, validation)
+        on_validation = measure_probabilities(board.labels[validation], chosen_on, bins)
+        metrics |= {f"final_val_{name}": on_validation[f"test_{name}"] for name in ("accuracy", "log_loss")}
+        temperature = fit_temperature(board.labels[validation], chosen_on)
         metrics |= measure_calibrated(board.labels[test], probabilities, temperature, bins)
     metrics["predict_images_per_second"] = speed
     return Evaluation(metrics, Predictions(test, board.labels[test], probabilities), difference)

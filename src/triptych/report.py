@@ -28,6 +28,7 @@ class EvaluatedPanel:
         run_id: MLflow's run id.
         metrics: the final metrics by MLflow's name.
         restored_epochs: how many epochs came from an earlier training that was the same so far.
+        model_uri: where MLflow keeps the model.
     """
 
     panel: str
@@ -36,6 +37,7 @@ class EvaluatedPanel:
     run_id: str
     metrics: dict[str, float]
     restored_epochs: int = 0
+    model_uri: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,11 +118,13 @@ class ComparisonResult:
         comparison: its id, the tag of all its runs.
         link: MLflow's page with its charts.
         report: the table and the verdict.
+        promotion: who is the board's champion, and why.
     """
 
     comparison: str
     link: str
     report: Report
+    promotion: str = ""
 
 
 def describe_standing(standing: Standing) -> dict[str, str]:

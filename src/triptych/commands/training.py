@@ -103,6 +103,7 @@ def _print_result(result: ComparisonResult) -> None:
     terminal.print(report.verdict, style="bold", highlight=False)
     for caveat in report.caveats:
         terminal.print(f"- {caveat}", highlight=False)
+    terminal.print(f"Champion: {result.promotion}", highlight=False)
     terminal.print(f"Curves and metrics ({explain_page()}):", highlight=False)
     terminal.print(result.link, soft_wrap=True, highlight=False, style="cyan")
 

@@ -18,6 +18,15 @@ from triptych.tracking.contents import (
 from triptych.tracking.provenance import describe_board
 from triptych.tracking.reading import find_last_comparisons, find_panel_runs
 from triptych.tracking.records import ComparisonRecord, PanelRun, StudyRecord, TrainedPanel
+from triptych.tracking.registry import (
+    challenge,
+    fetch_model,
+    find_version,
+    model_uri,
+    promote,
+    register_panel,
+    rollback,
+)
 from triptych.tracking.runs import close_runs, panel_run, resume_run, start_comparison
 from triptych.tracking.store import connect, link_to_charts, list_artifacts, local_uri, page_address, tracking_uri
 from triptych.tracking.studies import finish_study, log_outcome, start_study, trial_run
@@ -27,11 +36,14 @@ __all__ = [
     "PanelRun",
     "StudyRecord",
     "TrainedPanel",
+    "challenge",
     "close_runs",
     "connect",
     "describe_board",
+    "fetch_model",
     "find_last_comparisons",
     "find_panel_runs",
+    "find_version",
     "finish_comparison",
     "finish_study",
     "link_to_charts",
@@ -46,9 +58,13 @@ __all__ = [
     "log_evaluation",
     "log_fitted",
     "log_outcome",
+    "model_uri",
     "page_address",
     "panel_run",
+    "promote",
+    "register_panel",
     "resume_run",
+    "rollback",
     "start_comparison",
     "start_study",
     "tracking_uri",

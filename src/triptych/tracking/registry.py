@@ -1,0 +1,191 @@
+"""Registered models: one for each board and panel, and one for each board with the alias `champion`."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlflow
+from filelock import FileLock
+from mlflow.exceptions import MlflowException
+
+from triptych.boards import BoardRecord
+from triptych.errors import ConfigError
+from triptych.model_card import write_card
+from triptych.paths import cache_home
+from triptych.promotion import Promotion, judge
+from triptych.report import EvaluatedPanel
+from triptych.tracking.contents import load_logged_predictions
+from triptych.tracking.store import connect
+
+CHAMPION = "champion"
+CARD_FILE, CHECKSUMS_FILE = "MODEL_CARD.md", "SHA256SUMS"
+# Which version held the alias before: what `rollback` goes back to.
+PREVIOUS = "previous_champion"
+
+
+def register_panel(board: BoardRecord, panel: EvaluatedPanel) -> None:
+    """Register a training under `BOARD-PANEL`."""
+    _register(f"{board.config.name}-{panel.panel}", board, panel)
+
+
+def challenge(board: BoardRecord, panel: EvaluatedPanel) -> Promotion:
+    """Register a training under the board's name, and make it the champion if it is shown to be better.
+
+    Args:
+        board: the board.
+        panel: the challenger.
+    """
+    name = board.config.name
+    # Two comparisons of this machine that end at once decide one after the other.
+    (cache_home() / "locks").mkdir(parents=True, exist_ok=True)
+    with FileLock(cache_home() / "locks" / f"champion-{name}.lock"):
+        champion = find_champion(name)
+        version = _register(name, board, panel)
+        promotion = _decide(board, panel, champion)
+        client = connect()
+        client.set_model_version_tag(name, version, "promotion", promotion.reason[:5000])
+        if promotion.promoted:
+            _move_alias(name, version, champion)
+    return promotion
+
+
+def _decide(board: BoardRecord, panel: EvaluatedPanel, champion: Any | None) -> Promotion:
+    if champion is None:
+        return Promotion(promoted=True, reason="there was no champion")
+    if champion.tags.get("split_id") != board.split_id:
+        other = champion.tags.get("split_id", "unknown")
+        return Promotion(
+            promoted=False,
+            reason=f"the champion stands on split {other}, not on {board.split_id}: accuracies on different images "
+            f"are not compared; `triptych promote {board.config.name}/VERSION` decides by hand",
+        )
+    try:
+        theirs = load_logged_predictions(champion.run_id)
+    except (MlflowException, OSError):
+        return Promotion(promoted=False, reason=f"the predictions of the champion's run {champion.run_id} are gone")
+    return judge(load_logged_predictions(panel.run_id), theirs, board.config.evaluate.confidence_level)
+
+
+def find_champion(name: str) -> Any | None:
+    """Return the version that holds the alias; None where there is none, or it was deleted."""
+    try:
+        return connect().get_model_version_by_alias(name, CHAMPION)
+    except MlflowException:
+        return None
+
+
+def promote(name: str, version: str) -> None:
+    """Make a version the champion by hand.
+
+    Raises:
+        ConfigError: there is no such version.
+    """
+    try:
+        connect().get_model_version(name, version)
+    except MlflowException as error:
+        raise ConfigError(f"no version {version} of a registered model {name!r}: {_list_models()}") from error
+    _move_alias(name, version, find_champion(name))
+
+
+def rollback(name: str) -> str:
+    """Give the alias back to the version that held it before; return that version.
+
+    Raises:
+        ConfigError: there is no champion, or none before it.
+    """
+    champion = find_champion(name)
+    if champion is None:
+        raise ConfigError(f"{name!r} has no champion: {_list_models()}")
+    previous = champion.tags.get(PREVIOUS)
+    if not previous:
+        raise ConfigError(f"version {champion.version} of {name!r} is the first champion: there is none to go back to")
+    try:
+        connect().get_model_version(name, previous)
+    except MlflowException as error:
+        raise ConfigError(f"version {previous} of {name!r}, the champion before, was deleted") from error
+    connect().set_registered_model_alias(name, CHAMPION, previous)
+    return str(previous)
+
+
+def _move_alias(name: str, version: str, champion: Any | None) -> None:
+    if champion is not None and champion.version != version:
+        connect().set_model_version_tag(name, version, PREVIOUS, str(champion.version))
+    connect().set_registered_model_alias(name, CHAMPION, version)
+
+
+def _register(name: str, board: BoardRecord, panel: EvaluatedPanel) -> str:
+    tags = {"board": board.config.name, "panel": panel.panel, "split_id": board.split_id, "label": panel.label}
+    tags["test_accuracy"] = f"{panel.metrics['test_accuracy']:.4f}"
+    version = mlflow.register_model(panel.model_uri, name, tags=tags)
+    with TemporaryDirectory() as folder:
+        model = Path(mlflow.artifacts.download_artifacts(panel.model_uri, dst_path=folder))
+        card = write_card(board, panel, _digest_files(model / "data"))
+    client = connect()
+    client.update_model_version(name, version.version, description=card)
+    client.log_text(panel.run_id, card, CARD_FILE)
+    return str(version.version)
+
+
+def _digest_files(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def model_uri(reference: str) -> str:
+    """Return MLflow's URI of a registered model.
+
+    >>> model_uri("digits"), model_uri("digits@champion"), model_uri("digits/3")
+    ('models:/digits@champion', 'models:/digits@champion', 'models:/digits/3')
+    """
+    reference = reference.removeprefix("models:/")
+    return f"models:/{reference}" if "@" in reference or "/" in reference else f"models:/{reference}@{CHAMPION}"
+
+
+def fetch_model(reference: str, folder: Path) -> Path:
+    """Download a registered model with its card and checksums; return the folder.
+
+    Args:
+        reference: NAME, NAME@ALIAS or NAME/VERSION.
+        folder: must be empty or absent.
+
+    Raises:
+        ConfigError: there is no such model, or the folder holds something.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"{folder} is not empty: name a new folder")
+    version = find_version(reference)
+    connect()
+    mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}", dst_path=str(folder))
+    (folder / CARD_FILE).write_text(version.description or "", encoding="utf-8")
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != CHECKSUMS_FILE)
+    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(folder)}\n" for file in files]
+    (folder / CHECKSUMS_FILE).write_text("".join(lines), encoding="utf-8")
+    return folder
+
+
+def find_version(reference: str) -> Any:
+    """Return the version that a reference names.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    name, separator, alias = model_uri(reference).removeprefix("models:/").partition("@")
+    client = connect()
+    try:
+        if separator:
+            return client.get_model_version_by_alias(name, alias)
+        name, _, number = name.partition("/")
+        return client.get_model_version(name, number)
+    except MlflowException as error:
+        raise ConfigError(f"no registered model {reference!r}: {_list_models()}") from error
+
+
+def _list_models() -> str:
+    names = [model.name for model in connect().search_registered_models()]
+    return f"there are {', '.join(names)}" if names else "none is registered yet; run `triptych compare`"

@@ -1,0 +1,31 @@
+"""Register the models of a comparison, and let the best on validation challenge the board's champion."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+
+from triptych.promotion import Promotion, choose_best
+from triptych.report import EvaluatedPanel
+from triptych.tracking import ComparisonRecord, challenge, register_panel
+
+
+@task(task_run_name="promote {comparison.board.config.name}", cache_policy=NO_CACHE)
+def promote_champion(comparison: ComparisonRecord, panels: list[EvaluatedPanel]) -> str:
+    """Register the best repeat of each panel; return in one line who is the champion, and why."""
+    for name in dict.fromkeys(panel.panel for panel in panels):
+        best = choose_best([panel for panel in panels if panel.panel == name])
+        if best is not None:
+            register_panel(comparison.board, best)
+    challenger = choose_best(panels)
+    if challenger is None:
+        return "no model was registered: without a validation part none can be chosen"
+    told = _describe(challenger, challenge(comparison.board, challenger))
+    get_run_logger().info(told)
+    return told
+
+
+def _describe(challenger: EvaluatedPanel, promotion: Promotion) -> str:
+    verb = "is the new champion" if promotion.promoted else "does not replace the champion"
+    return f"{challenger.label}, the best on validation, {verb}: {promotion.reason}"
