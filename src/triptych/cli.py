@@ -7,7 +7,7 @@ import traceback
 
 import typer
 
-from triptych.commands import looking, storage, training
+from triptych.commands import looking, storage, training, winners
 from triptych.commands.terminal import EXIT_FAILURE, EXIT_INPUT, errors
 from triptych.errors import InputError
 
@@ -24,6 +24,11 @@ app.command(help=training.TUNE_EXAMPLES)(training.tune)
 app.command(help=looking.CHECK_EXAMPLES)(looking.check)
 app.command(help=looking.SHOW_EXAMPLES)(looking.show)
 app.command(help=looking.PRESETS_EXAMPLES)(looking.presets)
+app.command(help=winners.REPORT_EXAMPLES)(winners.report)
+app.command(help=winners.FETCH_EXAMPLES)(winners.fetch)
+app.command(help=winners.PREDICT_EXAMPLES)(winners.predict)
+app.command(help=winners.PROMOTE_EXAMPLES)(winners.promote)
+app.command(help=winners.ROLLBACK_EXAMPLES)(winners.rollback)
 
 cache_app = typer.Typer(help=storage.CACHE_EXAMPLES)
 cache_app.callback(invoke_without_command=True)(storage.cache)

@@ -16,7 +16,7 @@ from triptych.tracking.contents import (
     log_fitted,
 )
 from triptych.tracking.provenance import describe_board
-from triptych.tracking.reading import find_last_comparisons, find_panel_runs
+from triptych.tracking.reading import fetch_report, find_last_comparisons, find_panel_runs
 from triptych.tracking.records import ComparisonRecord, PanelRun, StudyRecord, TrainedPanel
 from triptych.tracking.registry import (
     challenge,
@@ -41,6 +41,7 @@ __all__ = [
     "connect",
     "describe_board",
     "fetch_model",
+    "fetch_report",
     "find_last_comparisons",
     "find_panel_runs",
     "find_version",

@@ -27,14 +27,13 @@ from triptych.report import EvaluatedPanel
 from triptych.sections import NUMPY_MLP, TORCH_MLP
 from triptych.served import REQUIREMENTS, copy_modules
 from triptych.tracking.provenance import pin_requirements
-from triptych.tracking.reading import find_panel_runs
+from triptych.tracking.reading import REPORT_FILE, find_panel_runs
 from triptych.tracking.records import ComparisonRecord
 from triptych.tracking.store import connect, link_to_charts
 from triptych.training import EpochMetrics
 
 EXPERIMENT_NOTE = "mlflow.note.content"
 PROBE_FILE = "probe.npz"
-REPORT_FILE = "report.html"
 PREDICTIONS_FILE = "test_predictions.json"
 # The same, exact and small, for programs.
 PREDICTIONS_ARRAYS = "test_predictions.npz"

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from mlflow.exceptions import MlflowException
+
+from triptych.errors import ConfigError
+from triptych.paths import cache_home
 from triptych.tracking.records import PanelRun
 from triptych.tracking.store import connect, link_to_charts
+
+REPORT_FILE = "report.html"
 
 
 def find_panel_runs(experiment_id: str, comparison: str) -> list[Any]:
@@ -27,6 +34,31 @@ def find_last_comparisons() -> list[tuple[str, str, list[PanelRun]]]:
             panels = [_describe_run(panel_run) for panel_run in find_panel_runs(experiment.experiment_id, comparison)]
             found.append((comparison, link_to_charts(experiment.experiment_id, comparison), panels))
     return found
+
+
+def fetch_report(reference: str | None = None) -> Path:
+    """Download the report of a comparison and return its file.
+
+    Args:
+        reference: the comparison or its run id; None means the last one of all boards.
+
+    Raises:
+        ConfigError: there is no such comparison, or it ended before its report.
+    """
+    client = connect()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments, "tags.role = 'comparison'", order_by=["start_time DESC"], max_results=1000)
+    wanted = [run for run in runs if reference in (None, run.info.run_id, run.data.tags["comparison"])]
+    if not wanted:
+        raise ConfigError(f"no comparison {reference or ''!s}".rstrip() + ": `triptych show` lists the last ones")
+    run = wanted[0]
+    try:
+        folder = cache_home() / "reports" / run.data.tags["comparison"]
+        folder.mkdir(parents=True, exist_ok=True)
+        return Path(client.download_artifacts(run.info.run_id, REPORT_FILE, str(folder)))
+    except (MlflowException, OSError) as error:
+        told = f"comparison {run.data.tags['comparison']} ended as {run.info.status}, without a report"
+        raise ConfigError(f"{told}: run `triptych compare` again") from error
 
 
 def _describe_run(run: Any) -> PanelRun:
