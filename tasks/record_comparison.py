@@ -29,11 +29,8 @@ def record_comparison(comparison: ComparisonRecord, panels: list[EvaluatedPanel]
     predictions = {panel.run_id: load_logged_predictions(panel.run_id) for panel in panels}
     report = write_report(comparison.board, panels, predictions, drifts)
     curves = load_logged_curves(comparison)
-    facts = (
-        describe_board(comparison.board)
-        | describe_flow_run()
-        | {"comparison": comparison.comparison, "champion": promotion}
-    )
+    facts = {"comparison": comparison.comparison, "champion": promotion}
+    facts |= describe_board(comparison.board) | describe_flow_run()
     page = render_page(load_board(comparison.board), report, panels, predictions, curves, facts)
     link = finish_comparison(comparison, report.as_json(), report.as_markdown(), curves, page)
     key = name_key(report.board)

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from triptych.errors import ConfigError, DataError
-from triptych.folders import IMAGE_SUFFIXES
-from triptych.images import decode_image
-from triptych.served import ServedModel
+from triptych.images import IMAGE_SUFFIXES, decode_image
+from triptych.served import Network
 
 # Images decoded and predicted at once.
 BATCH = 32
@@ -36,11 +35,14 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-def predict_files(model: ServedModel, files: Sequence[Path], top: int) -> tuple[list[dict[str, Any]], list[str]]:
+def predict_files(
+    network: Network, classes: Sequence[str], files: Sequence[Path], top: int
+) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the most probable classes of each image, and why the others could not be read.
 
     Args:
-        model: the panel.
+        network: the panel.
+        classes: the class names, in order of the probabilities.
         files: image files.
         top: classes per image, the most probable first.
     """
@@ -55,10 +57,8 @@ def predict_files(model: ServedModel, files: Sequence[Path], top: int) -> tuple[
             except DataError as error:
                 unreadable.append(str(error))
         if images:
-            probabilities = np.asarray(model.network.predict_images(images))
-            rows += [
-                _describe(file, row, model.classes, top) for file, row in zip(readable, probabilities, strict=True)
-            ]
+            probabilities = np.asarray(network.predict_images(images))
+            rows += [_describe(file, row, classes, top) for file, row in zip(readable, probabilities, strict=True)]
     return rows, unreadable
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from triptych.predictions import Predictions
 from triptych.report import EvaluatedPanel
 from triptych.statistics import PairedDifference, compare_pair
@@ -47,10 +49,8 @@ def judge(challenger: Predictions, champion: Predictions, confidence_level: floa
         champion: the champion's, of the same images.
         confidence_level: two-sided; the chance of a false promotion is at most half of one minus it.
     """
-    if (
-        challenger.indices.tolist() != champion.indices.tolist()
-        or challenger.labels.tolist() != champion.labels.tolist()
-    ):
+    pairs = ((challenger.indices, champion.indices), (challenger.labels, champion.labels))
+    if not all(np.array_equal(own, theirs) for own, theirs in pairs):
         return Promotion(promoted=False, reason="the champion was tested on other images")
     paired = compare_pair(challenger.correct[None], champion.correct[None], confidence_level)
     better = paired.low > 0.0 and paired.p_value < 1.0 - confidence_level

@@ -129,7 +129,7 @@ def predict(
     files = find_images(images)
     version = find_version(name)
     model = load_logged_model(f"models:/{version.name}/{version.version}")
-    rows, unreadable = predict_files(model.unwrap_python_model(), files, top)
+    rows, unreadable = predict_files(model.get_raw_model(), model.metadata.metadata["classes"], files, top)
     _print_rows(rows, as_json=as_json, as_csv=as_csv)
     for reason in unreadable:
         errors.print(f"triptych: {reason}")
