@@ -111,7 +111,7 @@ def rollback(name: str) -> str:
 
 
 def _move_alias(name: str, version: str, champion: Any | None) -> None:
-    if champion is not None and champion.version != version:
+    if champion is not None and str(champion.version) != version:
         connect().set_model_version_tag(name, version, PREVIOUS, str(champion.version))
     connect().set_registered_model_alias(name, CHAMPION, version)
 
