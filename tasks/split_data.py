@@ -9,7 +9,7 @@ from triptych.boards import prepare_board
 from triptych.files import touch
 from triptych.orchestration import ProgressReporter, describe_flow_run
 from triptych.sections import BoardConfig
-from triptych.tracking import ComparisonRecord, start_comparison
+from triptych.tracking import ComparisonRecord, pin_weights, start_comparison
 
 
 @task(task_run_name="split {board.name}", cache_policy=NO_CACHE)
@@ -21,7 +21,7 @@ def split_data(board: BoardConfig, *, tuned: bool = False) -> ComparisonRecord:
         tuned: whether its panels are trained with the best setting of their study.
     """
     report = ProgressReporter(f"{board.name}: split")
-    record = prepare_board(board, on_image=report)
+    record = prepare_board(pin_weights(board), on_image=report)
     report(1, 1, record.split_id)
     touch(record.split_file, *record.dataset_folder.iterdir())
     if tuned:

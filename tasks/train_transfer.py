@@ -10,9 +10,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from triptych.boards import load_board
 from triptych.embedding_record import EmbeddingPlan, EmbeddingRecord, collect_records
-from triptych.orchestration import ProgressReporter, train_in_run
+from triptych.orchestration import ProgressReporter, open_board, train_in_run
 from triptych.panel_jobs import PanelJob
 from triptych.panels import fit_transfer
 from triptych.tracking import ComparisonRecord, StudyRecord, TrainedPanel
@@ -23,7 +22,7 @@ def plan_embedding(opened: ComparisonRecord | StudyRecord) -> EmbeddingPlan:
     """Find the fastest number format that is exact enough for each pretrained network, on this machine."""
     from triptych.embedding_plan import plan_board
 
-    plan = plan_board(load_board(opened.board))
+    plan = plan_board(open_board(opened.board))
     for panel, planned in plan.networks.items():
         get_run_logger().info("%s is computed in %s (%s)", panel, planned.number_format, planned.reason)
     return plan
@@ -38,7 +37,7 @@ def embed_shards(
 
     names = [PanelJob(opened.board, panel, 0).label for panel in plan.networks]
     report = ProgressReporter(f"embed {', '.join(names)}", key=f"shard {numbers.start}")
-    records = embed_board(load_board(opened.board), plan, numbers, on_images=report)
+    records = embed_board(open_board(opened.board), plan, numbers, on_images=report)
     embeddings = sum(record.images for record in records.values())
     report(embeddings, embeddings, "; ".join(dict.fromkeys(record.describe() for record in records.values())))
     for shard in [shard for record in records.values() for shard in record.damaged_shards]:

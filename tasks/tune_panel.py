@@ -9,11 +9,11 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from triptych.boards import load_board, prepare_board
+from triptych.boards import prepare_board
 from triptych.embedding_record import EmbeddingRecord
-from triptych.orchestration import ProgressReporter, describe_flow_run, name_key
+from triptych.orchestration import ProgressReporter, describe_flow_run, name_key, open_board
 from triptych.sections import BoardConfig
-from triptych.tracking import StudyRecord, finish_study, start_study
+from triptych.tracking import StudyRecord, finish_study, pin_weights, start_study
 from triptych.trial_training import load_trainer
 from triptych.trials import run_trial
 from triptych.tuned import TuningResult, save_best, summarise_study
@@ -23,7 +23,7 @@ from triptych.tuning import check_validation, identify_study, prepare_study
 @task(task_run_name="open the study of {panel} on {board.name}", cache_policy=NO_CACHE)
 def start_tuning(board: BoardConfig, panel: str, trials: int, workers: int) -> StudyRecord:
     """Open a panel's study, or find the one to continue, and share out the trials that it lacks."""
-    record = prepare_board(board)
+    record = prepare_board(pin_weights(board))
     check_validation(record)
     shares = prepare_study(record, panel, trials, workers)
     return start_study(record, panel, identify_study(record, panel), shares, describe_flow_run())
@@ -33,7 +33,7 @@ def start_tuning(board: BoardConfig, panel: str, trials: int, workers: int) -> S
 def run_trials(study: StudyRecord, worker: int, embedded: dict[str, EmbeddingRecord] | None) -> None:
     """Run a worker's share of the trials, one after the other, on data that is read once."""
     share = study.shares[worker]
-    fit = load_trainer(load_board(study.board), study.panel, embedded)
+    fit = load_trainer(open_board(study.board), study.panel, embedded)
     report = ProgressReporter(f"{study.panel}: worker {worker + 1}")
     for done, index in enumerate(share):
         described = run_trial(study, index, fit, partial(report, done, len(share)), describe_flow_run())

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -17,13 +23,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from flows.compare import compare
-from triptych.boards import load_board, prepare_board
+from triptych.backbones import load_backbone
+from triptych.boards import BoardRecord, load_board, prepare_board
 from triptych.cli import app
 from triptych.config import resolve_config
+from triptych.errors import ConfigError, InputError
 from triptych.predictions import Predictions
 from triptych.promotion import judge
-from triptych.report import ComparisonResult
-from triptych.tracking import connect, list_artifacts
+from triptych.report import ComparisonResult, EvaluatedPanel
+from triptych.tracking import challenge, connect, list_artifacts, pin_weights, promote, rollback
 
 CHROMIUM = shutil.which("chromium")
 LEVEL = 0.95
@@ -113,6 +121,149 @@ np.save({str(tmp_path / "out.npy")!r}, model.predict(np.load({str(tmp_path / "in
     np.save(tmp_path / "in.npy", np.asarray(board.pixels)[arrays["indices"]])
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True)
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), arrays["probabilities"].astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def servers(result: ComparisonResult) -> Iterator[dict[str, str]]:
+    """MLflow's own model server for each panel, all started at once: they take ten seconds to come up."""
+    scripts = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+    processes, addresses = [], {}
+    for standing in result.report.standings:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        where = ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+        command = [str(scripts / "mlflow"), "models", "serve", "-m", f"models:/digits-{standing.label}/1", *where]
+        processes.append(
+            subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        )
+        addresses[standing.label] = f"http://127.0.0.1:{port}"
+    yield addresses
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.wait()
+
+
+def wait_until_up(address: str) -> None:
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(f"{address}/ping").close()  # noqa: S310 - an address on this machine
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail(f"{address} did not come up in a minute")
+
+
+def load_test_images(panel: str, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the test images, and the probabilities that the pipeline logged for them."""
+    run_id = connect().get_model_version(f"digits-{panel}", "1").run_id
+    assert run_id
+    with np.load(connect().download_artifacts(run_id, "test_predictions.npz", str(folder))) as arrays:
+        indices, probabilities = arrays["indices"], arrays["probabilities"]
+    board = load_board(prepare_board(resolve_config("digits").boards[0]))
+    return np.asarray(board.pixels)[indices], probabilities
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("panel", ["numpy-mlp", "torch-mlp", "shufflenet_v2_x0_5"])
+def test_mlflows_own_server_answers_with_the_pipelines_probabilities(
+    servers: dict[str, str], panel: str, tmp_path: Path
+) -> None:
+    images, probabilities = load_test_images(panel, tmp_path)
+    wait_until_up(servers[panel])
+    asked = urllib.request.Request(  # noqa: S310 - an address on this machine
+        f"{servers[panel]}/invocations",
+        json.dumps({"inputs": images.tolist()}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(asked) as answer:  # noqa: S310 - the same
+        np.testing.assert_allclose(json.load(answer)["predictions"], probabilities, rtol=0, atol=1e-6)
+
+
+def read_panel(result: ComparisonResult, panel: str) -> tuple[BoardRecord, EvaluatedPanel]:
+    version = connect().get_model_version(f"digits-{panel}", "1")
+    run = connect().get_run(str(version.run_id))
+    assert run.data.tags["comparison"] == result.comparison
+    board = prepare_board(resolve_config("digits", settings=SETTINGS).boards[0])
+    return board, EvaluatedPanel(panel, panel, 0, run.info.run_id, dict(run.data.metrics), 0, str(version.source))
+
+
+def rename(board: BoardRecord, name: str) -> BoardRecord:
+    return replace(board, config=board.config.model_copy(update={"name": name}))
+
+
+def test_a_challenger_that_is_not_shown_to_be_better_is_refused_with_its_figures(result: ComparisonResult) -> None:
+    board, panel = read_panel(result, "numpy-mlp")
+    board = rename(board, "refusals")
+    assert challenge(board, panel).promoted
+    refused = challenge(board, panel)
+    assert not refused.promoted
+    assert "+0.00 points" in refused.reason
+    assert str(connect().get_model_version_by_alias("refusals", "champion").version) == "1"
+    assert connect().get_model_version("refusals", "2").tags["promotion"] == refused.reason
+    other_split = challenge(replace(board, split_id="0123456789abcdef"), panel)
+    assert not other_split.promoted
+    assert f"stands on split {board.split_id}" in other_split.reason
+
+
+def test_after_a_champion_was_deleted_the_next_challenger_takes_its_place(result: ComparisonResult) -> None:
+    board, panel = read_panel(result, "numpy-mlp")
+    board = rename(board, "deletions")
+    challenge(board, panel)
+    connect().delete_model_version("deletions", "1")
+    assert challenge(board, panel).reason == "there was no champion"
+    promote("deletions", str(connect().create_model_version("deletions", panel.model_uri, panel.run_id).version))
+    connect().delete_model_version("deletions", "2")
+    with pytest.raises(ConfigError, match="the champion before, was deleted"):
+        rollback("deletions")
+
+
+def test_of_two_that_challenge_at_once_one_becomes_champion(result: ComparisonResult) -> None:
+    board, panel = read_panel(result, "numpy-mlp")
+    board = rename(board, "races")
+    with ThreadPoolExecutor(4) as pool:
+        promotions = list(pool.map(lambda _: challenge(board, panel), range(4)))
+    assert sum(promotion.promoted for promotion in promotions) == 1
+    assert str(connect().get_model_version_by_alias("races", "champion").version) == "1"
+
+
+def test_a_registered_network_can_be_a_panels_starting_weights(result: ComparisonResult) -> None:
+    del result
+    settings = ("transfer.weights=models:/digits-shufflenet_v2_x0_5/1", "transfer.epochs=1")
+    [board] = resolve_config("digits", panels=["shufflenet_v2_x0_5"], settings=settings).boards
+    pinned = pin_weights(board)
+    ours = load_backbone("shufflenet_v2_x0_5", pinned.transfer.weights)
+    bundled = load_backbone("shufflenet_v2_x0_5", "bundled")
+    assert (ours.digest(), ours.preprocessing) == (bundled.digest(), bundled.preprocessing)
+    for weights, told in {
+        "models:/digits-numpy-mlp/1": "hold no pretrained network",
+        "models:/digits-shufflenet_v2_x0_5@nobody": "no registered model",
+    }.items():
+        wrong = board.model_copy(update={"transfer": board.transfer.model_copy(update={"weights": weights})})
+        with pytest.raises(InputError, match=told):
+            pin_weights(wrong)
+
+
+@pytest.mark.slow
+def test_predict_on_a_folder_of_real_photos(result: ComparisonResult, data_home: Path, tmp_path: Path) -> None:
+    del result
+    config = resolve_config(
+        "photos", data=str(data_home / "hymenoptera"), panels=["numpy-mlp"], settings=["numpy_mlp.epochs=2"]
+    )
+    compare(config)
+    photos = [*sorted((data_home / "hymenoptera" / "val" / "bees").glob("*.jpg"))[:5]]
+    for photo in photos:
+        shutil.copy(photo, tmp_path)
+    (tmp_path / "torn.jpg").write_bytes(photos[0].read_bytes()[:2000])
+    told = CliRunner().invoke(app, ["predict", config.boards[0].name, str(tmp_path)])
+    assert told.exit_code == 1
+    assert "torn.jpg" in told.stderr
+    lines = told.stdout.splitlines()
+    assert [Path(line.partition(": ")[0]).name for line in lines] == [photo.name for photo in photos]
+    assert all(line.partition(": ")[2].split()[0] in {"ants", "bees"} for line in lines)
 
 
 def test_predict_names_what_it_cannot_read_and_goes_on(result: ComparisonResult, photos: Path) -> None:

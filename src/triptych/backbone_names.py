@@ -5,6 +5,8 @@ A test compares this table with `torchvision.models.list_models`.
 
 # Files of weights are told from names of weights by these endings.
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors")
+# As MLflow spells the address of a registered model.
+REGISTERED = "models:/"
 
 BACKBONE_NAMES = (
     "alexnet",

@@ -27,7 +27,7 @@ import torchvision.models
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from triptych.backbone_names import WEIGHTS_SUFFIXES
+from triptych.backbone_names import REGISTERED, WEIGHTS_SUFFIXES
 from triptych.errors import WeightsError, suggest
 from triptych.images import Pixels
 from triptych.number_formats import EXACT, FORMATS, normalise
@@ -127,6 +127,12 @@ def load_backbone(name: str, weights: str) -> Backbone:
     Raises:
         WeightsError: the weights are unknown, missing, cannot be downloaded, or are another network's.
     """
+    if weights.startswith(REGISTERED):
+        # A network that travels alone has no need of this project's folders.
+        from triptych.registered_weights import load_registered_weights
+
+        trunk, preprocessing = load_registered_weights(name, weights)
+        return assemble_backbone(name, weights, preprocessing, trunk, trunk_only=True)
     state, preprocessing = load_weights(name, weights)
     return assemble_backbone(name, weights, preprocessing, state)
 

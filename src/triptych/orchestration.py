@@ -28,7 +28,7 @@ from triptych.panels import FittedPanel
 from triptych.progress import track
 from triptych.runners import THREADS, find_address
 from triptych.threads import count_cores
-from triptych.tracking import ComparisonRecord, TrainedPanel, close_runs, log_epoch, log_fitted, panel_run
+from triptych.tracking import ComparisonRecord, TrainedPanel, close_runs, log_epoch, log_fitted, panel_run, pin_weights
 from triptych.training import EpochMetrics, OnEpoch
 
 Result = TypeVar("Result")
@@ -46,6 +46,16 @@ def describe_flow_run() -> dict[str, str]:
     return {f"prefect.flow_run_{key}": str(value) for key, value in described.items() if value}
 
 
+def open_board(record: BoardRecord) -> Board:
+    """Open a board on this machine, which may be another worker's than the one that prepared it.
+
+    Raises:
+        DataError: the data are missing here, or are others.
+    """
+    pin_weights(record.config)
+    return load_board(record)
+
+
 def train_in_run(comparison: ComparisonRecord, job: PanelJob, fit: Fit) -> TrainedPanel:
     """Open a run, train one panel in it, and log every epoch, the figures and the model.
 
@@ -54,7 +64,7 @@ def train_in_run(comparison: ComparisonRecord, job: PanelJob, fit: Fit) -> Train
         job: the panel and its repeat.
         fit: trains; called with the board, the job, a folder for the model and a callback for each epoch.
     """
-    board = load_board(job.board)
+    board = open_board(job.board)
     with panel_run(comparison, job, describe_flow_run()) as run_id, TemporaryDirectory() as folder:
         on_epoch = report_epochs(job.run_label, partial(log_epoch, run_id))
         try:

@@ -7,7 +7,7 @@ import json
 from functools import partial
 from pathlib import Path
 
-from triptych.backbone_names import WEIGHTS_SUFFIXES
+from triptych.backbone_names import REGISTERED, WEIGHTS_SUFFIXES
 from triptych.boards import BoardRecord, prepare_board
 from triptych.config import Config
 from triptych.errors import ConfigError, WeightsError
@@ -26,8 +26,7 @@ def check_inputs(config: Config) -> list[BoardRecord]:
         WeightsError: a file of weights is missing, or the bundled ones are another network's.
     """
     records = []
-    for board in config.boards:
-        check_weights(board)
+    for board in map(check_weights, config.boards):
         move = track(f"{board.name}: check data")
         record = prepare_board(board, on_image=partial(move, detail=""))
         images = sum(record.sizes.values())
@@ -66,15 +65,22 @@ def describe_sizes(sizes: dict[str, int]) -> str:
     return ", ".join(f"{size} {part}" for part, size in sizes.items())
 
 
-def check_weights(board: BoardConfig) -> None:
-    """Look for the file of weights that a board names; whether it fits is known when it is loaded.
+def check_weights(board: BoardConfig) -> BoardConfig:
+    """Look for the weights that a board names; return the board, registered weights named by their version.
+
+    Whether a file fits is known when it is loaded.
 
     Raises:
-        WeightsError: it is missing, or the bundled weights are another network's.
+        ConfigError: there is no such registered model.
+        WeightsError: the file is missing, or the bundled or registered weights are another network's.
     """
     weights = board.transfer.weights
     if not board.backbone_panels:
-        return
+        return board
+    if weights.startswith(REGISTERED):
+        from triptych.tracking import pin_weights
+
+        return pin_weights(board)
     if Path(weights).suffix in WEIGHTS_SUFFIXES and not Path(weights).is_file():
         raise WeightsError(f"weights file {weights} does not exist: check transfer.weights")
     if weights == "bundled":
@@ -84,6 +90,7 @@ def check_weights(board: BoardConfig) -> None:
                 raise WeightsError(
                     f"weights 'bundled' are those of {bundled}, not of {panel}: set transfer.weights to another"
                 )
+    return board
 
 
 def import_libraries(config: Config) -> None:

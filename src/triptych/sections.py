@@ -123,7 +123,7 @@ class TransferConfig(TrainingConfig):
     """A pretrained network, frozen, with a new last layer."""
 
     weights: str = "imagenet"
-    """`imagenet`, a named enum such as `IMAGENET1K_V2`, a `.pth` or `.safetensors` file, `bundled`, or `random`."""
+    """`imagenet`, `IMAGENET1K_V2` and such, a .pth or .safetensors file, `models:/NAME@ALIAS`, `bundled`, `random`."""
     head: Literal["sgd", "lbfgs"] = "sgd"
     """How the last layer is trained: by gradient descent, or by logistic regression solved to convergence."""
     learning_rate: Annotated[float, Field(gt=0.0)] = 0.01

@@ -4,6 +4,7 @@ One experiment per board. A comparison is one run for each panel and repeat and 
 tied together by the tag `comparison`; panel runs are not nested, as MLflow's page would hide their charts.
 """
 
+from triptych.tracking.backbones import pin_weights
 from triptych.tracking.contents import (
     finish_comparison,
     load_logged_curves,
@@ -62,6 +63,7 @@ __all__ = [
     "model_uri",
     "page_address",
     "panel_run",
+    "pin_weights",
     "promote",
     "register_panel",
     "resume_run",

@@ -10,6 +10,7 @@ from typing import Any
 import mlflow
 from filelock import FileLock
 from mlflow.exceptions import MlflowException
+from mlflow.utils.logging_utils import disable_logging, enable_logging
 
 from triptych.boards import BoardRecord
 from triptych.errors import ConfigError
@@ -119,7 +120,11 @@ def _move_alias(name: str, version: str, champion: Any | None) -> None:
 def _register(name: str, board: BoardRecord, panel: EvaluatedPanel) -> str:
     tags = {"board": board.config.name, "panel": panel.panel, "split_id": board.split_id, "label": panel.label}
     tags["test_accuracy"] = f"{panel.metrics['test_accuracy']:.4f}"
-    version = mlflow.register_model(panel.model_uri, name, tags=tags)
+    disable_logging()  # MLflow prints two lines for each version
+    try:
+        version = mlflow.register_model(panel.model_uri, name, tags=tags)
+    finally:
+        enable_logging()
     with TemporaryDirectory() as folder:
         model = Path(mlflow.artifacts.download_artifacts(panel.model_uri, dst_path=folder))
         card = write_card(board, panel, _digest_files(model / "data"))
