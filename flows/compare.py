@@ -14,7 +14,7 @@ from tasks.train_numpy_mlp import train_numpy_mlp
 from tasks.train_torch_mlp import train_torch_mlp
 from tasks.train_transfer import train_transfer
 from triptych.config import Config
-from triptych.orchestration import close_open_runs, collect_results
+from triptych.orchestration import close_open_runs, collect_panels, require_all_panels
 from triptych.panel_jobs import list_jobs
 from triptych.report import ComparisonResult
 from triptych.sections import BoardConfig
@@ -39,18 +39,26 @@ TRAINERS: dict[str, Task[..., TrainedPanel]] = {
 def compare(config: Config) -> list[ComparisonResult]:
     """Compare the panels of every board of a configuration.
 
+    The same call takes up what was cut off. A panel that fails doesn't stop the others: they are compared, the report
+    says what is missing, and the flow run ends as failed.
+
     Args:
         config: a preset, or its boards with any field changed.
+
+    Raises:
+        IncompleteComparisonError: a panel is missing.
     """
-    return [compare_board(board, fresh=config.fresh, tuned=config.tuned) for board in config.boards]
+    results = [compare_board(board, fresh=config.fresh, tuned=config.tuned) for board in config.boards]
+    return require_all_panels(results)
 
 
 def compare_board(board: BoardConfig, *, fresh: bool, tuned: bool) -> ComparisonResult:
     """Compare the panels of one board: one split, every frozen network embedded once, every repeat trained."""
-    comparison = split_data(board, tuned=tuned)
+    comparison = split_data(board, tuned=tuned, fresh=fresh)
     embedded = submit_embedding(comparison)
     jobs = list_jobs(comparison.board, fresh=fresh)
     trained = [TRAINERS[job.kind].submit(comparison, job, embedded.needed_by(job.panel)) for job in jobs]
     evaluated = [evaluate.submit(panel) for panel in trained]
-    panels = collect_results(evaluated, after=[*embedded.steps, *trained])
-    return record_comparison(comparison, panels, promote_champion(comparison, panels))
+    before = [embedded.steps_of(job.panel) for job in jobs]
+    panels, missing = collect_panels(jobs, before, trained, evaluated)
+    return record_comparison(comparison, panels, missing, promote_champion(comparison, panels))

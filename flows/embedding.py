@@ -33,6 +33,10 @@ class SubmittedEmbedding:
         """Return what a panel has to wait for; the others train meanwhile."""
         return self.records if kind_of_panel(panel) == "transfer" else None
 
+    def steps_of(self, panel: str) -> list[PrefectFuture[Any]]:
+        """Return everything that has to be done before a panel can be trained."""
+        return self.steps if kind_of_panel(panel) == "transfer" else []
+
 
 def submit_embedding(opened: ComparisonRecord | StudyRecord) -> SubmittedEmbedding:
     """Choose the number formats, compute the shards, and collect the records; nothing where no panel needs it."""

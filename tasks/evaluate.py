@@ -8,12 +8,27 @@ from prefect.cache_policies import NO_CACHE
 from triptych.boards import load_board
 from triptych.evaluation import evaluate_logged_model
 from triptych.report import EvaluatedPanel
-from triptych.tracking import TrainedPanel, load_logged_model, load_logged_probe, log_evaluation, resume_run
+from triptych.tracking import (
+    TrainedPanel,
+    load_evaluation,
+    load_logged_model,
+    load_logged_probe,
+    log_evaluation,
+    resume_run,
+)
 
 
 @task(task_run_name="evaluate {trained.job.run_label}", cache_policy=NO_CACHE)
 def evaluate(trained: TrainedPanel) -> EvaluatedPanel:
     """Log the test metrics of a panel, once its logged model has repeated its trainer's probabilities."""
+    metrics = load_evaluation(trained.run_id) or _evaluate(trained)
+    job = trained.job
+    return EvaluatedPanel(
+        job.panel, job.label, job.repeat, trained.run_id, metrics, trained.restored_epochs, trained.model_uri
+    )
+
+
+def _evaluate(trained: TrainedPanel) -> dict[str, float]:
     with resume_run(trained.run_id):
         evaluation = evaluate_logged_model(
             load_logged_model(trained.model_uri),
@@ -21,8 +36,4 @@ def evaluate(trained: TrainedPanel) -> EvaluatedPanel:
             load_logged_probe(trained.run_id),
             trained.embedded,
         )
-        metrics = log_evaluation(trained.run_id, trained.job, evaluation)
-    job = trained.job
-    return EvaluatedPanel(
-        job.panel, job.label, job.repeat, trained.run_id, metrics, trained.restored_epochs, trained.model_uri
-    )
+        return log_evaluation(trained.run_id, trained.job, evaluation)

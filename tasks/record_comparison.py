@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 
 from triptych.boards import load_board
 from triptych.orchestration import describe_flow_run, name_key
-from triptych.report import ComparisonResult, EvaluatedPanel, write_report
+from triptych.report import ComparisonResult, EvaluatedPanel, MissingPanel, write_report
 from triptych.report_page import render_page
 from triptych.tracking import (
     ComparisonRecord,
@@ -22,13 +22,15 @@ from triptych.twins import measure_drift
 
 
 @task(task_run_name="compare {comparison.board.config.name}", cache_policy=NO_CACHE)
-def record_comparison(comparison: ComparisonRecord, panels: list[EvaluatedPanel], promotion: str) -> ComparisonResult:
+def record_comparison(
+    comparison: ComparisonRecord, panels: list[EvaluatedPanel], missing: list[MissingPanel], promotion: str
+) -> ComparisonResult:
     """Write the report of a comparison to MLflow and to the flow run's page, and close the comparison."""
     drifts = [measure_drift(comparison.board, repeat) for repeat in range(comparison.board.config.repeats)]
     log_drifts(panels, drifts)
     predictions = {panel.run_id: load_logged_predictions(panel.run_id) for panel in panels}
-    report = write_report(comparison.board, panels, predictions, drifts)
-    curves = load_logged_curves(comparison)
+    report = write_report(comparison.board, panels, predictions, drifts, missing)
+    curves = load_logged_curves(panels)
     facts = {"comparison": comparison.comparison, "champion": promotion}
     facts |= describe_board(comparison.board) | describe_flow_run()
     page = render_page(load_board(comparison.board), report, panels, predictions, curves, facts)

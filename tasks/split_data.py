@@ -10,15 +10,17 @@ from triptych.files import touch
 from triptych.orchestration import ProgressReporter, describe_flow_run
 from triptych.sections import BoardConfig
 from triptych.tracking import ComparisonRecord, pin_weights, start_comparison
+from triptych.trainings import identify_comparison
 
 
 @task(task_run_name="split {board.name}", cache_policy=NO_CACHE)
-def split_data(board: BoardConfig, *, tuned: bool = False) -> ComparisonRecord:
-    """Store the one split that every panel of the board uses, and start its comparison.
+def split_data(board: BoardConfig, *, tuned: bool = False, fresh: bool = False) -> ComparisonRecord:
+    """Store the one split that every panel of the board uses, and start its comparison, or take it up again.
 
     Args:
         board: the board.
         tuned: whether its panels are trained with the best setting of their study.
+        fresh: whether a new comparison is started although the same one was cut off.
     """
     report = ProgressReporter(f"{board.name}: split")
     record = prepare_board(pin_weights(board), on_image=report)
@@ -28,4 +30,4 @@ def split_data(board: BoardConfig, *, tuned: bool = False) -> ComparisonRecord:
         from triptych.tuned import use_tuned
 
         record = use_tuned(record)
-    return start_comparison(record, describe_flow_run())
+    return start_comparison(record, describe_flow_run(), identify_comparison(record), fresh=fresh)

@@ -19,7 +19,7 @@ import pytest
 from flows.compare import compare
 from triptych.boards import load_board, prepare_board
 from triptych.config import Config, resolve_config
-from triptych.errors import ReloadError, WeightsError
+from triptych.errors import IncompleteComparisonError, ReloadError
 from triptych.evaluation import Probe, check_reload
 from triptych.report import ComparisonResult
 from triptych.sections import BoardConfig
@@ -191,15 +191,22 @@ def test_without_validation_nothing_is_measured_there(prefect_server: None) -> N
     assert any("validation part is empty" in caveat for caveat in result.report.caveats)
 
 
-def test_a_failing_panel_leaves_no_run_open(prefect_server: None, photos: Path, tmp_path: Path) -> None:
+def test_a_failing_panel_does_not_stop_the_others_and_leaves_no_run_open(
+    prefect_server: None, photos: Path, tmp_path: Path
+) -> None:
     import torch
 
     del prefect_server
     torch.save({"weight": torch.zeros(1)}, tmp_path / "odd.pth")
     settings = [f"transfer.weights={tmp_path / 'odd.pth'}", "numpy_mlp.epochs=2", "name=failing"]
     config = resolve_config("photos", data=str(photos), panels=["shufflenet_v2_x0_5", "numpy-mlp"], settings=settings)
-    with pytest.raises(WeightsError, match=r"do not fit shufflenet_v2_x0_5"):
+    with pytest.raises(IncompleteComparisonError, match=r"do not fit shufflenet_v2_x0_5") as caught:
         compare(config)
+    [result] = caught.value.results
+    assert caught.value.bad_input
+    assert [standing.label for standing in result.report.standings] == ["numpy-mlp"]
+    assert [panel.label for panel in result.report.missing] == ["shufflenet_v2_x0_5 #0", "shufflenet_v2_x0_5 #1"]
+    assert any(caveat.startswith("missing: shufflenet_v2_x0_5 #0 (weights") for caveat in result.report.caveats)
     experiment = connect().get_experiment_by_name("failing-colours")
     assert experiment is not None
     left = connect().search_runs([experiment.experiment_id])

@@ -14,6 +14,10 @@ from triptych.statistics import adjust_p_values, bootstrap_interval, compare_pai
 TABLES = 100
 
 
+def number(repeats: np.ndarray) -> dict[int, np.ndarray]:
+    return dict(enumerate(repeats))
+
+
 @pytest.mark.parametrize("seed", range(TABLES))
 def test_mcnemar_is_the_doubled_binomial_tail(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -106,13 +110,17 @@ def test_the_verdict_names_winner_and_those_it_cannot_separate() -> None:
     near, far = right.copy(), right.copy()
     near[0, :2] = False
     far[0, :60] = False
-    pairs = compare_pairs({"best": right, "near": near, "far": far}, ["best", "near", "far"], 0.95)
+    pairs = compare_pairs(
+        {"best": dict(enumerate(right)), "near": dict(enumerate(near)), "far": dict(enumerate(far))},
+        ["best", "near", "far"],
+        0.95,
+    )
     assert [pair.separated for pair in pairs] == [False, True, True]
     told = decide("best", 1.0, pairs, 200, 0.95)
     assert told == (
         "best leads with 1.0000 on 200 test images, "
         "but near cannot be separated from it by this test set; it beats far."
     )
-    [won] = compare_pairs({"best": right, "far": far}, ["best", "far"], 0.95)
+    [won] = compare_pairs({"best": number(right), "far": number(far)}, ["best", "far"], 0.95)
     assert decide("best", 1.0, [won], 200, 0.95).startswith("best wins with 1.0000 on 200 test images, 30.00 points")
     assert "nothing was compared" in decide("best", 1.0, [], 200, 0.95)

@@ -7,8 +7,9 @@ remedy, and the command line turns it into exit code 2 without a traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 
 class TriptychError(Exception):
@@ -78,6 +79,21 @@ class ProcessError(TriptychError):
 
 class InterruptedRunError(TriptychError):
     """Work was given up, as its flow run had been interrupted."""
+
+
+class IncompleteComparisonError(TriptychError):
+    """Some panels could not be trained or evaluated; the others were compared, and all is recorded.
+
+    Attributes:
+        results: of every board, the ones that lack a panel among them.
+        bad_input: whether the user's input was the reason at least once.
+    """
+
+    def __init__(self, message: str, results: Sequence[Any], *, bad_input: bool) -> None:
+        """Remember the results."""
+        super().__init__(message)
+        self.results = results
+        self.bad_input = bad_input
 
 
 class FrozenError(TriptychError):

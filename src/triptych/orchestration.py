@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -22,13 +21,24 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from triptych.boards import Board, BoardRecord, load_board
 from triptych.embedding_record import count_shards
-from triptych.errors import DivergenceError, InterruptedRunError
+from triptych.errors import DivergenceError, IncompleteComparisonError, InputError, InterruptedRunError
 from triptych.panel_jobs import PanelJob
 from triptych.panels import FittedPanel
 from triptych.progress import track
+from triptych.report import ComparisonResult, EvaluatedPanel, MissingPanel
 from triptych.runners import THREADS, find_address
 from triptych.threads import count_cores
-from triptych.tracking import ComparisonRecord, TrainedPanel, close_runs, log_epoch, log_fitted, panel_run, pin_weights
+from triptych.tracking import (
+    ComparisonRecord,
+    MetricLog,
+    TrainedPanel,
+    close_runs,
+    find_trained,
+    log_fitted,
+    note_trained,
+    panel_run,
+    pin_weights,
+)
 from triptych.training import EpochMetrics, OnEpoch
 
 Result = TypeVar("Result")
@@ -59,19 +69,25 @@ def open_board(record: BoardRecord) -> Board:
 def train_in_run(comparison: ComparisonRecord, job: PanelJob, fit: Fit) -> TrainedPanel:
     """Open a run, train one panel in it, and log every epoch, the figures and the model.
 
+    A panel that was trained before its comparison was cut off is not trained again.
+
     Args:
         comparison: the comparison that the run belongs to.
         job: the panel and its repeat.
         fit: trains; called with the board, the job, a folder for the model and a callback for each epoch.
     """
+    if trained := find_trained(comparison, job):
+        get_run_logger().info("%s was trained before the comparison was cut off", job.run_label)
+        return trained
     board = open_board(job.board)
     with panel_run(comparison, job, describe_flow_run()) as run_id, TemporaryDirectory() as folder:
-        on_epoch = report_epochs(job.run_label, partial(log_epoch, run_id))
+        on_epoch = report_epochs(job.run_label, MetricLog(run_id).log_epoch)
         try:
             fitted = fit(board, job, Path(folder) / "model", on_epoch)
         except DivergenceError as error:
             raise DivergenceError(f"{job.run_label}: {error} ({job.kind}.learning_rate)") from error
-        return TrainedPanel(job, run_id, log_fitted(run_id, job, fitted, board), fitted.restored_epochs)
+        model_uri = log_fitted(run_id, job, fitted, board)
+        return note_trained(TrainedPanel(job, run_id, model_uri, fitted.restored_epochs))
 
 
 def collect_results(futures: Sequence[PrefectFuture[Result]], after: Sequence[PrefectFuture[Any]]) -> list[Result]:
@@ -81,14 +97,78 @@ def collect_results(futures: Sequence[PrefectFuture[Result]], after: Sequence[Pr
         futures: whose results are wanted.
         after: what they depend on, looked at first: its own error says more than that an upstream task failed.
     """
-    try:
-        wait([*after, *futures])
-    except BaseException:  # an interrupt, a termination signal, a cancellation: threads learn of it below
-        _interrupted.add(flow_run.id)
-        raise
+    _wait_or_interrupt([*after, *futures])
     for future in after:
         future.result()
     return [future.result() for future in futures]
+
+
+def collect_panels(
+    jobs: Sequence[PanelJob],
+    before: Sequence[Sequence[PrefectFuture[Any]]],
+    trained: Sequence[PrefectFuture[TrainedPanel]],
+    evaluated: Sequence[PrefectFuture[EvaluatedPanel]],
+) -> tuple[list[EvaluatedPanel], list[MissingPanel]]:
+    """Wait for all, and return the panels that were evaluated and those that are missing.
+
+    Args:
+        jobs: the trainings.
+        before: for each of them what it had to wait for.
+        trained: for each of them its training.
+        evaluated: for each of them its evaluation.
+
+    Raises:
+        Exception: no panel was evaluated; it is the error of the first.
+    """
+    chains: list[list[PrefectFuture[Any]]] = [
+        [*steps, training, evaluation] for steps, training, evaluation in zip(before, trained, evaluated, strict=True)
+    ]
+    _wait_or_interrupt([future for chain in chains for future in chain])
+    panels, missing, errors = [], [], []
+    for job, chain in zip(jobs, chains, strict=True):
+        # What comes first says more than that something before it failed.
+        error = next((error for future in chain if (error := _find_error(future))), None)
+        if error is None:
+            panels.append(chain[-1].result())
+        else:
+            errors.append(error)
+            reason = " ".join(str(error).split()) or type(error).__name__
+            missing.append(MissingPanel(job.run_label, reason, isinstance(error, InputError)))
+    if not panels:
+        raise errors[0]
+    return panels, missing
+
+
+def require_all_panels(results: list[ComparisonResult]) -> list[ComparisonResult]:
+    """Return the results of all boards; every one is recorded already.
+
+    Raises:
+        IncompleteComparisonError: a panel is missing on one of them.
+    """
+    missing = [panel for result in results for panel in result.report.missing]
+    if missing:
+        reasons = dict.fromkeys(panel.reason for panel in missing)
+        labels = {reason: ", ".join(panel.label for panel in missing if panel.reason == reason) for reason in reasons}
+        told = "; ".join(f"{labels[reason]} ({reason})" for reason in reasons)
+        bad_input = any(panel.bad_input for panel in missing)
+        raise IncompleteComparisonError(f"the others were compared without {told}", results, bad_input=bad_input)
+    return results
+
+
+def _wait_or_interrupt(futures: list[PrefectFuture[Any]]) -> None:
+    try:
+        wait(futures)
+    except BaseException:  # an interrupt, a termination signal, a cancellation: threads learn of it below
+        _interrupted.add(flow_run.id)
+        raise
+
+
+def _find_error(future: PrefectFuture[Any]) -> Exception | None:
+    try:
+        future.result()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other panels are compared
+        return error
+    return None
 
 
 def run_on(runner: str, flow: Flow[..., Result], *parameters: Any) -> Result:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+import numpy as np
+
 from triptych.statistics import Correct, PairedDifference, adjust_p_values, compare_pair
 
 
@@ -42,18 +44,21 @@ class Pair:
         }
 
 
-def compare_pairs(correct: Mapping[str, Correct], ranked: Sequence[str], confidence_level: float) -> tuple[Pair, ...]:
-    """Compare every two panels of a board.
+def compare_pairs(
+    correct: Mapping[str, Mapping[int, Correct]], ranked: Sequence[str], confidence_level: float
+) -> tuple[Pair, ...]:
+    """Compare every two panels of a board, on the repeats that both have.
 
     Args:
-        correct: for each label (repeats, n) bool, which test images each repeat gets right.
+        correct: for each label, for each of its repeats (n,) bool, which test images it gets right.
         ranked: the labels, the most accurate first.
         confidence_level: of the intervals; one minus it is the level of the tests, all pairs together.
     """
-    found = [
-        Pair(first, second, compare_pair(correct[first], correct[second], confidence_level), 1.0, separated=False)
-        for first, second in combinations(ranked, 2)
-    ]
+    found = []
+    for first, second in combinations(ranked, 2):
+        if repeats := sorted(correct[first].keys() & correct[second].keys()):
+            one, other = (np.stack([correct[label][repeat] for repeat in repeats]) for label in (first, second))
+            found.append(Pair(first, second, compare_pair(one, other, confidence_level), 1.0, separated=False))
     adjusted = adjust_p_values([pair.paired.p_value for pair in found]).tolist()
     return tuple(
         replace(pair, adjusted_p_value=p_value, separated=p_value < 1.0 - confidence_level)

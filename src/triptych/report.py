@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-import numpy as np
-
 from triptych.boards import BoardRecord
 from triptych.pairs import Pair, compare_pairs, decide
 from triptych.predictions import Predictions
@@ -38,6 +36,21 @@ class EvaluatedPanel:
     metrics: dict[str, float]
     restored_epochs: int = 0
     model_uri: str = ""
+
+
+@dataclass(frozen=True)
+class MissingPanel:
+    """A repeat of a panel that could not be trained or evaluated.
+
+    Attributes:
+        label: the panel's name for people, with the repeat where there are several.
+        reason: why it is missing.
+        bad_input: whether the user's input was the reason.
+    """
+
+    label: str
+    reason: str
+    bad_input: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,7 @@ class Report:
         pairs: every two panels, compared image by image.
         verdict: the result in one sentence.
         caveats: what a reader must know before believing it.
+        missing: what could not be compared.
     """
 
     board: str
@@ -94,6 +108,7 @@ class Report:
     pairs: tuple[Pair, ...]
     verdict: str
     caveats: tuple[str, ...]
+    missing: tuple[MissingPanel, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -159,6 +174,7 @@ def write_report(
     panels: Sequence[EvaluatedPanel],
     predictions: Mapping[str, Predictions],
     drifts: Sequence[Sequence[float]] = (),
+    missing: Sequence[MissingPanel] = (),
 ) -> Report:
     """Return the table, best panel first, the verdict and the caveats of a comparison.
 
@@ -167,12 +183,13 @@ def write_report(
         panels: every repeat of every panel.
         predictions: of every test image, by run id.
         drifts: for each repeat how far the weights of the twins were apart after every epoch.
+        missing: the repeats that could not be trained or evaluated.
     """
     labels = dict.fromkeys(panel.label for panel in panels)
     standings = [_rank(board, [panel for panel in panels if panel.label == label]) for label in labels]
     standings.sort(key=lambda standing: -standing.test_accuracy)
     correct = {
-        label: np.stack([predictions[panel.run_id].correct for panel in panels if panel.label == label])
+        label: {panel.repeat: predictions[panel.run_id].correct for panel in panels if panel.label == label}
         for label in labels
     }
     level = board.config.evaluate.confidence_level
@@ -184,7 +201,14 @@ def write_report(
         standings=tuple(standings),
         pairs=pairs,
         verdict=decide(best.label, best.test_accuracy, pairs, board.sizes["test"], level),
-        caveats=(*board.notes, *explain_board(board), *explain_drifts(drifts), *explain_restored(panels)),
+        caveats=(
+            *(f"missing: {panel.label} ({panel.reason})" for panel in missing),
+            *board.notes,
+            *explain_board(board),
+            *explain_drifts(drifts),
+            *explain_restored(panels),
+        ),
+        missing=tuple(missing),
     )
 
 

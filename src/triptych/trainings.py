@@ -13,10 +13,11 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from triptych.boards import BoardRecord
 from triptych.checkpoints import CheckpointFile
 from triptych.embedding_record import EmbeddingRecord
 from triptych.files import touch
-from triptych.panel_jobs import PanelJob
+from triptych.panel_jobs import PanelJob, list_jobs
 from triptych.paths import cache_home
 
 CHECKPOINT = "checkpoint.npz"
@@ -60,6 +61,15 @@ def identify_training(job: PanelJob, embedded: EmbeddingRecord | None = None) ->
         "libraries": {library: version(library) for library in LIBRARIES[job.kind]},
     }
     return f"{job.panel}-{hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:24]}"
+
+
+def identify_comparison(board: BoardRecord) -> str:
+    """Return the name of what a comparison compares: a hash of all that its results depend on."""
+    depends_on = {
+        "board": board.config.model_dump(mode="json"),
+        "trainings": [identify_training(job) for job in list_jobs(board)],
+    }
+    return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:24]
 
 
 def find_checkpoint(job: PanelJob, embedded: EmbeddingRecord | None = None) -> CheckpointFile | None:

@@ -10,7 +10,7 @@ from triptych.boards import BoardRecord
 from triptych.panel_jobs import PanelJob
 from triptych.search_spaces import find_settings, find_space, lay_over
 from triptych.sections import kind_of_panel
-from triptych.tracking import StudyRecord, log_epoch, log_outcome, trial_run
+from triptych.tracking import MetricLog, StudyRecord, log_outcome, trial_run
 from triptych.training import EpochMetrics
 from triptych.tuning import Fit, ask_trial, open_study, tell_outcome, train_trial
 
@@ -29,9 +29,10 @@ def run_trial(record: StudyRecord, index: int, fit: Fit, report: Callable[[str],
     with ask_trial(study, find_space(record.board.config, record.panel), index) as trial:
         job = make_job(record.board, record.panel, trial.params)
         with trial_run(record, job, trial.number, tags) as run_id:
+            log = MetricLog(run_id)
 
             def on_epoch(metrics: EpochMetrics) -> None:
-                log_epoch(run_id, metrics)
+                log.log_epoch(metrics)
                 report(f"trial {trial.number}, epoch {metrics.epoch} of {metrics.epochs}")
 
             outcome = train_trial(trial, job.settings, fit, on_epoch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,8 +19,17 @@ from triptych.commands.options import (
     SetOption,
     TunedOption,
 )
-from triptych.commands.terminal import build_table, explain_interrupt, explain_page, terminal
+from triptych.commands.terminal import (
+    EXIT_FAILURE,
+    EXIT_INPUT,
+    build_table,
+    errors,
+    explain_interrupt,
+    explain_page,
+    terminal,
+)
 from triptych.environment import apply_environment
+from triptych.errors import IncompleteComparisonError
 from triptych.threads import count_cores
 
 if TYPE_CHECKING:
@@ -74,9 +84,13 @@ def compare(  # noqa: PLR0917 - one for each option
     check_runner(runner)
     apply_environment(quiet=not debug)
     with explain_interrupt():
-        results = _run(resolved, runner)
-    for result in results:
-        _print_result(result)
+        try:
+            results = _run(resolved, runner)
+        except IncompleteComparisonError as error:
+            _print_results(error.results)
+            errors.print(f"triptych: {error}")
+            raise typer.Exit(EXIT_INPUT if error.bad_input else EXIT_FAILURE) from error
+    _print_results(results)
 
 
 def _run(config: Config, runner: str) -> list[ComparisonResult]:
@@ -91,6 +105,11 @@ def _run(config: Config, runner: str) -> list[ComparisonResult]:
         from triptych.orchestration import run_on
 
         return run_on(runner, compare_flow, config)
+
+
+def _print_results(results: Sequence[ComparisonResult]) -> None:
+    for result in results:
+        _print_result(result)
 
 
 def _print_result(result: ComparisonResult) -> None:

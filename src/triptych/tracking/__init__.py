@@ -7,15 +7,16 @@ tied together by the tag `comparison`; panel runs are not nested, as MLflow's pa
 from triptych.tracking.backbones import pin_weights
 from triptych.tracking.contents import (
     finish_comparison,
+    load_evaluation,
     load_logged_curves,
     load_logged_model,
     load_logged_predictions,
     load_logged_probe,
     log_drifts,
-    log_epoch,
     log_evaluation,
     log_fitted,
 )
+from triptych.tracking.metrics import MetricLog
 from triptych.tracking.provenance import describe_board
 from triptych.tracking.reading import fetch_report, find_last_comparisons, find_panel_runs
 from triptych.tracking.records import ComparisonRecord, PanelRun, StudyRecord, TrainedPanel
@@ -28,12 +29,13 @@ from triptych.tracking.registry import (
     register_panel,
     rollback,
 )
-from triptych.tracking.runs import close_runs, panel_run, resume_run, start_comparison
+from triptych.tracking.runs import close_runs, find_trained, note_trained, panel_run, resume_run, start_comparison
 from triptych.tracking.store import connect, link_to_charts, list_artifacts, local_uri, page_address, tracking_uri
 from triptych.tracking.studies import finish_study, log_outcome, start_study, trial_run
 
 __all__ = [
     "ComparisonRecord",
+    "MetricLog",
     "PanelRun",
     "StudyRecord",
     "TrainedPanel",
@@ -45,22 +47,24 @@ __all__ = [
     "fetch_report",
     "find_last_comparisons",
     "find_panel_runs",
+    "find_trained",
     "find_version",
     "finish_comparison",
     "finish_study",
     "link_to_charts",
     "list_artifacts",
+    "load_evaluation",
     "load_logged_curves",
     "load_logged_model",
     "load_logged_predictions",
     "load_logged_probe",
     "local_uri",
     "log_drifts",
-    "log_epoch",
     "log_evaluation",
     "log_fitted",
     "log_outcome",
     "model_uri",
+    "note_trained",
     "page_address",
     "panel_run",
     "pin_weights",

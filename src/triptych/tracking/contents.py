@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
-from mlflow.entities import Metric, RunTag
+from mlflow.entities import RunTag
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
@@ -26,11 +25,12 @@ from triptych.predictions import Predictions, load_predictions, save_predictions
 from triptych.report import EvaluatedPanel
 from triptych.sections import NUMPY_MLP, TORCH_MLP
 from triptych.served import REQUIREMENTS, copy_modules
+from triptych.tracking.claims import REPORTED, release
+from triptych.tracking.metrics import MetricLog
 from triptych.tracking.provenance import pin_requirements
-from triptych.tracking.reading import REPORT_FILE, find_panel_runs
+from triptych.tracking.reading import REPORT_FILE
 from triptych.tracking.records import ComparisonRecord
 from triptych.tracking.store import connect, link_to_charts
-from triptych.training import EpochMetrics
 
 EXPERIMENT_NOTE = "mlflow.note.content"
 PROBE_FILE = "probe.npz"
@@ -40,22 +40,11 @@ PREDICTIONS_ARRAYS = "test_predictions.npz"
 # Longest side of the example image that is stored with a model, as JSON; any size is a valid input.
 EXAMPLE_PIXELS = 32
 
+# Tag of a run that has all its final metrics and predictions.
+EVALUATED = "evaluated"
 DRIFT_METRIC = "largest_weight_difference_of_twins"
 
 IMAGES_IN = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, -1))
-
-
-def log_epoch(run_id: str, metrics: EpochMetrics) -> None:
-    """Log the metrics of one epoch, the epoch as step, in one call."""
-    now = int(time.time() * 1000)
-    points = [Metric(name, value, now, metrics.epoch) for name, value in metrics.values().items()]
-    connect().log_batch(run_id, metrics=points)
-
-
-def log_metrics(run_id: str, metrics: Mapping[str, float]) -> None:
-    """Log final metrics."""
-    now = int(time.time() * 1000)
-    connect().log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
 
 
 def log_fitted(run_id: str, job: PanelJob, fitted: FittedPanel, board: Board) -> str:
@@ -64,7 +53,7 @@ def log_fitted(run_id: str, job: PanelJob, fitted: FittedPanel, board: Board) ->
     The run must be this thread's active one.
     """
     client = connect()
-    log_metrics(run_id, fitted.metrics)
+    MetricLog(run_id).log(fitted.metrics)
     client.log_batch(run_id, tags=[RunTag(key, value) for key, value in fitted.tags.items()])
     client.log_figure(run_id, draw_curves({job.run_label: [fitted.curves]}), "curves.png")
     with tempfile.TemporaryDirectory() as folder:
@@ -109,7 +98,7 @@ def log_evaluation(run_id: str, job: PanelJob, evaluation: Evaluation) -> dict[s
     """Log the final metrics, the confusion matrix and the predictions; return the last value of every metric."""
     client = connect()
     classes = job.board.classes
-    log_metrics(run_id, evaluation.metrics)
+    MetricLog(run_id).log(evaluation.metrics)
     client.set_tag(run_id, "reload_difference", f"{evaluation.reload_difference:.3g}")
     counts = count_confusions(evaluation.predictions.labels, evaluation.predictions.probabilities)
     title = f"{job.run_label} on {job.board.config.name}"
@@ -124,7 +113,19 @@ def log_evaluation(run_id: str, job: PanelJob, evaluation: Evaluation) -> dict[s
         file = Path(folder) / PREDICTIONS_ARRAYS
         save_predictions(evaluation.predictions, file)
         client.log_artifact(run_id, str(file))
+    client.set_tag(run_id, EVALUATED, "true")
     return dict(client.get_run(run_id).data.metrics)
+
+
+def load_evaluation(run_id: str) -> dict[str, float] | None:
+    """Return the last value of every metric of a panel that was evaluated already; None where it was not."""
+    client = connect()
+    run = client.get_run(run_id)
+    if EVALUATED not in run.data.tags:
+        return None
+    if run.info.status != "FINISHED":  # cut off in between
+        client.set_terminated(run_id)
+    return dict(run.data.metrics)
 
 
 def load_logged_predictions(run_id: str) -> Predictions:
@@ -149,21 +150,17 @@ def _tabulate_predictions(evaluation: Evaluation, classes: Sequence[str]) -> pd.
 
 def log_drifts(panels: Sequence[EvaluatedPanel], drifts: Sequence[Sequence[float]]) -> None:
     """Log with both twins of each repeat how far apart their weights were after every epoch."""
-    now = int(time.time() * 1000)
     for panel in panels:
         if panel.panel in (NUMPY_MLP, TORCH_MLP) and drifts[panel.repeat]:
-            points = [
-                Metric(DRIFT_METRIC, value, now, epoch) for epoch, value in enumerate(drifts[panel.repeat], start=1)
-            ]
-            connect().log_batch(panel.run_id, metrics=points)
+            MetricLog(panel.run_id).log_series(DRIFT_METRIC, drifts[panel.repeat])
 
 
-def load_logged_curves(record: ComparisonRecord) -> dict[str, list[Curves]]:
+def load_logged_curves(panels: Sequence[EvaluatedPanel]) -> dict[str, list[Curves]]:
     """Return for each label, for each of its repeats, the metrics of every epoch by name."""
     client = connect()
     curves: dict[str, list[Curves]] = {}
-    for run in find_panel_runs(record.experiment_id, record.comparison):
-        curves.setdefault(run.data.tags["label"], []).append(_read_curves(client, run.info.run_id))
+    for panel in panels:
+        curves.setdefault(panel.label, []).append(_read_curves(client, panel.run_id))
     return curves
 
 
@@ -187,7 +184,9 @@ def finish_comparison(
     client.log_text(record.run_id, page, REPORT_FILE)
     note = f"{text}\n\n[All curves and final metrics of this comparison]({link})"
     client.set_tag(record.run_id, MLFLOW_RUN_NOTE, note)
-    client.set_terminated(record.run_id)
+    client.set_tag(record.run_id, REPORTED, "true")
+    client.set_terminated(record.run_id, "FAILED" if result["missing"] else "FINISHED")
+    release(record.comparison)
     about = f"Board `{record.board.config.name}`: {record.board.data_name}, every panel on the same split."
     client.set_experiment_tag(record.experiment_id, EXPERIMENT_NOTE, f"{about}\n\n[The latest comparison]({link})")
     return link

@@ -11,34 +11,49 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import mlflow
-from mlflow.entities import Param
+from mlflow.entities import Param, Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from triptych.boards import BoardRecord
 from triptych.figures import COLOURS
 from triptych.panel_jobs import PanelJob
+from triptych.tracking.claims import HOST, IDENTITY, claim, close_abandoned, find_host, release, take_up
 from triptych.tracking.provenance import describe_board, describe_dataset
-from triptych.tracking.records import ComparisonRecord
+from triptych.tracking.records import ComparisonRecord, TrainedPanel
 from triptych.tracking.store import connect, find_or_create_experiment
 
 # MLflow takes at most 100 parameters in one call.
 PARAMETERS_PER_CALL = 100
 # MLflow's charts take a run's colour from this tag; left to themselves they give two panels the same one.
 RUN_COLOUR = "mlflow.runColor"
+# Tags of a panel's run, from when its model is logged: what is needed to go on without training again.
+MODEL, RESTORED = "model_uri", "restored_epochs"
 
 
-def start_comparison(board: BoardRecord, tags: Mapping[str, str]) -> ComparisonRecord:
-    """Open the run named `comparison` in the board's experiment, and log what is compared on what.
+def start_comparison(
+    board: BoardRecord, tags: Mapping[str, str], identity: str, *, fresh: bool = False
+) -> ComparisonRecord:
+    """Open the run named `comparison` in the board's experiment, or take up the one that was cut off.
+
+    What others left in state RUNNING when they were cut off is closed.
 
     Args:
         board: the prepared board.
         tags: who runs it, for instance the flow run.
+        identity: what is compared: a hash of all that the results depend on.
+        fresh: open a new one in any case.
     """
     client = connect()
     experiment_id = find_or_create_experiment(client, board.config.name)
+    found = None if fresh else take_up(client, experiment_id, identity)
+    close_abandoned(client, experiment_id)
+    if found is not None:
+        _reopen(client, found.info.run_id, tags)
+        return ComparisonRecord(found.data.tags["comparison"], experiment_id, found.info.run_id, board)
     comparison = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
-    common = {**tags, "comparison": comparison, "role": "comparison", **describe_board(board)}
-    run_id = create_run(client, experiment_id, "comparison", common, board)
+    claim(comparison)
+    own = {"comparison": comparison, "role": "comparison", IDENTITY: identity, HOST: find_host()}
+    run_id = create_run(client, experiment_id, "comparison", {**tags, **own, **describe_board(board)}, board)
     if board.notes:
         client.set_tag(run_id, MLFLOW_RUN_NOTE, "\n\n".join(board.notes))
     client.log_artifact(run_id, str(board.split_file), "split")
@@ -47,14 +62,65 @@ def start_comparison(board: BoardRecord, tags: Mapping[str, str]) -> ComparisonR
 
 @contextmanager
 def panel_run(record: ComparisonRecord, job: PanelJob, tags: Mapping[str, str]) -> Iterator[str]:
-    """Open the run of a panel and yield its id; the run ends as FINISHED, or as FAILED if the block raises."""
+    """Open the run of a panel, or take up the one that was cut off, and yield its id.
+
+    The run ends as FINISHED, or as FAILED if the block raises.
+    """
     client = connect()
+    run_id = _take_up_panel(client, record, job, tags) or _create_panel_run(client, record, job, tags)
+    with resume_run(run_id):
+        yield run_id
+
+
+def find_panel_run(record: ComparisonRecord, job: PanelJob) -> Run | None:
+    """Return the run of a panel in a comparison; None where it has not been started."""
+    same = {"comparison": record.comparison, "role": "panel", "panel": job.panel, "repeat": str(job.repeat)}
+    query = " and ".join(f"tags.{key} = '{value}'" for key, value in same.items())
+    found = connect().search_runs([record.experiment_id], query, max_results=1)
+    return found[0] if found else None
+
+
+def find_trained(record: ComparisonRecord, job: PanelJob) -> TrainedPanel | None:
+    """Return a panel that was trained before its comparison was cut off; None where it was not."""
+    run = find_panel_run(record, job)
+    if run is None or MODEL not in run.data.tags:
+        return None
+    return TrainedPanel(job, run.info.run_id, run.data.tags[MODEL], int(run.data.tags[RESTORED]))
+
+
+def note_trained(trained: TrainedPanel) -> TrainedPanel:
+    """Note with its run that a panel is trained; return it."""
+    tags = {MODEL: trained.model_uri, RESTORED: str(trained.restored_epochs)}
+    connect().log_batch(trained.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+    return trained
+
+
+def _take_up_panel(
+    client: mlflow.MlflowClient, record: ComparisonRecord, job: PanelJob, tags: Mapping[str, str]
+) -> str | None:
+    """Reopen the run of a panel whose training was cut off, without what it has of a model."""
+    run = find_panel_run(record, job)
+    if run is None:
+        return None
+    run_id = str(run.info.run_id)
+    _reopen(client, run_id, tags)
+    for model in client.search_logged_models([record.experiment_id], f"source_run_id = '{run_id}'"):
+        client.delete_logged_model(model.model_id)
+    return run_id
+
+
+def _reopen(client: mlflow.MlflowClient, run_id: str, tags: Mapping[str, str]) -> None:
+    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in {**tags, "resumed": "true"}.items()])
+    client.update_run(run_id, status="RUNNING")
+
+
+def _create_panel_run(
+    client: mlflow.MlflowClient, record: ComparisonRecord, job: PanelJob, tags: Mapping[str, str]
+) -> str:
     own = {"role": "panel", "panel": job.panel, "label": job.label, "repeat": str(job.repeat)}
     own[RUN_COLOUR] = COLOURS[job.board.config.panels.index(job.panel) % len(COLOURS)]
     common = {**tags, **own, "comparison": record.comparison, **describe_board(job.board)}
-    run_id = create_run(client, record.experiment_id, job.run_label, common, job.board)
-    with resume_run(run_id):
-        yield run_id
+    return create_run(client, record.experiment_id, job.run_label, common, job.board)
 
 
 @contextmanager
@@ -72,6 +138,7 @@ def close_runs(flow_run_id: str, status: str) -> int:
     left = client.search_runs(experiments, f"tags.`prefect.flow_run_id` = '{flow_run_id}' and status = 'RUNNING'")
     for run in left:
         client.set_terminated(run.info.run_id, status)
+        release(run.data.tags.get("comparison", ""))
     return len(left)
 
 

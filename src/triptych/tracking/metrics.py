@@ -1,0 +1,51 @@
+"""Metrics of a run: each is logged once for each step, also where the run is taken up again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+from mlflow.entities import Metric
+
+from triptych.tracking.store import connect
+from triptych.training import EpochMetrics
+
+# MLflow's own measurements of the machine go on by themselves.
+SYSTEM_METRICS = "system/"
+# MLflow takes at most 1000 metrics in one call.
+METRICS_PER_CALL = 1000
+
+
+class MetricLog:
+    """Logs the metrics of a run, leaving out what it has already."""
+
+    def __init__(self, run_id: str) -> None:
+        """Look at what the run has already."""
+        self._run_id = run_id
+        client = connect()
+        names = [name for name in client.get_run(run_id).data.metrics if not name.startswith(SYSTEM_METRICS)]
+        self._logged = {(name, point.step) for name in names for point in client.get_metric_history(run_id, name)}
+
+    def log(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Log some metrics in one call.
+
+        Args:
+            values: by name.
+            step: the epoch, from 1; 0 for what has none.
+        """
+        self._log((name, value, step) for name, value in values.items())
+
+    def log_epoch(self, metrics: EpochMetrics) -> None:
+        """Log the metrics of one epoch, the epoch as step."""
+        self.log(metrics.values(), metrics.epoch)
+
+    def log_series(self, name: str, values: Sequence[float]) -> None:
+        """Log the values of a metric after every epoch, from the first."""
+        self._log((name, value, epoch) for epoch, value in enumerate(values, start=1))
+
+    def _log(self, points: Iterable[tuple[str, float, int]]) -> None:
+        now = int(time.time() * 1000)
+        new = [Metric(name, value, now, step) for name, value, step in points if (name, step) not in self._logged]
+        for start in range(0, len(new), METRICS_PER_CALL):
+            connect().log_batch(self._run_id, metrics=new[start : start + METRICS_PER_CALL])
+        self._logged |= {(metric.key, metric.step) for metric in new}
