@@ -9,7 +9,7 @@ ARGS ?=
 export UV_SYSTEM_CERTS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compare ui show test bench bench-mlp bench-transfer bench-quick lint format pins clean
+.PHONY: help setup compare ui show test bench bench-mlp bench-transfer bench-quick lint endurance format pins clean
 
 help: ## List what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -53,6 +53,9 @@ lint: setup ## Check style and types.
 
 test: lint ## Check everything.
 	$(BIN)/pytest $(ARGS)
+
+endurance: setup ## Kill, crowd and starve the pipeline, as nights do; some minutes.
+	$(BIN)/pytest -m endurance $(ARGS)
 
 format: setup ## Mend what can be mended of style.
 	$(BIN)/ruff check --fix

@@ -17,7 +17,7 @@ from triptych.sections import TransferConfig
 from triptych.served import save_transfer
 from triptych.training import OnEpoch
 from triptych.training_loop import fit_network
-from triptych.trainings import find_checkpoint
+from triptych.trainings import TRAINING, find_checkpoint, identify_training
 
 
 def fit_fine_tuned(
@@ -58,6 +58,7 @@ def fit_fine_tuned(
     metrics = measure_fit(recorder, folder, parameters) | {"embed_seconds": embedded.seconds}
     tags = recorder.describe(settings) | _describe(tuning, settings, processes)
     tags["backbone_sha256_before"], tags["backbone_sha256_after"] = backbone.digest(), network.backbone.digest()
+    tags[TRAINING] = identify_training(job, embedded)
     return FittedPanel(folder, probe, metrics, recorder.curves, restored, tags)
 
 

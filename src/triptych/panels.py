@@ -23,7 +23,7 @@ from triptych.served import PixelNetwork, save_mlp, save_transfer
 from triptych.threads import count_cores, limit_blas_threads
 from triptych.training import EpochMetrics, Examples, OnEpoch
 from triptych.training_loop import choose_epoch, fit_network
-from triptych.trainings import find_checkpoint, weights_file
+from triptych.trainings import TRAINING, find_checkpoint, identify_training, weights_file
 from triptych.twins import are_compared
 
 MEBIBYTE = 2**20
@@ -112,7 +112,8 @@ def fit_mlp(board: Board, job: PanelJob, folder: Path, on_epoch: OnEpoch) -> Fit
     )
     parameters = sum(array.size for layer in network.layers for array in layer)
     metrics = measure_fit(recorder, folder, parameters)
-    return FittedPanel(folder, probe, metrics, recorder.curves, restored, recorder.describe(settings))
+    tags = recorder.describe(settings) | {TRAINING: identify_training(job)}
+    return FittedPanel(folder, probe, metrics, recorder.curves, restored, tags)
 
 
 def fit_transfer(
@@ -170,7 +171,7 @@ def fit_transfer(
     frozen = sum(parameter.numel() for parameter in backbone.trunk.parameters())
     metrics = measure_fit(recorder, folder, learned + frozen) | {"embed_seconds": embedded.seconds}
     tags = recorder.describe(settings) | _describe_transfer(settings, embedded, after)
-    tags["trained_parameters"] = str(learned)
+    tags |= {"trained_parameters": str(learned), TRAINING: identify_training(job, embedded)}
     if head.iterations:
         tags |= {"trained_epochs": "1 of 1", "lbfgs_iterations": str(head.iterations)}
     return FittedPanel(folder, probe, metrics, recorder.curves, restored, tags)

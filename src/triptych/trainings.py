@@ -21,6 +21,8 @@ from triptych.panel_jobs import PanelJob, list_jobs
 from triptych.paths import cache_home
 
 CHECKPOINT = "checkpoint.npz"
+# Tag of a run and of a registered model that names the training.
+TRAINING = "training"
 # The modules whose code the result of a training depends on, beside the kind's own.
 SHARED_MODULES = ("checkpoints", "images", "mlp", "mlp_training", "training", "training_loop")
 OWN_MODULES = {

@@ -9,6 +9,7 @@ from typing import Any
 
 import mlflow
 from filelock import FileLock
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.utils.logging_utils import disable_logging, enable_logging
 
@@ -20,11 +21,14 @@ from triptych.promotion import Promotion, judge
 from triptych.report import EvaluatedPanel
 from triptych.tracking.contents import load_logged_predictions
 from triptych.tracking.store import connect
+from triptych.trainings import TRAINING
 
 CHAMPION = "champion"
 CARD_FILE, CHECKSUMS_FILE = "MODEL_CARD.md", "SHA256SUMS"
 # Which version held the alias before: what `rollback` goes back to.
 PREVIOUS = "previous_champion"
+# Why a version became champion, or did not.
+DECISION = "promotion"
 
 
 def register_panel(board: BoardRecord, panel: EvaluatedPanel) -> None:
@@ -34,6 +38,8 @@ def register_panel(board: BoardRecord, panel: EvaluatedPanel) -> None:
 
 def challenge(board: BoardRecord, panel: EvaluatedPanel) -> Promotion:
     """Register a training under the board's name, and make it the champion if it is shown to be better.
+
+    What was decided about a version once is not decided again.
 
     Args:
         board: the board.
@@ -45,12 +51,17 @@ def challenge(board: BoardRecord, panel: EvaluatedPanel) -> Promotion:
     with FileLock(cache_home() / "locks" / f"champion-{name}.lock"):
         champion = find_champion(name)
         version = _register(name, board, panel)
+        if DECISION in version.tags or _is(version, champion):
+            return Promotion(_is(version, champion), version.tags.get(DECISION, "it was made the champion before"))
         promotion = _decide(board, panel, champion)
-        client = connect()
-        client.set_model_version_tag(name, version, "promotion", promotion.reason[:5000])
         if promotion.promoted:
-            _move_alias(name, version, champion)
+            _move_alias(name, str(version.version), champion)
+        connect().set_model_version_tag(name, str(version.version), DECISION, promotion.reason[:5000])
     return promotion
+
+
+def _is(version: ModelVersion, champion: ModelVersion | None) -> bool:
+    return champion is not None and str(champion.version) == str(version.version)
 
 
 def _decide(board: BoardRecord, panel: EvaluatedPanel, champion: Any | None) -> Promotion:
@@ -117,8 +128,16 @@ def _move_alias(name: str, version: str, champion: Any | None) -> None:
     connect().set_registered_model_alias(name, CHAMPION, version)
 
 
-def _register(name: str, board: BoardRecord, panel: EvaluatedPanel) -> str:
+def _register(name: str, board: BoardRecord, panel: EvaluatedPanel) -> ModelVersion:
+    """Register a training, unless it is there already: a comparison was taken up, or an old training found again."""
+    client = connect()
+    training = client.get_run(panel.run_id).data.tags.get(TRAINING, "")
+    for version in client.search_model_versions(f"name = '{name}'"):
+        same = version.tags.get(TRAINING) == training and version.tags.get("split_id") == board.split_id
+        if version.run_id == panel.run_id or (panel.restored_epochs and training and same):
+            return version
     tags = {"board": board.config.name, "panel": panel.panel, "split_id": board.split_id, "label": panel.label}
+    tags[TRAINING] = training
     tags["test_accuracy"] = f"{panel.metrics['test_accuracy']:.4f}"
     disable_logging()  # MLflow prints two lines for each version
     try:
@@ -128,10 +147,9 @@ def _register(name: str, board: BoardRecord, panel: EvaluatedPanel) -> str:
     with TemporaryDirectory() as folder:
         model = Path(mlflow.artifacts.download_artifacts(panel.model_uri, dst_path=folder))
         card = write_card(board, panel, _digest_files(model / "data"))
-    client = connect()
     client.update_model_version(name, version.version, description=card)
     client.log_text(panel.run_id, card, CARD_FILE)
-    return str(version.version)
+    return version
 
 
 def _digest_files(folder: Path) -> str:

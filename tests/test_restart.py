@@ -1,0 +1,173 @@
+"""Comparisons that are cut off at any moment: taken up again, with one run for each panel and the same weights."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+
+from triptych.boards import prepare_board
+from triptych.config import Config, resolve_config
+from triptych.tracking import start_comparison
+from triptych.tracking.claims import claim, release
+from triptych.trainings import identify_comparison
+
+KILLS = 20
+SETTINGS = ("numpy_mlp.epochs=30", "torch_mlp.epochs=30", "transfer.epochs=10")
+EPOCHS = {"numpy-mlp": 30, "torch-mlp": 30, "shufflenet_v2_x0_5": 10}
+CURVES = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "epoch_seconds")
+
+
+def compare_in(home: Path, server: str) -> None:
+    """Compare the digits in a process of its own, with a store of its own."""
+    os.setpgrp()
+    os.environ.update(
+        PREFECT_API_URL=server, MLFLOW_TRACKING_URI=f"sqlite:///{home / 'mlflow.db'}", TRIPTYCH_CACHE_HOME=str(home)
+    )
+    from flows.compare import compare
+
+    compare(resolve_config("digits", settings=SETTINGS))
+
+
+@pytest.fixture(scope="module")
+def start(prefect_server: None) -> Callable[[Path], Any]:
+    """The function that starts such a process. Forks of one that has imported everything start at once."""
+    del prefect_server
+    from prefect.settings import get_current_settings
+
+    server = get_current_settings().to_environment_variables(exclude_unset=True)["PREFECT_API_URL"]
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["flows.compare", "torch", "torchvision.models", "triptych.report_page"])
+
+    def start_one(home: Path) -> Any:
+        home.mkdir(exist_ok=True)
+        process = context.Process(target=compare_in, args=(home, server))
+        process.start()
+        return process
+
+    return start_one
+
+
+def find_runs(home: Path) -> list[Any]:
+    client = mlflow.MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("digits")
+    return list(client.search_runs([experiment.experiment_id])) if experiment else []
+
+
+def load_weights(home: Path, panel: str) -> bytes:
+    [run] = [run for run in find_runs(home) if run.data.tags.get("panel") == panel]
+    [output] = run.outputs.model_outputs
+    folder = next((home / "artifacts" / "digits").rglob(output.model_id))
+    files = sorted((folder / "artifacts" / "data").rglob("*"))
+    weights = [file for file in files if file.name in {"weights.npz", "weights.safetensors", "head.safetensors"}]
+    assert weights
+    arrays = np.load(weights[0]) if weights[0].suffix == ".npz" else None
+    if arrays is not None:  # the archive notes when it was written
+        return b"".join(arrays[name].tobytes() for name in sorted(arrays.files))
+    return b"".join(file.read_bytes() for file in weights)
+
+
+@pytest.mark.endurance
+@pytest.mark.timeout(1200)
+def test_killed_at_twenty_random_moments_it_ends_as_if_undisturbed(
+    start: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    began = time.monotonic()
+    process = start(undisturbed)
+    process.join()
+    seconds = time.monotonic() - began
+    assert process.exitcode == 0
+    rng = random.Random(20)  # noqa: S311 - moments, not secrets
+    killed = 0
+    while killed < KILLS:
+        # A comparison that came to its end is no longer taken up: what is left of the kills meets another one.
+        home = disturbed if not is_reported(disturbed) else tmp_path / f"more-{killed}"
+        disturbed = home
+        process = start(home)
+        process.join(rng.uniform(0.05, 0.9) * seconds)
+        if process.is_alive():
+            os.killpg(process.pid, signal.SIGKILL)
+            killed += 1
+        process.join()
+    process = start(disturbed)
+    process.join()
+    assert process.exitcode == 0
+    for home in [tmp_path / "disturbed", *tmp_path.glob("more-*")]:
+        if is_reported(home):
+            check_whole(home, undisturbed)
+    assert is_reported(disturbed)
+
+
+def is_reported(home: Path) -> bool:
+    return (home / "mlflow.db").is_file() and any("reported" in run.data.tags for run in find_runs(home))
+
+
+def check_whole(home: Path, undisturbed: Path) -> None:
+    runs = find_runs(home)
+    assert sorted(run.data.tags.get("panel", "comparison") for run in runs) == sorted([*EPOCHS, "comparison"])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    client = mlflow.MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+    for run in runs:
+        panel = run.data.tags.get("panel")
+        for name in CURVES if panel else ():
+            steps = [point.step for point in client.get_metric_history(run.info.run_id, name)]
+            assert steps == list(range(1, EPOCHS[panel] + 1)), (panel, name)
+        for name in run.data.metrics:
+            steps = [point.step for point in client.get_metric_history(run.info.run_id, name)]
+            assert len(steps) == len(set(steps)), (panel, name)
+        if panel:
+            assert load_weights(home, panel) == load_weights(undisturbed, panel), panel
+
+
+@pytest.fixture
+def config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Config:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    return resolve_config("digits", panels=["numpy-mlp"])
+
+
+def test_a_comparison_is_taken_up_by_the_same_board_only(config: Config) -> None:
+    record = prepare_board(config.boards[0])
+    first = start_comparison(record, {}, identify_comparison(record))
+    # Another process that starts while this one works opens its own.
+    second = start_comparison(record, {}, identify_comparison(record))
+    assert second.comparison != first.comparison
+    release(first.comparison)
+    again = start_comparison(record, {}, identify_comparison(record))
+    assert (again.comparison, again.run_id) == (first.comparison, first.run_id)
+    release(first.comparison)
+    other = resolve_config("digits", panels=["numpy-mlp"], settings=["numpy_mlp.epochs=7"]).boards[0]
+    changed = prepare_board(other)
+    assert identify_comparison(changed) != identify_comparison(record)
+    third = start_comparison(changed, {}, identify_comparison(changed))
+    assert third.comparison not in {first.comparison, second.comparison}
+
+
+def test_what_nobody_works_on_is_closed(config: Config, tmp_path: Path) -> None:
+    record = prepare_board(config.boards[0])
+    abandoned = start_comparison(record, {}, identify_comparison(record))
+    release(abandoned.comparison)
+    held = start_comparison(record, {}, "another", fresh=True)
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert client.get_run(abandoned.run_id).info.status == "KILLED"
+    start_comparison(record, {}, "a third", fresh=True)
+    assert client.get_run(held.run_id).info.status == "RUNNING"
+
+
+def test_only_one_can_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path))
+    assert claim("one")
+    assert not claim("one")
+    release("one")
+    assert claim("one")
+    release("one")
+    assert not list(tmp_path.rglob("*.lock"))
