@@ -7,8 +7,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 import mlflow
+from filelock import FileLock
 from mlflow.exceptions import MlflowException
 
+from triptych.files import replace_atomically
 from triptych.paths import local_store
 
 LOCAL_PAGE = "http://127.0.0.1:5000"
@@ -25,12 +27,27 @@ def local_uri() -> str:
 
 
 def connect() -> mlflow.MlflowClient:
-    """Return a client of the tracking store; the local one is created when first used."""
-    if tracking_uri() == local_uri():
-        local_store().mkdir(parents=True, exist_ok=True)
+    """Return a client of the tracking store; an sqlite file is created when first used."""
+    create_store(tracking_uri())
     if mlflow.get_tracking_uri() != tracking_uri():
         mlflow.set_tracking_uri(tracking_uri())
     return mlflow.MlflowClient()
+
+
+def create_store(uri: str) -> None:
+    """Create an sqlite file with all its tables, whole or not at all.
+
+    MLflow takes seconds for it, and a store that was cut off meanwhile could never be opened again.
+    """
+    scheme, _, name = uri.partition(":///")
+    file = Path(name)
+    if scheme != "sqlite" or file.exists():
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_name(f".{file.name}.lock")):
+        if not file.exists():
+            with replace_atomically(file) as partial:
+                mlflow.MlflowClient(f"sqlite:///{partial}").search_experiments()
 
 
 def page_address() -> str:
