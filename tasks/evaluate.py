@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from triptych.boards import load_board
 from triptych.evaluation import evaluate_logged_model
+from triptych.orchestration import STEP
 from triptych.report import EvaluatedPanel
 from triptych.tracking import (
     TrainedPanel,
@@ -18,7 +18,7 @@ from triptych.tracking import (
 )
 
 
-@task(task_run_name="evaluate {trained.job.run_label}", cache_policy=NO_CACHE)
+@task(task_run_name="evaluate {trained.job.run_label}", **STEP)
 def evaluate(trained: TrainedPanel) -> EvaluatedPanel:
     """Log the test metrics of a panel, once its logged model has repeated its trainer's probabilities."""
     metrics = load_evaluation(trained.run_id) or _evaluate(trained)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
+from triptych.orchestration import STEP
 from triptych.promotion import Promotion, choose_best
 from triptych.report import EvaluatedPanel
 from triptych.tracking import ComparisonRecord, challenge, register_panel
 
 
-@task(task_run_name="promote {comparison.board.config.name}", cache_policy=NO_CACHE)
+@task(task_run_name="promote {comparison.board.config.name}", **STEP)
 def promote_champion(comparison: ComparisonRecord, panels: list[EvaluatedPanel]) -> str:
     """Register the best repeat of each panel; return in one line who is the champion, and why."""
     for name in dict.fromkeys(panel.panel for panel in panels):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
-from prefect.cache_policies import NO_CACHE
 
 from triptych.boards import load_board
-from triptych.orchestration import describe_flow_run, name_key
+from triptych.orchestration import STEP, describe_flow_run, name_key
 from triptych.report import ComparisonResult, EvaluatedPanel, MissingPanel, write_report
 from triptych.report_page import render_page
 from triptych.tracking import (
@@ -21,7 +20,7 @@ from triptych.tracking import (
 from triptych.twins import measure_drift
 
 
-@task(task_run_name="compare {comparison.board.config.name}", cache_policy=NO_CACHE)
+@task(task_run_name="compare {comparison.board.config.name}", **STEP)
 def record_comparison(
     comparison: ComparisonRecord, panels: list[EvaluatedPanel], missing: list[MissingPanel], promotion: str
 ) -> ComparisonResult:

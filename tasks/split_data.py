@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from triptych.boards import prepare_board
 from triptych.files import touch
-from triptych.orchestration import ProgressReporter, describe_flow_run
+from triptych.orchestration import STEP, ProgressReporter, describe_flow_run
 from triptych.sections import BoardConfig
 from triptych.tracking import ComparisonRecord, pin_weights, start_comparison
 from triptych.trainings import identify_comparison
 
 
-@task(task_run_name="split {board.name}", cache_policy=NO_CACHE)
+@task(task_run_name="split {board.name}", **STEP)
 def split_data(board: BoardConfig, *, tuned: bool = False, fresh: bool = False) -> ComparisonRecord:
     """Store the one split that every panel of the board uses, and start its comparison, or take it up again.
 

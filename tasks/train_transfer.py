@@ -7,17 +7,16 @@ from dataclasses import replace
 from functools import partial
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from triptych.embedding_record import EmbeddingPlan, EmbeddingRecord, collect_records
-from triptych.orchestration import ProgressReporter, open_board, train_in_run
+from triptych.orchestration import LONG_STEP, ProgressReporter, open_board, train_in_run
 from triptych.panel_jobs import PanelJob
 from triptych.panels import fit_transfer
 from triptych.tracking import ComparisonRecord, StudyRecord, TrainedPanel
 
 
-@task(task_run_name="choose number formats", cache_policy=NO_CACHE)
+@task(task_run_name="choose number formats", **LONG_STEP)
 def plan_embedding(opened: ComparisonRecord | StudyRecord) -> EmbeddingPlan:
     """Find the fastest number format that is exact enough for each pretrained network, on this machine."""
     from triptych.embedding_plan import plan_board
@@ -28,7 +27,7 @@ def plan_embedding(opened: ComparisonRecord | StudyRecord) -> EmbeddingPlan:
     return plan
 
 
-@task(task_run_name="embed from shard {numbers.start}", cache_policy=NO_CACHE, retries=2)
+@task(task_run_name="embed from shard {numbers.start}", **LONG_STEP)
 def embed_shards(
     opened: ComparisonRecord | StudyRecord, numbers: range, plan: EmbeddingPlan
 ) -> dict[str, EmbeddingRecord]:
@@ -45,7 +44,7 @@ def embed_shards(
     return records
 
 
-@task(task_run_name="collect embeddings", cache_policy=NO_CACHE)
+@task(task_run_name="collect embeddings", **LONG_STEP)
 def collect_embeddings(
     opened: ComparisonRecord | StudyRecord, plan: EmbeddingPlan, parts: Sequence[dict[str, EmbeddingRecord]]
 ) -> dict[str, EmbeddingRecord]:
@@ -54,7 +53,7 @@ def collect_embeddings(
     return collect_records(plan, parts)
 
 
-@task(task_run_name="train {job.run_label}", cache_policy=NO_CACHE)
+@task(task_run_name="train {job.run_label}", **LONG_STEP)
 def train_transfer(comparison: ComparisonRecord, job: PanelJob, embedded: dict[str, EmbeddingRecord]) -> TrainedPanel:
     """Train the last layer of a pretrained network once."""
     record = embedded[job.panel]

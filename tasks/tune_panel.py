@@ -6,12 +6,11 @@ from functools import partial
 
 from prefect import task
 from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from triptych.boards import prepare_board
 from triptych.embedding_record import EmbeddingRecord
-from triptych.orchestration import ProgressReporter, describe_flow_run, name_key, open_board
+from triptych.orchestration import LONG_STEP, ProgressReporter, describe_flow_run, name_key, open_board
 from triptych.sections import BoardConfig
 from triptych.tracking import StudyRecord, finish_study, pin_weights, start_study
 from triptych.trial_training import load_trainer
@@ -20,7 +19,7 @@ from triptych.tuned import TuningResult, save_best, summarise_study
 from triptych.tuning import check_validation, identify_study, prepare_study
 
 
-@task(task_run_name="open the study of {panel} on {board.name}", cache_policy=NO_CACHE)
+@task(task_run_name="open the study of {panel} on {board.name}", **LONG_STEP)
 def start_tuning(board: BoardConfig, panel: str, trials: int, workers: int) -> StudyRecord:
     """Open a panel's study, or find the one to continue, and share out the trials that it lacks."""
     record = prepare_board(pin_weights(board))
@@ -29,7 +28,7 @@ def start_tuning(board: BoardConfig, panel: str, trials: int, workers: int) -> S
     return start_study(record, panel, identify_study(record, panel), shares, describe_flow_run())
 
 
-@task(task_run_name="tune {study.panel}, share {worker}", cache_policy=NO_CACHE)
+@task(task_run_name="tune {study.panel}, share {worker}", **LONG_STEP)
 def run_trials(study: StudyRecord, worker: int, embedded: dict[str, EmbeddingRecord] | None) -> None:
     """Run a worker's share of the trials, one after the other, on data that is read once."""
     share = study.shares[worker]
@@ -41,7 +40,7 @@ def run_trials(study: StudyRecord, worker: int, embedded: dict[str, EmbeddingRec
         get_run_logger().info(described)
 
 
-@task(task_run_name="record the study of {study.panel}", cache_policy=NO_CACHE)
+@task(task_run_name="record the study of {study.panel}", **LONG_STEP)
 def record_study(study: StudyRecord, preset: str) -> TuningResult:
     """Write the best setting and all trials to MLflow and to the flow run's page, and close the study's run."""
     findings = summarise_study(study.board, study.panel)

@@ -31,6 +31,8 @@ class Config(Section):
 
     preset: str = DEFAULT_PRESET
     """Name of the preset this started from: digits, report, matched, strong or photos."""
+    data: str = ""
+    """Name of a data set, or a folder of images per class, in place of the preset's; empty keeps the preset's."""
     boards: tuple[BoardConfig, ...] = Field(default=(), validate_default=True)
     """The boards, each compared within itself only; left empty, those of the preset."""
     fresh: bool = False
@@ -50,7 +52,10 @@ class Config(Section):
     @field_validator("boards")
     @classmethod
     def _fill_from_preset(cls, boards: tuple[BoardConfig, ...], info: Any) -> tuple[BoardConfig, ...]:
-        return boards or (PRESETS[info.data["preset"]].boards if "preset" in info.data else ())
+        if boards or "preset" not in info.data:
+            return boards
+        preset, data = info.data["preset"], info.data["data"]
+        return _choose_data(preset, PRESETS[preset].boards, data, ()) if data else PRESETS[preset].boards
 
 
 def resolve_config(

@@ -14,9 +14,6 @@ DEFAULTS = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     # Whoever has no server of her own starts no scheduler either: fewer writers on one sqlite file.
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
-    # A tracking server that is down is reported in seconds, not after minutes of silence.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     # Models carry exact requirements of their own; the folder they are logged from doesn't matter.
     "MLFLOW_UV_AUTO_DETECT": "false",
     "MLFLOW_LOG_UV_FILES": "false",

@@ -12,12 +12,14 @@ from uuid import UUID
 
 from prefect import Flow
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture, wait
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import exponential_backoff
 
 from triptych.boards import Board, BoardRecord, load_board
 from triptych.embedding_record import count_shards
@@ -34,6 +36,7 @@ from triptych.tracking import (
     TrainedPanel,
     close_runs,
     find_trained,
+    is_passing,
     log_fitted,
     note_trained,
     panel_run,
@@ -211,6 +214,30 @@ def name_key(text: str) -> str:
     'vgg16-random-weights-1'
     """
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def retry_if_passing(task: object, task_run: object, state: State) -> bool:
+    """Tell Prefect whether a task that failed is to be run again: only where that may help.
+
+    Bad input and a training that diverges fail the same way again. A training that is run again takes up its MLflow
+    run and its checkpoint.
+    """
+    del task, task_run
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, Exception) and is_passing(error)
+
+
+# What every task is given: a few attempts, further and further apart, and not all tasks at the same moment.
+STEP: dict[str, Any] = {
+    "cache_policy": NO_CACHE,
+    "retries": 3,
+    "retry_delay_seconds": exponential_backoff(backoff_factor=5),
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": retry_if_passing,
+    "timeout_seconds": 2 * 3600,
+}
+# A training or embedding may take the night.
+LONG_STEP = STEP | {"timeout_seconds": 12 * 3600}
 
 
 class ProgressReporter:

@@ -16,6 +16,7 @@ from triptych.tracking.contents import (
     log_evaluation,
     log_fitted,
 )
+from triptych.tracking.faults import is_passing
 from triptych.tracking.metrics import MetricLog
 from triptych.tracking.provenance import describe_board
 from triptych.tracking.reading import fetch_report, find_last_comparisons, find_panel_runs
@@ -51,6 +52,7 @@ __all__ = [
     "find_version",
     "finish_comparison",
     "finish_study",
+    "is_passing",
     "link_to_charts",
     "list_artifacts",
     "load_evaluation",

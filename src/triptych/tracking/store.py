@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import socket
+from functools import cache
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import mlflow
 from filelock import FileLock
 from mlflow.exceptions import MlflowException
 
+from triptych.errors import ConfigError
 from triptych.files import replace_atomically
 from triptych.paths import local_store
 
+PORTS = {"http": 80, "https": 443}
+CONNECTION_SECONDS = 5.0
 LOCAL_PAGE = "http://127.0.0.1:5000"
 
 
@@ -29,9 +34,28 @@ def local_uri() -> str:
 def connect() -> mlflow.MlflowClient:
     """Return a client of the tracking store; an sqlite file is created when first used."""
     create_store(tracking_uri())
+    check_server(tracking_uri())
     if mlflow.get_tracking_uri() != tracking_uri():
         mlflow.set_tracking_uri(tracking_uri())
     return mlflow.MlflowClient()
+
+
+@cache
+def check_server(uri: str) -> None:
+    """Look once whether a tracking server answers: whoever mistypes its address shall not wait for minutes.
+
+    From then on MLflow's own attempts bridge some four minutes without it.
+
+    Raises:
+        ConfigError: nothing listens at the address.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme in PORTS and parts.hostname:
+        try:
+            address = (parts.hostname, parts.port or PORTS[parts.scheme])
+            socket.create_connection(address, timeout=CONNECTION_SECONDS).close()
+        except OSError as error:
+            raise ConfigError(f"no tracking server answers at MLFLOW_TRACKING_URI={uri} ({error}): start it") from error
 
 
 def create_store(uri: str) -> None:
