@@ -28,7 +28,7 @@ from triptych.tracking.registry import (
     rollback,
 )
 from triptych.tracking.runs import close_runs, panel_run, resume_run, start_comparison
-from triptych.tracking.store import connect, link_to_charts, list_artifacts, local_uri, page_address, tracking_uri
+from triptych.tracking.store import connect, list_artifacts, local_uri, page_address, tracking_uri
 from triptych.tracking.studies import finish_study, log_outcome, start_study, trial_run
 
 __all__ = [
@@ -47,7 +47,6 @@ __all__ = [
     "find_version",
     "finish_comparison",
     "finish_study",
-    "link_to_charts",
     "list_artifacts",
     "load_logged_curves",
     "load_logged_model",

@@ -20,6 +20,7 @@ from triptych.panel_jobs import PanelJob
 from triptych.tracking.provenance import describe_board, describe_dataset
 from triptych.tracking.records import ComparisonRecord
 from triptych.tracking.store import connect, find_or_create_experiment
+from triptych.tracking.views import save_view
 
 # MLflow takes at most 100 parameters in one call.
 PARAMETERS_PER_CALL = 100
@@ -42,6 +43,7 @@ def start_comparison(board: BoardRecord, tags: Mapping[str, str]) -> ComparisonR
     if board.notes:
         client.set_tag(run_id, MLFLOW_RUN_NOTE, "\n\n".join(board.notes))
     client.log_artifact(run_id, str(board.split_file), "split")
+    save_view(client, experiment_id, comparison)
     return ComparisonRecord(comparison, experiment_id, run_id, board)
 
 
