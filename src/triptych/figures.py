@@ -17,6 +17,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 CURVE_STYLES = {"train": "--", "val": "-"}
 # More classes than this are drawn without numbers and names, which nobody could read.
 LABELLED_CLASSES = 20
+LEGEND_COLUMNS = 4
 
 Curves = Mapping[str, Sequence[float]]
 
@@ -147,9 +148,11 @@ def draw_classes(recalls: Mapping[str, Sequence[float]], classes: Sequence[str])
         places = np.arange(len(classes)) + (position + 0.5) * width - 0.4
         axes.bar(places, values, width, color=_colour(position), label=escape_text(label))
     axes.set(xlabel="class", ylabel="recall", ylim=(0, 1.02))
+    # Bars fill the axes: the legend stands above them.
+    figure.legend(loc="outside upper center", ncols=min(len(recalls), LEGEND_COLUMNS), frameon=False, fontsize="small")
     if len(classes) <= LABELLED_CLASSES:
         axes.set_xticks(range(len(classes)), [escape_text(name) for name in classes], rotation=45, ha="right")
-    _finish(axes)
+    _finish(axes, legend=False)
     return figure
 
 
@@ -157,7 +160,8 @@ def _colour(position: int) -> str:
     return COLOURS[position % len(COLOURS)]
 
 
-def _finish(axes: Any) -> None:
+def _finish(axes: Any, *, legend: bool = True) -> None:
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize="small")
+    if legend:
+        axes.legend(frameon=False, fontsize="small")

@@ -31,7 +31,7 @@ from triptych.tracking.registry import (
     rollback,
 )
 from triptych.tracking.runs import close_runs, find_trained, note_trained, panel_run, resume_run, start_comparison
-from triptych.tracking.store import connect, link_to_charts, list_artifacts, local_uri, page_address, tracking_uri
+from triptych.tracking.store import connect, list_artifacts, local_uri, page_address, tracking_uri
 from triptych.tracking.studies import finish_study, log_outcome, start_study, trial_run
 
 __all__ = [
@@ -53,7 +53,6 @@ __all__ = [
     "finish_comparison",
     "finish_study",
     "is_passing",
-    "link_to_charts",
     "list_artifacts",
     "load_evaluation",
     "load_logged_curves",

@@ -30,7 +30,8 @@ from triptych.tracking.metrics import MetricLog
 from triptych.tracking.provenance import pin_requirements
 from triptych.tracking.reading import REPORT_FILE
 from triptych.tracking.records import ComparisonRecord
-from triptych.tracking.store import connect, link_to_charts
+from triptych.tracking.store import connect
+from triptych.tracking.views import link_to_view
 
 EXPERIMENT_NOTE = "mlflow.note.content"
 PROBE_FILE = "probe.npz"
@@ -177,7 +178,7 @@ def finish_comparison(
         page: the report, a whole HTML page.
     """
     client = connect()
-    link = link_to_charts(record.experiment_id, record.comparison)
+    link = link_to_view(record.experiment_id, record.comparison)
     client.log_figure(record.run_id, draw_curves(curves), "curves.png")
     client.log_dict(record.run_id, dict(result), "comparison.json")
     client.log_text(record.run_id, text, "comparison.md")

@@ -10,15 +10,17 @@ from mlflow.exceptions import MlflowException
 from triptych.errors import ConfigError
 from triptych.paths import cache_home
 from triptych.tracking.records import PanelRun
-from triptych.tracking.store import connect, link_to_charts
+from triptych.tracking.store import connect, link_to_charts, select_panels
+from triptych.tracking.views import VIEW_TAG, link_to_view
 
 REPORT_FILE = "report.html"
 
 
 def find_panel_runs(experiment_id: str, comparison: str) -> list[Any]:
     """Return the panel runs of a comparison, in the order in which they were started."""
-    query = f"tags.comparison = '{comparison}' and tags.role = 'panel'"
-    return list(connect().search_runs([experiment_id], query, order_by=["attributes.start_time ASC"]))
+    return list(
+        connect().search_runs([experiment_id], select_panels(comparison), order_by=["attributes.start_time ASC"])
+    )
 
 
 def find_last_comparisons() -> list[tuple[str, str, list[PanelRun]]]:
@@ -32,7 +34,9 @@ def find_last_comparisons() -> list[tuple[str, str, list[PanelRun]]]:
         for run in last:
             comparison = run.data.tags["comparison"]
             panels = [_describe_run(panel_run) for panel_run in find_panel_runs(experiment.experiment_id, comparison)]
-            found.append((comparison, link_to_charts(experiment.experiment_id, comparison), panels))
+            # Views can be deleted on MLflow's page, and a link to a deleted one shows an error.
+            link = link_to_view if VIEW_TAG + comparison in experiment.tags else link_to_charts
+            found.append((comparison, link(experiment.experiment_id, comparison), panels))
     return found
 
 

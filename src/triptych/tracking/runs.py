@@ -21,6 +21,7 @@ from triptych.tracking.claims import HOST, IDENTITY, claim, close_abandoned, fin
 from triptych.tracking.provenance import describe_board, describe_dataset
 from triptych.tracking.records import ComparisonRecord, TrainedPanel
 from triptych.tracking.store import connect, find_or_create_experiment
+from triptych.tracking.views import save_view
 
 # MLflow takes at most 100 parameters in one call.
 PARAMETERS_PER_CALL = 100
@@ -49,6 +50,7 @@ def start_comparison(
     close_abandoned(client, experiment_id)
     if found is not None:
         _reopen(client, found.info.run_id, tags)
+        save_view(client, experiment_id, found.data.tags["comparison"])
         return ComparisonRecord(found.data.tags["comparison"], experiment_id, found.info.run_id, board)
     comparison = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
     claim(comparison)
@@ -57,6 +59,7 @@ def start_comparison(
     if board.notes:
         client.set_tag(run_id, MLFLOW_RUN_NOTE, "\n\n".join(board.notes))
     client.log_artifact(run_id, str(board.split_file), "split")
+    save_view(client, experiment_id, comparison)
     return ComparisonRecord(comparison, experiment_id, run_id, board)
 
 

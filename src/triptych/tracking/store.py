@@ -80,9 +80,14 @@ def page_address() -> str:
     return uri.rstrip("/") if uri.startswith(("http://", "https://")) else LOCAL_PAGE
 
 
+def select_panels(comparison: str) -> str:
+    """Return the search for the panel runs of a comparison."""
+    return f"tags.comparison = '{comparison}' and tags.role = 'panel'"
+
+
 def link_to_charts(experiment_id: str, comparison: str) -> str:
-    """Return the address of MLflow's page with the curves and final metrics of just this comparison."""
-    query = quote(f"tags.comparison = '{comparison}' and tags.role = 'panel'", safe="")
+    """Return the address of MLflow's page with the charts of just this comparison, in MLflow's own order."""
+    query = quote(select_panels(comparison), safe="")
     return (
         f"{page_address()}/#/experiments/{experiment_id}/runs"
         f"?workflowType=machine_learning&searchFilter={query}&compareRunsMode=CHART"

@@ -1,0 +1,168 @@
+"""What a person sees after a comparison: MLflow's own page and the report, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import pytest
+from typer.testing import CliRunner
+from websockets.sync.client import ClientConnection, connect
+
+from flows.compare import compare
+from triptych.cli import app
+from triptych.config import resolve_config
+from triptych.report import ComparisonResult
+from triptych.tracking.store import LOCAL_PAGE
+from triptych.tracking.views import FIRST_CHARTS
+
+CHROMIUM = shutil.which("chromium")
+SETTINGS = ("repeats=2", "numpy_mlp.epochs=3", "torch_mlp.epochs=3")
+LABELS = ("numpy-mlp", "torch-mlp")
+SECONDS = 100.0
+SERVER = ("--host", "127.0.0.1", "--workers", "1")
+QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+HEADLESS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed"),
+]
+
+
+class Tab:
+    """A page in Chromium, driven through its debugging port; keeps every request and every error."""
+
+    def __init__(self, socket_url: str) -> None:
+        self.connection: ClientConnection = connect(socket_url, max_size=None)
+        self.requests: list[str] = []
+        self.errors: list[str] = []
+        self.calls = 0
+        for domain in ("Page", "Network", "Runtime", "Log"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        self.calls += 1
+        self.connection.send(json.dumps({"id": self.calls, "method": method, "params": params}))
+        while True:
+            message = json.loads(self.connection.recv(timeout=SECONDS))
+            if message.get("id") == self.calls:
+                return dict(message["result"])
+            self.note(message.get("method", ""), message.get("params", {}))
+
+    def note(self, method: str, params: dict[str, Any]) -> None:
+        if method == "Network.requestWillBeSent":
+            self.requests.append(params["request"]["url"])
+        elif method == "Runtime.exceptionThrown" or (method, params.get("entry", {}).get("level")) == (
+            "Log.entryAdded",
+            "error",
+        ):
+            self.errors.append(json.dumps(params))
+
+    def evaluate(self, expression: str) -> Any:
+        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+
+    def wait(self, expression: str) -> None:
+        wait_until(
+            lambda: bool(self.evaluate(expression)), lambda: f"{expression}: {self.evaluate('document.body.innerText')}"
+        )
+
+
+def wait_until(holds: Callable[[], bool], told: Callable[[], str]) -> None:
+    end = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < end, told()
+        time.sleep(0.3)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGTERM)
+    process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def result(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComparisonResult]:
+    del prefect_server
+    folder = tmp_path_factory.mktemp("pages")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        patch.setenv("TRIPTYCH_CACHE_HOME", str(folder / "cache"))
+        yield compare(resolve_config("digits", settings=SETTINGS, panels=LABELS))[0]
+
+
+@pytest.fixture(scope="module")
+def server(result: ComparisonResult) -> Iterator[str]:
+    del result
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", *SERVER, "--port", str(port)]
+    store = ["--backend-store-uri", os.environ["MLFLOW_TRACKING_URI"]]
+    process = subprocess.Popen([*command, *store], env={**os.environ, **QUIET}, start_new_session=True)
+    address = f"http://127.0.0.1:{port}"
+    wait_until(lambda: answers(f"{address}/health"), lambda: "MLflow's server does not answer")
+    yield address
+    stop(process)
+
+
+def answers(address: str) -> bool:
+    try:
+        with urlopen(address, timeout=5) as answer:  # noqa: S310 - on this machine
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def tab(tmp_path: Path) -> Iterator[Tab]:
+    own = ["--remote-debugging-port=0", f"--user-data-dir={tmp_path}", "--window-size=1700,1200", "about:blank"]
+    process = subprocess.Popen([str(CHROMIUM), *HEADLESS, *own], start_new_session=True, stderr=subprocess.DEVNULL)
+    written = tmp_path / "DevToolsActivePort"
+    wait_until(lambda: written.exists() and written.read_text().count("\n") > 0, lambda: "Chromium does not start")
+    with urlopen(f"http://127.0.0.1:{written.read_text().splitlines()[0]}/json", timeout=30) as answer:
+        pages = [page for page in json.load(answer) if page["type"] == "page"]
+    one = Tab(pages[0]["webSocketDebuggerUrl"])
+    yield one
+    one.connection.close()
+    stop(process)
+
+
+@pytest.mark.timeout(360)
+def test_the_link_shows_every_run_and_the_useful_charts_first(result: ComparisonResult, server: str, tab: Tab) -> None:
+    tab.call("Page.navigate", url=result.link.replace(LOCAL_PAGE, server))
+    names = [f"{label} #{repeat}" for label in LABELS for repeat in range(2)]
+    tab.wait(f"{json.dumps(names)}.every(name => document.body.innerText.includes(name))")
+    tab.wait("document.querySelectorAll('.js-plotly-plot').length > 2")
+    text = tab.evaluate("document.body.innerText")
+    first = list(FIRST_CHARTS)[:3]
+    places = [text.index(f"\n{name}\n") for name in first]
+    assert places == sorted(places)
+    assert f"comparison {result.comparison}" in text
+    assert {urlsplit(address).hostname for address in tab.requests if address.startswith("http")} == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("width", [390, 1100])
+def test_the_report_asks_for_nothing_and_fits(result: ComparisonResult, tab: Tab, width: int) -> None:
+    page = Path(CliRunner().invoke(app, ["report", result.comparison]).stdout.strip())
+    assert page.stat().st_size < 6e6
+    text = page.read_text().split("What was trained on")[0]
+    assert not [part for part in ("http://", "https://", "<script") if part in text]
+    tab.call("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 600)
+    tab.call("Page.navigate", url=page.as_uri())
+    tab.wait("document.readyState === 'complete' && document.images.length > 6")
+    assert result.report.verdict in tab.evaluate("document.body.innerText")
+    assert tab.evaluate("[...document.images].every(image => image.complete && image.naturalWidth && image.alt)")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert {address.split(":")[0] for address in tab.requests} == {"file", "data"}
+    assert not tab.errors
