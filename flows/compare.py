@@ -14,7 +14,7 @@ from tasks.train_numpy_mlp import train_numpy_mlp
 from tasks.train_torch_mlp import train_torch_mlp
 from tasks.train_transfer import train_transfer
 from triptych.config import Config
-from triptych.orchestration import close_open_runs, collect_panels, require_all_panels
+from triptych.orchestration import close_open_runs, collect_panels, require_all_panels, tell_end
 from triptych.panel_jobs import list_jobs
 from triptych.report import ComparisonResult
 from triptych.sections import BoardConfig
@@ -32,9 +32,10 @@ TRAINERS: dict[str, Task[..., TrainedPanel]] = {
     name="compare",
     flow_run_name="compare {config.preset}",
     task_runner=ThreadPoolTaskRunner(max_workers=count_cores()),
-    on_failure=[close_open_runs],
-    on_crashed=[close_open_runs],
-    on_cancellation=[close_open_runs],
+    on_completion=[tell_end],
+    on_failure=[close_open_runs, tell_end],
+    on_crashed=[close_open_runs, tell_end],
+    on_cancellation=[close_open_runs, tell_end],
 )
 def compare(config: Config) -> list[ComparisonResult]:
     """Compare the panels of every board of a configuration.

@@ -8,7 +8,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.embedding import submit_embedding
 from tasks.tune_panel import record_study, run_trials, start_tuning
 from triptych.config import Config
-from triptych.orchestration import close_open_runs, collect_results
+from triptych.orchestration import close_open_runs, collect_results, tell_end
 from triptych.sections import BoardConfig, PositiveInt
 from triptych.threads import count_cores
 from triptych.tuned import TuningResult
@@ -19,9 +19,10 @@ from triptych.tuned import TuningResult
     flow_run_name="tune {config.preset}",
     # As many threads as there are workers: what is submitted is what shall run side by side.
     task_runner=ThreadPoolTaskRunner(),
-    on_failure=[close_open_runs],
-    on_crashed=[close_open_runs],
-    on_cancellation=[close_open_runs],
+    on_completion=[tell_end],
+    on_failure=[close_open_runs, tell_end],
+    on_crashed=[close_open_runs, tell_end],
+    on_cancellation=[close_open_runs, tell_end],
 )
 def tune(config: Config, trials: PositiveInt = 20, workers: PositiveInt | None = None) -> list[TuningResult]:
     """Tune every panel of every board of a configuration, each in a study of its own.

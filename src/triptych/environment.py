@@ -14,6 +14,8 @@ DEFAULTS = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     # Whoever has no server of her own starts no scheduler either: fewer writers on one sqlite file.
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+    # How busy the machine is while a panel is trained: many trainings are over in less than MLflow's ten seconds.
+    "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "5",
     # Models carry exact requirements of their own; the folder they are logged from doesn't matter.
     "MLFLOW_UV_AUTO_DETECT": "false",
     "MLFLOW_LOG_UV_FILES": "false",

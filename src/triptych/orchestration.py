@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -11,12 +12,13 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from prefect import Flow
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture, wait
 from prefect.logging import get_run_logger
+from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
@@ -205,6 +207,19 @@ def close_open_runs(flow: object, flow_run: FlowRun, state: State) -> None:
     """Close the MLflow runs that a flow run left open, as Prefect calls its hooks when one ends early."""
     del flow
     close_runs(str(flow_run.id), "KILLED" if state.is_cancelled() else "FAILED")
+
+
+def tell_end(flow: object, flow_run: FlowRun, state: State) -> None:
+    """Say in one line of the log, and on Prefect's page of artifacts, how a flow run ended and how long it took.
+
+    Notifications are Prefect's own: an automation on the state of a flow run sends them.
+    """
+    seconds = flow_run.estimated_run_time.total_seconds()
+    told = f"{flow_run.name} ended as {state.name} after {seconds:.0f} s"
+    if not state.is_completed() and state.message:
+        told += f": {' '.join(state.message.split())[:500]}"
+    flow_run_logger(flow_run).log(logging.INFO if state.is_completed() else logging.ERROR, told)
+    create_markdown_artifact(told, key=f"{name_key(str(getattr(flow, 'name', 'flow')))}-end", description=told)
 
 
 def name_key(text: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,10 +13,12 @@ from rich.table import Table
 
 from triptych.commands.terminal import EXIT_INPUT, build_table, errors, terminal
 from triptych.environment import apply_environment
+from triptych.errors import ConfigError
 
 if TYPE_CHECKING:
     from triptych.tracking import PanelRun
 
+SPANS = {"m": "minutes", "h": "hours", "d": "days"}
 SHOWN_METRICS = {
     "accuracy": "test_accuracy",
     "log loss": "test_log_loss",
@@ -38,6 +42,8 @@ Show the last comparison of each board.
 Examples:
 
     triptych show
+
+    triptych show --since 24h
 
     triptych show --json | python -m json.tool
 """
@@ -77,21 +83,41 @@ def check(
 def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print every panel run as JSON, for other programs.")] = False,
     link: Annotated[bool, typer.Option("--link", help="Print only the links to MLflow's charts.")] = False,
+    since: Annotated[
+        str | None, typer.Option(help="All comparisons of the last hours or days: 24h, 7d; with how they ended.")
+    ] = None,
 ) -> None:
-    """Print the last comparison of each board."""
+    """Print the last comparison of each board, or all of a span of time."""
     apply_environment(quiet=True)
+    started = None if since is None else datetime.now(UTC) - read_span(since)
     from triptych.tracking import find_last_comparisons
 
-    found = find_last_comparisons()
+    found = find_last_comparisons(started)
     if as_json:
         print(json.dumps([asdict(run) for _, _, runs in found for run in runs], indent=2))
         return
     if not found:
-        errors.print("no comparison yet: run `triptych compare`")
+        when = "yet" if since is None else f"in the last {since}"
+        errors.print(f"no comparison {when}: run `triptych compare`")
     for comparison, address, runs in found:
         if not link:
             terminal.print(_tabulate_runs(comparison, runs))
         terminal.print(address, soft_wrap=True, highlight=False, style="cyan")
+
+
+def read_span(text: str) -> timedelta:
+    """Return a span of time.
+
+    Raises:
+        ConfigError: it is none.
+
+    >>> read_span("24h"), read_span("7d")
+    (datetime.timedelta(days=1), datetime.timedelta(days=7))
+    """
+    found = re.fullmatch(r"(\d{1,5})([mhd])", text)
+    if found is None:
+        raise ConfigError(f"--since {text!r} is not allowed: give minutes, hours or days, such as 90m, 24h or 7d")
+    return timedelta(**{SPANS[found[2]]: int(found[1])})
 
 
 def _tabulate_runs(comparison: str, runs: list[PanelRun]) -> Table:

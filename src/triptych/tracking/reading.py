@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,19 @@ def find_panel_runs(experiment_id: str, comparison: str) -> list[Any]:
     )
 
 
-def find_last_comparisons() -> list[tuple[str, str, list[PanelRun]]]:
-    """Return for each board the id of its last comparison, the link to its charts and its panel runs."""
+def find_last_comparisons(since: datetime | None = None) -> list[tuple[str, str, list[PanelRun]]]:
+    """Return for each board the id of its last comparison, the link to its charts and its panel runs.
+
+    Args:
+        since: in place of the last one, all that were started from then on, the newest first.
+    """
     client = connect()
+    query, most = "tags.role = 'comparison'", 1
+    if since is not None:
+        query, most = f"{query} and attributes.start_time >= {int(since.timestamp() * 1000)}", 1000
     found = []
     for experiment in sorted(client.search_experiments(), key=lambda experiment: experiment.name):
-        last = client.search_runs(
-            [experiment.experiment_id], "tags.role = 'comparison'", max_results=1, order_by=["start_time DESC"]
-        )
+        last = client.search_runs([experiment.experiment_id], query, max_results=most, order_by=["start_time DESC"])
         for run in last:
             comparison = run.data.tags["comparison"]
             panels = [_describe_run(panel_run) for panel_run in find_panel_runs(experiment.experiment_id, comparison)]

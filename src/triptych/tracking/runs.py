@@ -71,7 +71,7 @@ def panel_run(record: ComparisonRecord, job: PanelJob, tags: Mapping[str, str]) 
     """
     client = connect()
     run_id = _take_up_panel(client, record, job, tags) or _create_panel_run(client, record, job, tags)
-    with resume_run(run_id):
+    with resume_run(run_id, log_system_metrics=True):
         yield run_id
 
 
@@ -127,10 +127,15 @@ def _create_panel_run(
 
 
 @contextmanager
-def resume_run(run_id: str) -> Iterator[None]:
-    """Make a run the active one of this thread while the block runs; it fails with the block."""
+def resume_run(run_id: str, *, log_system_metrics: bool = False) -> Iterator[None]:
+    """Make a run the active one of this thread while the block runs; it fails with the block.
+
+    Args:
+        run_id: MLflow's run id.
+        log_system_metrics: let MLflow measure the machine meanwhile, every few seconds.
+    """
     connect()
-    with mlflow.start_run(run_id=run_id):
+    with mlflow.start_run(run_id=run_id, log_system_metrics=log_system_metrics):
         yield
 
 
