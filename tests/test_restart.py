@@ -6,8 +6,12 @@ import multiprocessing
 import os
 import random
 import signal
+import socket
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +32,17 @@ EPOCHS = {"numpy-mlp": 30, "torch-mlp": 30, "shufflenet_v2_x0_5": 10}
 CURVES = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "epoch_seconds")
 
 
-def compare_in(home: Path, server: str) -> None:
-    """Compare the digits in a process of its own, with a store of its own."""
+def compare_in(home: Path, server: str, store: str, panels: list[str], settings: list[str]) -> None:
+    """Compare the digits in a process of its own, with a cache of its own."""
     os.setpgrp()
-    os.environ.update(
-        PREFECT_API_URL=server, MLFLOW_TRACKING_URI=f"sqlite:///{home / 'mlflow.db'}", TRIPTYCH_CACHE_HOME=str(home)
-    )
+    os.environ.update(PREFECT_API_URL=server, MLFLOW_TRACKING_URI=store, TRIPTYCH_CACHE_HOME=str(home))
     from flows.compare import compare
 
-    compare(resolve_config("digits", settings=SETTINGS))
+    compare(resolve_config("digits", panels=panels, settings=settings))
 
 
 @pytest.fixture(scope="module")
-def start(prefect_server: None) -> Callable[[Path], Any]:
+def start(prefect_server: None) -> Callable[..., Any]:
     """The function that starts such a process. Forks of one that has imported everything start at once."""
     del prefect_server
     from prefect.settings import get_current_settings
@@ -49,9 +51,10 @@ def start(prefect_server: None) -> Callable[[Path], Any]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["flows.compare", "torch", "torchvision.models", "triptych.report_page"])
 
-    def start_one(home: Path) -> Any:
+    def start_one(home: Path, store: str = "", panels: Sequence[str] = (), settings: Sequence[str] = SETTINGS) -> Any:
         home.mkdir(exist_ok=True)
-        process = context.Process(target=compare_in, args=(home, server))
+        store = store or f"sqlite:///{home / 'mlflow.db'}"
+        process = context.Process(target=compare_in, args=(home, server, store, list(panels), list(settings)))
         process.start()
         return process
 
@@ -59,7 +62,10 @@ def start(prefect_server: None) -> Callable[[Path], Any]:
 
 
 def find_runs(home: Path) -> list[Any]:
-    client = mlflow.MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+    return search(mlflow.MlflowClient(f"sqlite:///{home / 'mlflow.db'}"))
+
+
+def search(client: mlflow.MlflowClient) -> list[Any]:
     experiment = client.get_experiment_by_name("digits")
     return list(client.search_runs([experiment.experiment_id])) if experiment else []
 
@@ -79,9 +85,7 @@ def load_weights(home: Path, panel: str) -> bytes:
 
 @pytest.mark.endurance
 @pytest.mark.timeout(1200)
-def test_killed_at_twenty_random_moments_it_ends_as_if_undisturbed(
-    start: Callable[[Path], Any], tmp_path: Path
-) -> None:
+def test_killed_at_twenty_random_moments_it_ends_as_if_undisturbed(start: Callable[..., Any], tmp_path: Path) -> None:
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     began = time.monotonic()
     process = start(undisturbed)
@@ -128,6 +132,69 @@ def check_whole(home: Path, undisturbed: Path) -> None:
             assert len(steps) == len(set(steps)), (panel, name)
         if panel:
             assert load_weights(home, panel) == load_weights(undisturbed, panel), panel
+
+
+class Server:
+    """MLflow's own server on a free port, that can be stopped and started again."""
+
+    def __init__(self, home: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
+        self._home = home
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        store = ["--backend-store-uri", f"sqlite:///{self._home / 'served.db'}", "--workers", "1"]
+        artifacts = ["--artifacts-destination", str(self._home / "artifacts")]
+        where = ["--host", "127.0.0.1", "--port", str(self.port)]
+        command = [sys.executable, "-m", "mlflow", "server", *store, *artifacts, *where]
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        with (self._home / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"{self.address}/health").close()  # noqa: S310 - an address on this machine
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return
+        pytest.fail("the server did not come up in a minute")
+
+    def stop(self) -> None:
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+@pytest.mark.endurance
+@pytest.mark.timeout(400)
+def test_half_a_minute_without_the_tracking_server_loses_nothing(start: Callable[..., Any], tmp_path: Path) -> None:
+    epochs = 800
+    server = Server(tmp_path)
+    server.start()
+    try:
+        process = start(tmp_path, server.address, ["numpy-mlp"], [f"numpy_mlp.epochs={epochs}"])
+        client = mlflow.MlflowClient(server.address)
+        while not (runs := [run for run in search(client) if "train_loss" in run.data.metrics]):
+            assert process.is_alive()
+            time.sleep(0.1)
+        server.stop()
+        time.sleep(30)
+        server.start()
+        reached = client.get_metric_history(runs[0].info.run_id, "train_loss")
+        assert len(reached) < epochs, "it was over before the server was stopped"
+        process.join()
+        assert process.exitcode == 0
+        assert {run.info.status for run in search(client)} == {"FINISHED"}
+        for name in CURVES:
+            steps = [point.step for point in client.get_metric_history(runs[0].info.run_id, name)]
+            assert steps == list(range(1, epochs + 1)), name
+    finally:
+        server.stop()
 
 
 @pytest.fixture
