@@ -9,7 +9,7 @@ ARGS ?=
 export UV_SYSTEM_CERTS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compare ui show test bench bench-mlp bench-transfer bench-quick lint endurance format pins clean
+.PHONY: help setup compare ui show test bench bench-mlp bench-transfer bench-pipeline bench-quick lint endurance format pins clean
 
 help: ## List what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -34,7 +34,7 @@ ui: setup ## Serve MLflow's pages on the local store, with the links to the last
 	@$(BIN)/triptych show --link
 	$(BIN)/mlflow --env-file mlflow/server.env server
 
-bench: bench-mlp bench-transfer ## Measure everything that has a target.
+bench: bench-mlp bench-transfer bench-pipeline ## Measure everything that has a target.
 
 bench-mlp: setup ## Measure the two MLPs against their peers; about four minutes.
 	$(BIN)/python bench/numpy_mlp.py $(ARGS)
@@ -42,6 +42,9 @@ bench-mlp: setup ## Measure the two MLPs against their peers; about four minutes
 
 bench-transfer: setup ## Measure transfer against the tutorial's loop; needs the photos and weights.
 	$(BIN)/python bench/transfer.py $(ARGS)
+
+bench-pipeline: setup ## Measure what the pipeline adds to its trainers; needs MNIST.
+	$(BIN)/python bench/pipeline.py $(ARGS)
 
 bench-quick: ## The same with fewer repetitions, in under two minutes.
 	$(MAKE) bench ARGS=--quick
