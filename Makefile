@@ -9,7 +9,7 @@ ARGS ?=
 export UV_SYSTEM_CERTS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compare ui show test bench bench-mlp bench-transfer bench-quick lint endurance format pins clean
+.PHONY: help setup compare ui show serve stop test bench bench-mlp bench-transfer bench-quick lint endurance format pins clean
 
 help: ## List what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,12 @@ show: setup ## Print the last comparison of each board.
 ui: setup ## Serve MLflow's pages on the local store, with the links to the last comparisons.
 	@$(BIN)/triptych show --link
 	$(BIN)/mlflow --env-file mlflow/server.env server
+
+serve: setup ## Start Prefect, MLflow and a worker on this machine; PREFECT_PORT=4200 MLFLOW_PORT=5000.
+	@BIN=$(BIN) mlflow/serve.sh start
+
+stop: ## End what `make serve` started.
+	@BIN=$(BIN) mlflow/serve.sh stop
 
 bench: bench-mlp bench-transfer ## Measure everything that has a target.
 
