@@ -9,7 +9,8 @@ ARGS ?=
 export UV_SYSTEM_CERTS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compare ui show test bench bench-mlp bench-transfer bench-pipeline bench-quick lint endurance format pins clean
+.PHONY: help setup compare ui show serve stop test bench bench-mlp bench-transfer bench-pipeline bench-quick lint \
+	endurance format pins clean
 
 help: ## List what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -34,6 +35,12 @@ ui: setup ## Serve MLflow's pages on the local store, with the links to the last
 	@$(BIN)/triptych show --link
 	$(BIN)/mlflow --env-file mlflow/server.env server
 
+serve: setup ## Start Prefect, MLflow and a worker on this machine; PREFECT_PORT=4200 MLFLOW_PORT=5000.
+	@BIN=$(BIN) mlflow/serve.sh start
+
+stop: ## End what `make serve` started.
+	@BIN=$(BIN) mlflow/serve.sh stop
+
 bench: bench-mlp bench-transfer bench-pipeline ## Measure everything that has a target.
 
 bench-mlp: setup ## Measure the two MLPs against their peers; about four minutes.
@@ -46,8 +53,8 @@ bench-transfer: setup ## Measure transfer against the tutorial's loop; needs the
 bench-pipeline: setup ## Measure what the pipeline adds to its trainers; needs MNIST.
 	$(BIN)/python bench/pipeline.py $(ARGS)
 
-bench-quick: ## The same with fewer repetitions, in under two minutes.
-	$(MAKE) bench ARGS=--quick
+bench-quick: ## The networks alone, with fewer repetitions, in under two minutes.
+	$(MAKE) bench-mlp bench-transfer ARGS=--quick
 
 lint: setup ## Check style and types.
 	$(BIN)/ruff check

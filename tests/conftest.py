@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import shutil
+import socket
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,6 +50,40 @@ def prefect_server() -> Iterator[None]:
     quick = {prefect.settings.PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
     with prefect_test_harness(server_startup_timeout=120), temporary_settings(quick):
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[dict[str, str]]:
+    """A new PostgreSQL on a free port of this machine, as the environment variables of its clients."""
+    installed = [str(folder) for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
+    found = shutil.which("initdb", path=os.pathsep.join([*installed, os.environ["PATH"]]))
+    if found is None:
+        pytest.skip("needs PostgreSQL: there is no initdb under /usr/lib/postgresql nor on PATH")
+    programs = Path(found).resolve().parent
+    # PostgreSQL refuses to run as root, and its own user may not enter pytest's folders.
+    user = "postgres" if os.geteuid() == 0 else getpass.getuser()
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    (folder / "password").write_text("correct horse battery", encoding="utf-8")
+    for path in (folder, folder / "password"):
+        shutil.chown(path, user)
+    other: dict[str, Any] = {"user": user, "group": user, "extra_groups": []} if os.geteuid() == 0 else {}
+    run = partial(subprocess.run, cwd=folder, check=True, stdout=subprocess.DEVNULL, **other)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    try:
+        create = ["-D", "data", "--username=triptych", "--pwfile=password", "--auth=scram-sha-256", "--no-sync"]
+        run([programs / "initdb", *create])
+        serve = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
+        run([programs / "pg_ctl", "-D", "data", "-l", "log", "-w", "-o", serve, "start"])
+        yield {
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(port),
+            "PGUSER": "triptych",
+            "PGPASSWORD": (folder / "password").read_text(encoding="utf-8"),
+        }
+        run([programs / "pg_ctl", "-D", "data", "-w", "-m", "fast", "stop"])
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

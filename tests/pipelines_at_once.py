@@ -1,0 +1,37 @@
+"""Compare one panel on many splits of the digits, each in a process of its own, all at once.
+
+Arguments: how many, and the epochs of each. They are forked after the imports, so that all meet at the store.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+
+from triptych.environment import apply_environment
+
+apply_environment(quiet=True)
+
+import matplotlib.pyplot as plt  # noqa: E402, F401
+import mlflow.pyfunc  # noqa: E402
+import mlflow.store.tracking.sqlalchemy_store  # noqa: E402, F401
+import sklearn.datasets  # noqa: E402, F401
+
+from flows.compare import compare  # noqa: E402
+from triptych.config import resolve_config  # noqa: E402
+
+
+def run(seed: int, epochs: int) -> None:
+    settings = [f"split.seed={seed}", f"numpy_mlp.epochs={epochs}"]
+    compare(resolve_config("digits", panels=["numpy-mlp"], settings=settings))
+
+
+if __name__ == "__main__":
+    many, epochs = map(int, sys.argv[1:])
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=run, args=(seed, epochs)) for seed in range(many)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    sys.exit(sum(process.exitcode != 0 for process in processes))
