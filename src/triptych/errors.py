@@ -104,6 +104,10 @@ class ReloadError(TriptychError):
     """A logged model, loaded back, does not give the probabilities that its trainer saw."""
 
 
+class ExportError(TriptychError):
+    """An exported model does not give the probabilities of the one that it was made of."""
+
+
 def suggest(value: str, choices: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" where one of the choices is close to the value, else nothing.
 

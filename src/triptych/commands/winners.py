@@ -27,11 +27,13 @@ Examples:
 FETCH_EXAMPLES = """
 Download a registered model with its card, requirements and checksums.
 
+With --format onnx it is exported, for any runtime of ONNX; onnx.json then says what goes in and what comes out.
+
 Examples:
 
     triptych fetch digits --to champion
 
-    triptych fetch digits-numpy-mlp/3 --to by-hand
+    triptych fetch digits-numpy-mlp/3 --to by-hand --format onnx
 """
 PREDICT_EXAMPLES = """
 Print classes and probabilities of images, or of all images in folders.
@@ -59,6 +61,12 @@ Example:
     triptych rollback digits
 """
 
+# What a person does next with a fetched model.
+HINTS = {
+    "mlflow": "load it with mlflow.pyfunc.load_model({!r})",
+    "onnx": "load model.onnx with onnxruntime; onnx.json says what goes in",
+}
+
 NameArgument = Annotated[str, typer.Argument(metavar="NAME[@ALIAS|/VERSION]", help="A registered model.")]
 
 
@@ -81,14 +89,15 @@ def report(
 def fetch(
     name: NameArgument,
     to: Annotated[Path, typer.Option("--to", help="A new folder.")],
+    model_format: Annotated[str, typer.Option("--format", help="mlflow, or onnx.")] = "mlflow",
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
 ) -> None:
     """Download a model."""
     apply_environment(quiet=not debug)
     from triptych.tracking import fetch_model
 
-    folder = fetch_model(name, to)
-    terminal.print(f"{folder}: load it with mlflow.pyfunc.load_model({str(folder)!r})", soft_wrap=True, highlight=False)
+    folder = fetch_model(name, to, model_format)
+    terminal.print(f"{folder}: {HINTS[model_format].format(str(folder))}", soft_wrap=True, highlight=False)
 
 
 def promote(name: NameArgument) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,11 +12,13 @@ import mlflow
 from filelock import FileLock
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 from mlflow.utils.logging_utils import disable_logging, enable_logging
 
 from triptych.boards import BoardRecord
-from triptych.errors import ConfigError
+from triptych.errors import ConfigError, suggest
 from triptych.model_card import write_card
+from triptych.onnx_export import check_packages, export_model
 from triptych.paths import cache_home
 from triptych.promotion import Promotion, judge
 from triptych.report import EvaluatedPanel
@@ -170,26 +173,56 @@ def model_uri(reference: str) -> str:
     return f"models:/{reference}" if "@" in reference or "/" in reference else f"models:/{reference}@{CHAMPION}"
 
 
-def fetch_model(reference: str, folder: Path) -> Path:
+def fetch_model(reference: str, folder: Path, model_format: str = "mlflow") -> Path:
     """Download a registered model with its card and checksums; return the folder.
 
     Args:
         reference: NAME, NAME@ALIAS or NAME/VERSION.
         folder: must be empty or absent.
+        model_format: "mlflow" as it was logged, "onnx" as one ONNX model with `onnx.json`, which says what it takes.
 
     Raises:
-        ConfigError: there is no such model, or the folder holds something.
+        ConfigError: there is no such model or format, the format's packages are missing, or the folder holds
+            something.
+        ExportError: the ONNX model does not repeat the probabilities of the logged one.
     """
+    if model_format not in WRITERS:
+        raise ConfigError(
+            f"--format {model_format!r} is not allowed: use {' or '.join(WRITERS)}{suggest(model_format, WRITERS)}"
+        )
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty: name a new folder")
+    if model_format == "onnx":
+        check_packages()
     version = find_version(reference)
-    connect()
-    mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}", dst_path=str(folder))
-    (folder / CARD_FILE).write_text(version.description or "", encoding="utf-8")
+    addition = WRITERS[model_format](f"models:/{version.name}/{version.version}", folder)
+    (folder / CARD_FILE).write_text((version.description or "") + addition, encoding="utf-8")
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != CHECKSUMS_FILE)
     lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(folder)}\n" for file in files]
     (folder / CHECKSUMS_FILE).write_text("".join(lines), encoding="utf-8")
     return folder
+
+
+def _write_logged(uri: str, folder: Path) -> str:
+    mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
+    return ""
+
+
+def _write_onnx(uri: str, folder: Path) -> str:
+    """Export a model; return what its card should say of that."""
+    with TemporaryDirectory() as downloaded:
+        model = Path(mlflow.artifacts.download_artifacts(uri, dst_path=downloaded))
+        data = Model.load(str(model)).flavors["python_function"]["data"]
+        exported = Path(downloaded) / "onnx"
+        exported.mkdir()
+        card = export_model(model / data, exported)
+        # What failed its check is never seen.
+        shutil.copytree(exported, folder, dirs_exist_ok=True)
+    return f"\n{card}"
+
+
+# How a model is written to a folder; each returns what is added to the card.
+WRITERS = {"mlflow": _write_logged, "onnx": _write_onnx}
 
 
 def find_version(reference: str) -> Any:

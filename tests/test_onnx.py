@@ -1,0 +1,263 @@
+"""Panels as ONNX models: under ONNX Runtime they give the pipeline's own probabilities."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from numpy.typing import NDArray
+from typer.testing import CliRunner
+
+from flows.compare import compare
+from triptych import onnx_export
+from triptych.backbones import load_backbone
+from triptych.boards import Board
+from triptych.cli import app
+from triptych.config import resolve_config
+from triptych.errors import ConfigError, ExportError
+from triptych.mlp import initialise_layers
+from triptych.numpy_mlp import NumpyMLP
+from triptych.onnx_export import export_model
+from triptych.preprocessing import Preprocessing
+from triptych.served import PixelNetwork, load_model, save_mlp, save_transfer
+from triptych.torch_mlp import TorchMLP
+from triptych.tracking import connect
+from triptych.transfer import Head, TransferNetwork, build_linear
+
+TOLERANCE = 1e-5
+SETTINGS = ("numpy_mlp.epochs=3", "torch_mlp.epochs=3", "transfer.epochs=3", "transfer.precision=float32")
+PANELS = ("digits-numpy-mlp", "digits-torch-mlp", "digits-shufflenet_v2_x0_5")
+SHAPE = (5, 7, 3)
+CLASSES = tuple("abcd")
+NETWORKS: dict[str, Any] = {"numpy_mlp": NumpyMLP, "torch_mlp": TorchMLP}
+
+
+@pytest.fixture(scope="module")
+def store(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    del prefect_server
+    folder = tmp_path_factory.mktemp("onnx")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    patch.setenv("TRIPTYCH_CACHE_HOME", str(folder / "cache"))
+    compare(resolve_config("digits", settings=SETTINGS))
+    yield folder
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def fetched(store: Path) -> dict[str, Path]:
+    """The folder of each panel, fetched as ONNX."""
+    folders = {name: store / name for name in PANELS}
+    for name, folder in folders.items():
+        outcome = CliRunner().invoke(app, ["fetch", f"{name}/1", "--to", str(folder), "--format", "onnx"])
+        assert outcome.exit_code == 0, outcome.output
+        assert "onnx.json says what goes in" in outcome.output
+    return folders
+
+
+def read_contract(folder: Path) -> dict[str, Any]:
+    contract: dict[str, Any] = json.loads((folder / "onnx.json").read_text(encoding="utf-8"))
+    return contract
+
+
+def prepare(images: NDArray[np.uint8], contract: dict[str, Any]) -> NDArray[Any]:
+    """Return what a stranger would make of raw images who has read `onnx.json` alone; torchvision does it."""
+    given = dict(contract["preprocessing"])
+    if given.pop("inside"):
+        return images
+    function = Preprocessing(**given).build()
+    return torch.stack([function(image) for image in images]).numpy()
+
+
+def run(folder: Path, inputs: NDArray[Any], batch: int) -> NDArray[np.float32]:
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    batches = (inputs[start : start + batch] for start in range(0, len(inputs), batch))
+    return np.concatenate([session.run(["probabilities"], {"images": rows})[0] for rows in batches])
+
+
+@cache
+def load_test_part(name: str) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    run_id = connect().get_model_version(name, "1").run_id
+    assert run_id
+    with np.load(connect().download_artifacts(run_id, "test_predictions.npz")) as arrays:
+        return arrays["indices"], arrays["probabilities"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [1, 7, 540])
+@pytest.mark.parametrize("name", PANELS)
+def test_every_panel_repeats_the_pipelines_test_probabilities(
+    fetched: dict[str, Path], digits: Board, name: str, batch: int
+) -> None:
+    indices, expected = load_test_part(name)
+    contract = read_contract(fetched[name])
+    inputs = prepare(digits.pixels[indices], contract)
+    assert list(inputs.shape[1:]) == contract["input"]["shape"][1:]
+    assert inputs.dtype == contract["input"]["dtype"]
+    assert len(indices) == 540
+    np.testing.assert_allclose(run(fetched[name], inputs, batch), expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.slow
+def test_checksums_card_and_contract_say_what_was_fetched(fetched: dict[str, Path]) -> None:
+    for name, folder in fetched.items():
+        lines = (folder / "SHA256SUMS").read_text().splitlines()
+        sums = {file: digest for digest, file in (line.split("  ") for line in lines)}
+        assert sums == {
+            file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in folder.iterdir()
+            if file.name != "SHA256SUMS"
+        }
+        assert set(sums) == {"MODEL_CARD.md", "model.onnx", "onnx.json"}
+        contract = read_contract(folder)
+        card = (folder / "MODEL_CARD.md").read_text()
+        assert contract["input"]["description"] in card.partition("## As ONNX")[2]
+        assert "## Results on 540 test images" in card
+        assert contract["classes"] == list("0123456789")
+        assert contract["checked"]["largest_difference"] <= TOLERANCE
+        assert contract["number_format"] == {"logged": "float32", "exported": "float32"}, name
+        session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+        for part, [found] in (("input", session.get_inputs()), ("output", session.get_outputs())):
+            assert [contract[part][key] for key in ("name", "shape")] == [found.name, found.shape]
+
+
+@pytest.mark.slow
+def test_an_unknown_format_is_refused_before_anything_is_downloaded(store: Path, tmp_path: Path) -> None:
+    del store
+    folder = tmp_path / "model"
+    outcome = CliRunner().invoke(app, ["fetch", PANELS[0], "--to", str(folder), "--format", "onxx"])
+    assert isinstance(outcome.exception, ConfigError)
+    assert str(outcome.exception) == "--format 'onxx' is not allowed: use mlflow or onnx; did you mean 'onnx'?"
+    assert not folder.exists()
+
+
+WITHOUT = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == package:
+            raise ImportError(name)
+sys.meta_path.insert(0, Absent())
+package, sys.argv = sys.argv[1], ["triptych", *sys.argv[2:]]
+from triptych.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime", "onnxscript"])
+def test_a_missing_extra_is_one_line_and_exit_code_two(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'empty.db'}")
+    arguments = ["fetch", "digits", "--to", str(tmp_path / "model"), "--format", "onnx"]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, package, *arguments], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 2
+    message = f"triptych: --format onnx needs {package}: install it with `pip install 'triptych[onnx]'`"
+    assert done.stderr.strip() == message
+
+
+def save_random_mlp(kind: str, folder: Path, *, dtype: str = "float32", scale: float = 1.0, **names: str) -> None:
+    layers = initialise_layers((105, 9, 6, 4), "he_normal", dtype, np.random.default_rng(3))
+    layers = [(weight * np.dtype(dtype).type(scale), bias) for weight, bias in layers]
+    save_mlp(kind, PixelNetwork(NETWORKS[kind](layers, **names), SHAPE, "unit"), CLASSES, folder)
+
+
+@pytest.fixture
+def images() -> NDArray[np.uint8]:
+    return np.random.default_rng(5).integers(0, 256, size=(7, *SHAPE), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "activation", "loss"),
+    list(
+        itertools.product(
+            NETWORKS, ["float32", "float64"], ["sigmoid", "tanh", "relu"], ["squared_error", "cross_entropy"]
+        )
+    ),
+)
+def test_each_kind_of_mlp_is_repeated(
+    tmp_path: Path, images: NDArray[np.uint8], kind: str, dtype: str, activation: str, loss: str
+) -> None:
+    save_random_mlp(kind, tmp_path / "model", dtype=dtype, activation=activation, loss=loss)
+    card = export_model(tmp_path / "model", tmp_path)
+    expected = load_model(tmp_path / "model").predict(images)
+    np.testing.assert_allclose(run(tmp_path, images, 7), expected, rtol=0, atol=TOLERANCE)
+    assert f"panel's in {dtype}" in card
+    constants = onnx.load(tmp_path / "model.onnx").graph.initializer
+    floats = {onnx.helper.tensor_dtype_to_np_dtype(one.data_type) for one in constants} - {np.dtype(np.int64)}
+    assert floats == {np.dtype(dtype)}
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_outputs_that_all_vanish_are_normalised_as_the_panel_does(
+    kind: str, tmp_path: Path, images: NDArray[np.uint8]
+) -> None:
+    save_random_mlp(kind, tmp_path / "model", scale=1e4, activation="relu", loss="squared_error")
+    export_model(tmp_path / "model", tmp_path)
+    dark = np.concatenate([images, np.zeros((1, *SHAPE), dtype=np.uint8)])
+    expected = load_model(tmp_path / "model").predict(dark)
+    np.testing.assert_allclose(run(tmp_path, dark, 3), expected, rtol=0, atol=TOLERANCE)
+
+
+def save_bundled(folder: Path, number_format: str) -> TransferNetwork:
+    backbone = load_backbone("shufflenet_v2_x0_5", "bundled").in_format(number_format)
+    linear = build_linear(backbone.dimension, len(CLASSES), np.random.default_rng(0))
+    linear.weight.data *= 20.0  # far apart, so that rounding is seen in the probabilities
+    network = TransferNetwork(backbone, Head(linear))
+    save_transfer(network, CLASSES, folder)
+    return network
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number_format", ["float32-folded", "bfloat16-folded"])
+def test_other_number_formats_are_exported_in_float32_and_said_to_be(
+    tmp_path: Path, digits: Board, number_format: str
+) -> None:
+    network = save_bundled(tmp_path / "model", number_format)
+    card = export_model(tmp_path / "model", tmp_path)
+    contract = read_contract(tmp_path)
+    exact = TransferNetwork(network.backbone.in_format("float32"), network.head)
+    pixels = digits.pixels[:40]
+    found = run(tmp_path, prepare(pixels, contract), 7)
+    np.testing.assert_allclose(found, exact.predict_images(pixels), rtol=0, atol=TOLERANCE)
+    formats = contract["number_format"]
+    assert (formats["logged"], formats["exported"]) == (number_format, "float32")
+    assert f"computes in {number_format}" in card
+    rounding = number_format.startswith("float32")
+    assert (formats["logged_differs_from_exported_by"] <= TOLERANCE) == rounding
+    assert bool(np.abs(found - network.predict_images(pixels)).max() <= TOLERANCE) == rounding
+
+
+def test_an_export_that_does_not_repeat_its_panel_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_random_mlp("numpy_mlp", tmp_path / "model", activation="tanh", loss="cross_entropy")
+    monkeypatch.setattr(PixelNetwork, "predict_images", lambda self, images: np.full((len(images), 4), 0.25))
+    with pytest.raises(ExportError, match=r"differs from the panel by 0\.\d+ in a probability: at most 1e-05"):
+        export_model(tmp_path / "model", tmp_path)
+
+
+def test_large_weights_lie_in_a_file_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_export, "LARGEST_FILE_BYTES", 1000)
+    network = save_bundled(tmp_path / "model", "float32")
+    export_model(tmp_path / "model", tmp_path)
+    names = {file.name for file in tmp_path.iterdir() if file.is_file()}
+    assert names == {"model.onnx", "model.onnx.data", "onnx.json"}
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for name in names:
+        (tmp_path / name).rename(moved / name)
+    side = network.backbone.preprocessing.crop_size
+    assert run(moved, np.zeros((2, 3, side, side), dtype=np.float32), 2).shape == (2, 4)
