@@ -185,8 +185,9 @@ def finish_comparison(
     client.log_text(record.run_id, page, REPORT_FILE)
     note = f"{text}\n\n[All curves and final metrics of this comparison]({link})"
     client.set_tag(record.run_id, MLFLOW_RUN_NOTE, note)
-    client.set_tag(record.run_id, REPORTED, "true")
+    # In this order: whoever is cut off in between leaves a comparison that is taken up, not one that stays open.
     client.set_terminated(record.run_id, "FAILED" if result["missing"] else "FINISHED")
+    client.set_tag(record.run_id, REPORTED, "true")
     release(record.comparison)
     about = f"Board `{record.board.config.name}`: {record.board.data_name}, every panel on the same split."
     client.set_experiment_tag(record.experiment_id, EXPERIMENT_NOTE, f"{about}\n\n[The latest comparison]({link})")
