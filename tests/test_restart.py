@@ -76,8 +76,8 @@ def search(client: mlflow.MlflowClient) -> list[Any]:
 
 def load_weights(home: Path, panel: str) -> bytes:
     [run] = [run for run in find_runs(home) if run.data.tags.get("panel") == panel]
-    [output] = run.outputs.model_outputs
-    folder = next((home / "artifacts" / "digits").rglob(output.model_id))
+    # What a killed process left of a model is deleted, but stays among the run's outputs.
+    folder = next((home / "artifacts" / "digits").rglob(run.data.tags["model_uri"].rpartition("/")[2]))
     files = sorted((folder / "artifacts" / "data").rglob("*"))
     weights = [file for file in files if file.name in {"weights.npz", "weights.safetensors", "head.safetensors"}]
     assert weights
