@@ -61,8 +61,8 @@ lint: setup ## Check style and types.
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-test: lint ## Check everything.
-	$(BIN)/pytest $(ARGS)
+test: lint ## Check everything, on two to four cores.
+	$(BIN)/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile $(ARGS)
 
 endurance: setup ## Kill, crowd and starve the pipeline, as nights do; some minutes.
 	$(BIN)/pytest -m endurance $(ARGS)
