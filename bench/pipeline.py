@@ -49,7 +49,7 @@ def time_trainers(panels: Sequence[str]) -> float:
     record = prepare_board(config.boards[0])
     board = load_board(record)
     started = time.perf_counter()
-    for job in list_jobs(record, fresh=True):
+    for job in list_jobs(record, fresh_since=time.time()):
         with tempfile.TemporaryDirectory() as folder:
             fit_mlp(board, job, Path(folder) / "model", lambda metrics: None)
     return time.perf_counter() - started
@@ -75,7 +75,7 @@ def embed_with(workers: int, board: Board) -> float:
     """Return the seconds that workers of one core each take to embed some shards, once they are up and warm."""
     from distributed import Client, LocalCluster
 
-    plan = plan_board(board)
+    plan = plan_board(board, board.record.config.backbone_panels)
     with (
         LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,

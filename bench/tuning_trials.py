@@ -30,7 +30,7 @@ def measure_trials(board: Board, panel: str, forget: Callable[[], None], *, quic
         quick: fewer trials, the seconds multiplied.
     """
     forget()
-    plan = plan_board(board)
+    plan = plan_board(board, board.record.config.backbone_panels)
     started = time.perf_counter()
     shards = range(count_shards(len(board.images)))
     records = collect_records(plan, [embed_board(board, plan, shards, lambda done, total: None)])

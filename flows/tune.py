@@ -8,7 +8,13 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.embedding import submit_embedding
 from tasks.tune_panel import record_study, run_trials, start_tuning
 from triptych.config import Config
-from triptych.orchestration import close_open_runs, collect_results, tell_end
+from triptych.orchestration import (
+    ENDS,
+    attempt,
+    collect_results,
+    refuse_endless_restarts,
+    require_all,
+)
 from triptych.sections import BoardConfig, PositiveInt
 from triptych.threads import count_cores
 from triptych.tuned import TuningResult
@@ -19,10 +25,7 @@ from triptych.tuned import TuningResult
     flow_run_name="tune {config.preset}",
     # As many threads as there are workers: what is submitted is what shall run side by side.
     task_runner=ThreadPoolTaskRunner(),
-    on_completion=[tell_end],
-    on_failure=[close_open_runs, tell_end],
-    on_crashed=[close_open_runs, tell_end],
-    on_cancellation=[close_open_runs, tell_end],
+    **ENDS,
 )
 def tune(config: Config, trials: PositiveInt = 20, workers: PositiveInt | None = None) -> list[TuningResult]:
     """Tune every panel of every board of a configuration, each in a study of its own.
@@ -31,12 +34,21 @@ def tune(config: Config, trials: PositiveInt = 20, workers: PositiveInt | None =
         config: a preset, or its boards with any field changed.
         trials: how many trials each study is to have, with those that it has already.
         workers: how many trials run side by side; left out, one on each core.
+
+    Raises:
+        IncompleteError: a study failed, and others didn't.
     """
-    return [
-        tune_panel(board, panel, trials=trials, workers=workers or count_cores(), preset=config.preset)
-        for board in config.boards
-        for panel in board.panels
-    ]
+    refuse_endless_restarts()
+    workers = workers or count_cores()
+    return require_all(
+        {
+            f"{panel} on {board.name}": attempt(
+                tune_panel, board, panel, trials=trials, workers=workers, preset=config.preset
+            )
+            for board in config.boards
+            for panel in board.panels
+        }
+    )
 
 
 def tune_panel(board: BoardConfig, panel: str, *, trials: int, workers: int, preset: str) -> TuningResult:

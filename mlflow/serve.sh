@@ -17,7 +17,6 @@ mlflow_page=http://127.0.0.1:$MLFLOW_PORT
 export PREFECT_HOME=$home/prefect
 export PREFECT_API_URL=$prefect_page/api
 export PREFECT_SERVER_UI_API_URL=$PREFECT_API_URL # else the page looks at port 4200
-export TRIPTYCH_ROOT=$root
 # Nothing phones home, and what is on this machine is not asked through a proxy.
 export PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=true MLFLOW_DISABLE_TELEMETRY=true
 export NO_PROXY=127.0.0.1,${NO_PROXY:-} no_proxy=127.0.0.1,${no_proxy:-}
@@ -65,9 +64,8 @@ check_port() { # PORT VARIABLE
     fail "port $1 is taken or no port: end what listens there, or choose another with \`make serve $2=...\`"
 }
 
-# quietly NAME COMMAND...: what it says goes to a log file.
-quietly() {
-  "$bin/prefect" --no-prompt "${@:2}" >"$home/$1.log" 2>&1 || fail "prefect ${*:2} failed: see $home/$1.log"
+deploy() {
+  "$bin/prefect" --no-prompt deploy --all >"$home/deploy.log" 2>&1 || fail "prefect deploy failed: see $home/deploy.log"
 }
 
 end() { # NAME
@@ -104,11 +102,10 @@ start() {
   launch mlflow mlflow --env-file mlflow/server.env server --host 127.0.0.1 --port "$MLFLOW_PORT"
   wait_for prefect answers "$prefect_page/api/health"
   wait_for mlflow answers "$mlflow_page/health"
-  quietly pool work-pool create local-process --type process --overwrite
   export MLFLOW_TRACKING_URI=$mlflow_page MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR=false MPLBACKEND=Agg
-  launch worker prefect worker start --pool local-process --limit 1 --name "serve-$prefect_port"
-  quietly deploy deploy --all
+  launch worker prefect worker start --pool local-process --type process --name "serve-$prefect_port"
   wait_for worker grep -q "started!" "$home/worker.log"
+  deploy
   trap - EXIT
   cat <<END
 Prefect  $prefect_page

@@ -21,11 +21,7 @@ from triptych.tracking import (
 @task(task_run_name="evaluate {trained.job.run_label}", **STEP)
 def evaluate(trained: TrainedPanel) -> EvaluatedPanel:
     """Log the test metrics of a panel, once its logged model has repeated its trainer's probabilities."""
-    metrics = load_evaluation(trained.run_id) or _evaluate(trained)
-    job = trained.job
-    return EvaluatedPanel(
-        job.panel, job.label, job.repeat, trained.run_id, metrics, trained.restored_epochs, trained.model_uri
-    )
+    return trained.with_metrics(load_evaluation(trained.run_id) or _evaluate(trained))
 
 
 def _evaluate(trained: TrainedPanel) -> dict[str, float]:

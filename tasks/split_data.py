@@ -7,6 +7,7 @@ from prefect import task
 from triptych.boards import prepare_board
 from triptych.files import touch
 from triptych.orchestration import STEP, ProgressReporter, describe_flow_run
+from triptych.orders import PanelOrder, open_order
 from triptych.sections import BoardConfig
 from triptych.tracking import ComparisonRecord, pin_weights, start_comparison
 from triptych.trainings import identify_comparison
@@ -19,7 +20,7 @@ def split_data(board: BoardConfig, *, tuned: bool = False, fresh: bool = False) 
     Args:
         board: the board.
         tuned: whether its panels are trained with the best setting of their study.
-        fresh: whether a new comparison is started although the same one was cut off.
+        fresh: whether a new comparison is started, and every panel trained anew, although there are the same.
     """
     report = ProgressReporter(f"{board.name}: split")
     record = prepare_board(pin_weights(board), on_image=report)
@@ -30,3 +31,9 @@ def split_data(board: BoardConfig, *, tuned: bool = False, fresh: bool = False) 
 
         record = use_tuned(record)
     return start_comparison(record, describe_flow_run(), identify_comparison(record), fresh=fresh)
+
+
+@task(task_run_name="open {order.board.name} for {order.panel}", **STEP)
+def open_ordered(order: PanelOrder) -> ComparisonRecord:
+    """Prepare the board of another machine's comparison here, from the same data."""
+    return open_order(order)

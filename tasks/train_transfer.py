@@ -21,7 +21,7 @@ def plan_embedding(opened: ComparisonRecord | StudyRecord) -> EmbeddingPlan:
     """Find the fastest number format that is exact enough for each pretrained network, on this machine."""
     from triptych.embedding_plan import plan_board
 
-    plan = plan_board(open_board(opened.board))
+    plan = plan_board(open_board(opened.board), opened.backbones)
     for panel, planned in plan.networks.items():
         get_run_logger().info("%s is computed in %s (%s)", panel, planned.number_format, planned.reason)
     return plan

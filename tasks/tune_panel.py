@@ -35,7 +35,7 @@ def run_trials(study: StudyRecord, worker: int, embedded: dict[str, EmbeddingRec
     fit = load_trainer(open_board(study.board), study.panel, embedded)
     report = ProgressReporter(f"{study.panel}: worker {worker + 1}")
     for done, index in enumerate(share):
-        described = run_trial(study, index, fit, partial(report, done, len(share)), describe_flow_run())
+        described = run_trial(study, index, fit, partial(report, done, len(share)))
         report(done + 1, len(share), described)
         get_run_logger().info(described)
 

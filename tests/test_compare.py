@@ -19,7 +19,7 @@ import pytest
 from flows.compare import compare
 from triptych.boards import load_board, prepare_board
 from triptych.config import Config, resolve_config
-from triptych.errors import IncompleteComparisonError, ReloadError
+from triptych.errors import IncompleteError, ReloadError
 from triptych.evaluation import Probe, check_reload
 from triptych.report import ComparisonResult
 from triptych.sections import BoardConfig
@@ -200,7 +200,7 @@ def test_a_failing_panel_does_not_stop_the_others_and_leaves_no_run_open(
     torch.save({"weight": torch.zeros(1)}, tmp_path / "odd.pth")
     settings = [f"transfer.weights={tmp_path / 'odd.pth'}", "numpy_mlp.epochs=2", "name=failing"]
     config = resolve_config("photos", data=str(photos), panels=["shufflenet_v2_x0_5", "numpy-mlp"], settings=settings)
-    with pytest.raises(IncompleteComparisonError, match=r"do not fit shufflenet_v2_x0_5") as caught:
+    with pytest.raises(IncompleteError, match=r"do not fit shufflenet_v2_x0_5") as caught:
         compare(config)
     [result] = caught.value.results
     assert caught.value.bad_input

@@ -36,7 +36,7 @@ IMAGES = 1797
 
 @flow
 def embed_board(record: BoardRecord) -> dict[str, EmbeddingRecord]:
-    opened: Any = SimpleNamespace(board=record)
+    opened: Any = SimpleNamespace(board=record, backbones=[PANEL])
     submitted = submit_embedding(opened)
     assert submitted.records is not None
     records: dict[str, EmbeddingRecord] = submitted.records.result()
@@ -128,7 +128,7 @@ def test_a_machine_without_the_shared_path_embeds_again(tmp_path: Path, monkeypa
     monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "head"))
     board = load_board(prepare_board(resolve_config("digits", panels=[PANEL]).boards[0]))
     board = replace(board, images=ArrayImages(board.images.array[:40]))  # type: ignore[attr-defined]
-    planned = plan_board(board)
+    planned = plan_board(board, [PANEL])
     record = embed(board, planned, range(1), lambda done, total: None)[PANEL]
     assert find_embeddings(board, PANEL, record) is record
     expected = load_embeddings(record)[:]

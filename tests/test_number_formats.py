@@ -346,7 +346,7 @@ def make_images(seed: int, count: int = 20) -> ArrayImages:
 def test_what_is_configured_is_not_measured(cache: Path, measurements: list[int]) -> None:
     settings = ["transfer.weights=bundled", "transfer.precision=float32"]
     config = resolve_config("digits", panels=["shufflenet_v2_x0_5"], settings=settings)
-    plan = plan_board(load_board(prepare_board(config.boards[0])))
+    plan = plan_board(load_board(prepare_board(config.boards[0])), config.boards[0].backbone_panels)
     [planned] = plan.networks.values()
     assert list(plan.networks) == ["shufflenet_v2_x0_5"]
     assert (planned.number_format, planned.reason, measurements) == ("float32", "as configured", [])

@@ -167,12 +167,21 @@ def load_board(record: BoardRecord) -> Board:
 def _prepare_again(record: BoardRecord) -> BoardRecord:
     """Return the record of the same board on this machine."""
     here = prepare_board(record.config)
-    if (here.data_digest, here.split_id) != (record.data_digest, record.split_id):
-        raise DataError(
-            f"data {record.config.data.source!r} on this machine ({here.data_digest[:16]}) are not those of the "
-            f"comparison ({record.data_digest[:16]}): copy them, or share one path"
-        )
+    require_same_data(here, record.data_digest, record.split_id)
     return here
+
+
+def require_same_data(here: BoardRecord, data_digest: str, split_id: str) -> None:
+    """Check that a board which was prepared on this machine is that of a comparison.
+
+    Raises:
+        DataError: the data, or the split, are others.
+    """
+    if (here.data_digest, here.split_id) != (data_digest, split_id):
+        raise DataError(
+            f"data {here.config.data.source!r} on this machine ({here.data_digest[:16]}) are not those of the "
+            f"comparison ({data_digest[:16]}): copy them, or share one path"
+        )
 
 
 def _pixels_key(dataset: Dataset, data: DataConfig) -> str:

@@ -24,8 +24,12 @@ from triptych.paths import cache_home
 from triptych.threads import count_cores, count_threads
 
 
-def plan_board(board: Board) -> EmbeddingPlan:
-    """Return the number format of each pretrained network of a board.
+def plan_board(board: Board, panels: Sequence[str]) -> EmbeddingPlan:
+    """Return the number formats of pretrained networks.
+
+    Args:
+        board: the board.
+        panels: which of its pretrained networks.
 
     Raises:
         WeightsError: the weights are unknown, missing or another network's.
@@ -33,7 +37,7 @@ def plan_board(board: Board) -> EmbeddingPlan:
     settings = board.record.config.transfer
     torch.set_num_threads(settings.embedding_threads or count_threads())
     planned = {}
-    for panel in board.record.config.backbone_panels:
+    for panel in panels:
         started = time.perf_counter()
         backbone = load_backbone(panel, settings.weights).on_device(find_device())
         number_format, reason = choose_format_for(backbone, board.images, PRECISIONS[settings.precision])

@@ -81,11 +81,23 @@ class InterruptedRunError(TriptychError):
     """Work was given up, as its flow run had been interrupted."""
 
 
-class IncompleteComparisonError(TriptychError):
-    """Some panels could not be trained or evaluated; the others were compared, and all is recorded.
+class ElsewhereError(TriptychError):
+    """What the machines of another work pool were asked for was not done."""
+
+
+class EndlessRestartError(TriptychError):
+    """A flow run was started again after each of its crashes, and often enough."""
+
+
+class AtWorkError(TriptychError):
+    """Another process is at work on just what this one was started for."""
+
+
+class IncompleteError(TriptychError):
+    """Some panels or boards could not be done; the others were, and all is recorded.
 
     Attributes:
-        results: of every board, the ones that lack a panel among them.
+        results: of every board or study that has one.
         bad_input: whether the user's input was the reason at least once.
     """
 

@@ -16,13 +16,13 @@ class PanelJob:
         board: the board.
         panel: `numpy-mlp`, `torch-mlp` or the name of a torchvision network.
         repeat: which of its trainings this is, from 0; also its seed.
-        fresh: whether it is trained anew although the same training is on disk.
+        fresh_since: seconds since 1970: the same training on disk is not taken up if it is from before then.
     """
 
     board: BoardRecord
     panel: str
     repeat: int
-    fresh: bool = False
+    fresh_since: float | None = None
 
     @property
     def kind(self) -> PanelKind:
@@ -47,11 +47,11 @@ class PanelJob:
         return f"{self.label} #{self.repeat}" if self.board.config.repeats > 1 else self.label
 
 
-def list_jobs(board: BoardRecord, *, fresh: bool = False) -> list[PanelJob]:
+def list_jobs(board: BoardRecord, *, fresh_since: float | None = None) -> list[PanelJob]:
     """Return every training of a board: each repeat of each panel."""
     config = board.config
     return [
-        PanelJob(replace(board, config=config.for_panel(panel)), panel, repeat, fresh)
+        PanelJob(replace(board, config=config.for_panel(panel)), panel, repeat, fresh_since)
         for panel in config.panels
         for repeat in range(config.repeats)
     ]

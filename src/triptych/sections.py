@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -207,6 +207,9 @@ class BoardConfig(Section):
     """The models: `numpy-mlp`, `torch-mlp`, or a torchvision classification network by name."""
     repeats: PositiveInt = 1
     """How often each panel is trained, with seeds 0, 1, ..., always from its original weights."""
+    pools: dict[str, str] = {}
+    """Prefect's work pool that trains a panel, or a kind of panel (`numpy_mlp`, `torch_mlp`, `transfer`), such as
+    `{transfer: gpu}`; the others are trained where the flow runs."""
     data: DataConfig = DataConfig()
     """Which images."""
     split: SplitConfig = SplitConfig()
@@ -246,6 +249,23 @@ class BoardConfig(Section):
                 raise ValueError(f"networks.{panel}.{field} is the same for all networks: set transfer.{field}")
             self.for_panel(panel)
         return self
+
+    @model_validator(mode="after")
+    def _check_pools(self) -> BoardConfig:
+        kinds = get_args(PanelKind)
+        for name, pool in self.pools.items():
+            if name not in {*kinds, *self.panels}:
+                raise ValueError(
+                    f"pools names {name!r}, which is no panel of this board: name one of {', '.join(self.panels)}, or "
+                    f"all of a kind by {', '.join(kinds)}{suggest(name, [*kinds, *self.panels])}"
+                )
+            if not pool:
+                raise ValueError(f"pools.{name} is empty: name a work pool of Prefect's, or leave {name} out")
+        return self
+
+    def find_pool(self, panel: str) -> str | None:
+        """Return the work pool that trains a panel; None where it is trained in the flow's own process."""
+        return self.pools.get(panel, self.pools.get(kind_of_panel(panel)))
 
     def for_panel(self, panel: str) -> BoardConfig:
         """Return the configuration that one panel is trained by, with its own fields laid over its section."""

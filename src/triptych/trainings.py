@@ -68,7 +68,7 @@ def identify_training(job: PanelJob, embedded: EmbeddingRecord | None = None) ->
 def identify_comparison(board: BoardRecord) -> str:
     """Return the name of what a comparison compares: a hash of all that its results depend on."""
     depends_on = {
-        "board": board.config.model_dump(mode="json"),
+        "board": board.config.model_dump(mode="json", exclude={"pools"}),
         "trainings": [identify_training(job) for job in list_jobs(board)],
     }
     return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:24]
@@ -78,7 +78,7 @@ def find_checkpoint(job: PanelJob, embedded: EmbeddingRecord | None = None) -> C
     """Return where a training's checkpoints are, emptied for a fresh one; None where the settings ask for none."""
     name = identify_training(job, embedded)
     folder = cache_home() / "trainings" / name
-    if job.fresh:
+    if job.fresh_since is not None and not _is_since(folder / CHECKPOINT, job.fresh_since):
         shutil.rmtree(folder, ignore_errors=True)
     every = job.settings.checkpoint_epochs
     touch(folder / CHECKPOINT)
@@ -88,6 +88,10 @@ def find_checkpoint(job: PanelJob, embedded: EmbeddingRecord | None = None) -> C
 def weights_file(job: PanelJob, epoch: int) -> Path:
     """Return where the weights of a multilayer perceptron after an epoch, from 1, are kept for its twin."""
     return cache_home() / "trainings" / identify_training(job) / "weights" / f"epoch-{epoch:05}.npz"
+
+
+def _is_since(file: Path, moment: float) -> bool:
+    return file.exists() and file.stat().st_mtime >= moment
 
 
 @cache

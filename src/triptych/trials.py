@@ -15,7 +15,7 @@ from triptych.training import EpochMetrics
 from triptych.tuning import Fit, ask_trial, open_study, tell_outcome, train_trial
 
 
-def run_trial(record: StudyRecord, index: int, fit: Fit, report: Callable[[str], None], tags: Mapping[str, str]) -> str:
+def run_trial(record: StudyRecord, index: int, fit: Fit, report: Callable[[str], None]) -> str:
     """Run one trial of a study, and return in a few words what came of it.
 
     Args:
@@ -23,12 +23,11 @@ def run_trial(record: StudyRecord, index: int, fit: Fit, report: Callable[[str],
         index: of the trial among those that are planned.
         fit: trains; called with the settings and a callback for each epoch.
         report: told after every epoch how far the trial is; may raise to give it up.
-        tags: who runs it, for instance the flow run.
     """
     study = open_study(record.board, record.panel)
     with ask_trial(study, find_space(record.board.config, record.panel), index) as trial:
         job = make_job(record.board, record.panel, trial.params)
-        with trial_run(record, job, trial.number, tags) as run_id:
+        with trial_run(record, job, trial.number) as run_id:
             log = MetricLog(run_id)
 
             def on_epoch(metrics: EpochMetrics) -> None:

@@ -44,6 +44,9 @@ NOT_IDENTIFYING = {
 TRIALS_BEFORE_PRUNING = 5
 EPOCHS_BEFORE_PRUNING = 3
 SETTLED = (TrialState.COMPLETE, TrialState.PRUNED)
+ASKED_OR_SETTLED = (TrialState.WAITING, *SETTLED)
+# Marks the trial with the panel's own setting.
+OWN = "own_setting"
 WANTED_TRIALS = "wanted_trials"
 OUTCOME = "outcome"
 
@@ -117,8 +120,8 @@ def open_study(board: BoardRecord, panel: str) -> Study:
 def prepare_study(board: BoardRecord, panel: str, trials: int, workers: int) -> tuple[range, ...]:
     """Open a study and return what each worker has to do for it to have `trials` settled trials in all.
 
-    The panel's own setting, as far as the search space holds it, is the first trial of a new study: what comes
-    out is no worse than that on validation.
+    The panel's own setting, as far as the search space holds it, is the first trial of a study, and tried again where
+    it was interrupted: what comes out is no worse than that on validation.
 
     Args:
         board: the board.
@@ -131,8 +134,9 @@ def prepare_study(board: BoardRecord, panel: str, trials: int, workers: int) -> 
     """
     study = open_study(board, panel)
     study.set_user_attr(WANTED_TRIALS, trials)
-    if not study.get_trials(deepcopy=False):
-        study.enqueue_trial(select_known(find_space(board.config, panel), find_settings(board.config, panel)))
+    if not any(trial.user_attrs.get(OWN) for trial in study.get_trials(deepcopy=False, states=ASKED_OR_SETTLED)):
+        own = select_known(find_space(board.config, panel), find_settings(board.config, panel))
+        study.enqueue_trial(own, user_attrs={OWN: True})
     missing = range(len(list_settled(study)), trials)
     return tuple(missing[worker::workers] for worker in range(min(workers, len(missing))))
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -29,7 +29,7 @@ from triptych.commands.terminal import (
     terminal,
 )
 from triptych.environment import apply_environment
-from triptych.errors import IncompleteComparisonError
+from triptych.errors import IncompleteError
 from triptych.threads import count_cores
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from triptych.report import ComparisonResult
     from triptych.tuned import TuningResult
 
+Result = TypeVar("Result")
 # What fits beside each other in a terminal of 80 columns; MLflow holds the rest.
 PRINTED_COLUMNS = ("panel", "accuracy", "interval", "repeats", "std", "fit s", "embed s")
 
@@ -83,14 +84,7 @@ def compare(  # noqa: PLR0917 - one for each option
     resolved = resolved.model_copy(update={"fresh": fresh, "tuned": tuned})
     check_runner(runner)
     apply_environment(quiet=not debug)
-    with explain_interrupt():
-        try:
-            results = _run(resolved, runner)
-        except IncompleteComparisonError as error:
-            _print_results(error.results)
-            errors.print(f"triptych: {error}")
-            raise typer.Exit(EXIT_INPUT if error.bad_input else EXIT_FAILURE) from error
-    _print_results(results)
+    _print_results(lambda: _run(resolved, runner), _print_result)
 
 
 def _run(config: Config, runner: str) -> list[ComparisonResult]:
@@ -107,9 +101,18 @@ def _run(config: Config, runner: str) -> list[ComparisonResult]:
         return run_on(runner, compare_flow, config)
 
 
-def _print_results(results: Sequence[ComparisonResult]) -> None:
+def _print_results(run: Callable[[], Sequence[Result]], print_result: Callable[[Result], None]) -> None:
+    """Run a flow and print its results; where only a part has one, print these, and exit with what went wrong."""
+    with explain_interrupt():
+        try:
+            results = run()
+        except IncompleteError as error:
+            for result in error.results:
+                print_result(result)
+            errors.print(f"triptych: {error}")
+            raise typer.Exit(EXIT_INPUT if error.bad_input else EXIT_FAILURE) from error
     for result in results:
-        _print_result(result)
+        print_result(result)
 
 
 def _print_result(result: ComparisonResult) -> None:
@@ -147,10 +150,8 @@ def tune(  # noqa: PLR0917 - one for each option
     resolved = resolve_config(preset, data=data, panels=[panel], settings=settings or (), file=config)
     check_runner(runner)
     apply_environment(quiet=not debug)
-    with explain_interrupt():
-        results = _run_tuning(resolved, trials, count_cores() if workers is None else workers, runner)
-    for result in results:
-        _print_tuning(result)
+    workers = count_cores() if workers is None else workers
+    _print_results(lambda: _run_tuning(resolved, trials, workers, runner), _print_tuning)
 
 
 def _run_tuning(config: Config, trials: int, workers: int, runner: str) -> list[TuningResult]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from triptych.boards import BoardRecord
 from triptych.embedding_record import EmbeddingRecord
-from triptych.panel_jobs import PanelJob
+from triptych.panel_jobs import PanelJob, list_jobs
+from triptych.report import EvaluatedPanel
 
 
 @dataclass(frozen=True)
@@ -18,12 +20,34 @@ class ComparisonRecord:
         experiment_id: MLflow's id of the board's experiment.
         run_id: of the run named `comparison`.
         board: the board.
+        fresh_since: seconds since 1970: trainings from before then are not taken up; None: all are.
+        ordered: the one panel that is trained here, where the flow run of another machine asked for it.
     """
 
     comparison: str
     experiment_id: str
     run_id: str
     board: BoardRecord
+    fresh_since: float | None = None
+    ordered: str | None = None
+
+    @property
+    def jobs(self) -> list[PanelJob]:
+        """Every training that the flow run waits for."""
+        jobs = list_jobs(self.board, fresh_since=self.fresh_since)
+        return [job for job in jobs if self.ordered in {None, job.panel}]
+
+    @property
+    def panels_elsewhere(self) -> list[str]:
+        """The panels that the machines of other work pools train."""
+        panels = self.board.config.panels
+        return [] if self.ordered else [panel for panel in panels if self.board.config.find_pool(panel)]
+
+    @property
+    def backbones(self) -> list[str]:
+        """The panels with a pretrained network that are trained here."""
+        here = {job.panel for job in self.jobs} - set(self.panels_elsewhere)
+        return [panel for panel in self.board.config.backbone_panels if panel in here]
 
 
 @dataclass(frozen=True)
@@ -44,6 +68,13 @@ class TrainedPanel:
     restored_epochs: int
     embedded: EmbeddingRecord | None = None
 
+    def with_metrics(self, metrics: dict[str, float]) -> EvaluatedPanel:
+        """Return it with what it achieves on the test part."""
+        job = self.job
+        return EvaluatedPanel(
+            job.panel, job.label, job.repeat, self.run_id, metrics, self.restored_epochs, self.model_uri
+        )
+
 
 @dataclass(frozen=True)
 class StudyRecord:
@@ -56,6 +87,7 @@ class StudyRecord:
         board: the board.
         panel: the panel that is tuned.
         shares: what each worker has to do, as ranges of trial indices.
+        tags: who runs it: the flow run and its machine.
     """
 
     study: str
@@ -64,6 +96,12 @@ class StudyRecord:
     board: BoardRecord
     panel: str
     shares: tuple[range, ...]
+    tags: Mapping[str, str]
+
+    @property
+    def backbones(self) -> list[str]:
+        """The panel, if it stands on a pretrained network."""
+        return list(self.board.config.backbone_panels)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from triptych.boards import BoardRecord
 from triptych.figures import COLOURS
 from triptych.panel_jobs import PanelJob
-from triptych.tracking.claims import HOST, IDENTITY, claim, close_abandoned, find_host, release, take_up
+from triptych.tracking.claims import FLOW_RUN, HOST, IDENTITY, claim, close_abandoned, find_host, release, take_up
 from triptych.tracking.provenance import describe_board, describe_dataset
 from triptych.tracking.records import ComparisonRecord, TrainedPanel
 from triptych.tracking.store import connect, find_or_create_experiment
@@ -42,16 +42,21 @@ def start_comparison(
         board: the prepared board.
         tags: who runs it, for instance the flow run.
         identity: what is compared: a hash of all that the results depend on.
-        fresh: open a new one in any case.
+        fresh: take up nothing but what the same flow run began, and no training from before that.
+
+    Raises:
+        AtWorkError: another process of the same flow run is at work on it.
     """
     client = connect()
     experiment_id = find_or_create_experiment(client, board.config.name)
-    found = None if fresh else take_up(client, experiment_id, identity)
+    found = take_up(client, experiment_id, identity, tags.get(FLOW_RUN), fresh=fresh)
     close_abandoned(client, experiment_id)
     if found is not None:
-        _reopen(client, found.info.run_id, tags)
-        save_view(client, experiment_id, found.data.tags["comparison"])
-        return ComparisonRecord(found.data.tags["comparison"], experiment_id, found.info.run_id, board)
+        comparison, run_id, started = found.data.tags["comparison"], found.info.run_id, found.info.start_time / 1000
+        _reopen(client, run_id, {**tags, HOST: find_host()})
+        save_view(client, experiment_id, comparison)
+        return ComparisonRecord(comparison, experiment_id, run_id, board, started if fresh else None)
+    started = time.time()
     comparison = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
     claim(comparison)
     own = {"comparison": comparison, "role": "comparison", IDENTITY: identity, HOST: find_host()}
@@ -60,7 +65,7 @@ def start_comparison(
         client.set_tag(run_id, MLFLOW_RUN_NOTE, "\n\n".join(board.notes))
     client.log_artifact(run_id, str(board.split_file), "split")
     save_view(client, experiment_id, comparison)
-    return ComparisonRecord(comparison, experiment_id, run_id, board)
+    return ComparisonRecord(comparison, experiment_id, run_id, board, started if fresh else None)
 
 
 @contextmanager
@@ -143,10 +148,11 @@ def close_runs(flow_run_id: str, status: str) -> int:
     """Close what a flow run that ended early left in state RUNNING; return how many runs that were."""
     client = connect()
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    left = client.search_runs(experiments, f"tags.`prefect.flow_run_id` = '{flow_run_id}' and status = 'RUNNING'")
+    left = client.search_runs(experiments, f"tags.`{FLOW_RUN}` = '{flow_run_id}' and status = 'RUNNING'")
     for run in left:
         client.set_terminated(run.info.run_id, status)
         release(run.data.tags.get("comparison", ""))
+    release(flow_run_id)
     return len(left)
 
 

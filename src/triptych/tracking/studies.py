@@ -15,6 +15,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from triptych.boards import BoardRecord
 from triptych.panel_jobs import PanelJob
+from triptych.tracking.claims import FLOW_RUN, HOST, claim_studies, find_host, release
 from triptych.tracking.provenance import describe_board
 from triptych.tracking.records import StudyRecord
 from triptych.tracking.runs import create_run
@@ -33,15 +34,22 @@ def start_study(
 ) -> StudyRecord:
     """Open the run of a study in the board's experiment, or take it up where the study was left.
 
+    What others left in state RUNNING when they were cut off is closed.
+
     Args:
         board: the prepared board.
         panel: the panel that is tuned.
         study: the study's name.
         shares: what each worker has to do.
-        tags: who runs it, for instance the flow run.
+        tags: the flow run that runs it.
+
+    Raises:
+        AtWorkError: another process of the same flow run is at work.
     """
     client = connect()
     experiment_id = find_or_create_experiment(client, board.config.name)
+    claim_studies(client, experiment_id, tags[FLOW_RUN])
+    tags = {**tags, HOST: find_host()}
     own = {"role": "study", "study": study, "panel": panel, **tags}
     found = client.search_runs([experiment_id], f"tags.study = '{study}' and tags.role = 'study'", max_results=1)
     if found:
@@ -50,22 +58,21 @@ def start_study(
         client.update_run(run_id, status="RUNNING")
     else:
         run_id = create_run(client, experiment_id, f"tune {panel}", {**own, **describe_board(board)}, board)
-    return StudyRecord(study, experiment_id, run_id, board, panel, shares)
+    return StudyRecord(study, experiment_id, run_id, board, panel, shares, tags)
 
 
 @contextmanager
-def trial_run(record: StudyRecord, job: PanelJob, number: int, tags: Mapping[str, str]) -> Iterator[str]:
+def trial_run(record: StudyRecord, job: PanelJob, number: int) -> Iterator[str]:
     """Open the nested run of a trial and yield its id; it ends as FAILED if the block raises.
 
     Args:
         record: the study.
         job: the panel, on a board with the setting that is tried.
         number: the trial's, within the study.
-        tags: who runs it, for instance the flow run.
     """
     client = connect()
     own = {"role": "trial", "trial": str(number), "study": record.study, "panel": job.panel, "label": job.label}
-    common = {**tags, **own, MLFLOW_PARENT_RUN_ID: record.run_id, **describe_board(job.board)}
+    common = {**record.tags, **own, MLFLOW_PARENT_RUN_ID: record.run_id, **describe_board(job.board)}
     run_id = create_run(client, record.experiment_id, f"{job.label} trial {number}", common, job.board)
     try:
         yield run_id
@@ -108,6 +115,7 @@ def finish_study(record: StudyRecord, findings: Findings, best: str) -> str:
     tags = {"trials": str(count), "best_trial": str(findings.best.number), MLFLOW_RUN_NOTE: note}
     client.log_batch(record.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
     client.set_terminated(record.run_id)
+    release(record.tags[FLOW_RUN])
     return f"{page_address()}/#/experiments/{record.experiment_id}/runs/{record.run_id}"
 
 

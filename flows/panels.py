@@ -1,0 +1,67 @@
+"""Train and evaluate the panels of a comparison: in this process, on a cluster, or on machines of other work pools."""
+
+from __future__ import annotations
+
+from prefect import Task, flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.embedding import SubmittedEmbedding, submit_embedding
+from tasks.evaluate import evaluate
+from tasks.order_panel import collect_panel, send_panel
+from tasks.split_data import open_ordered
+from tasks.train_numpy_mlp import train_numpy_mlp
+from tasks.train_torch_mlp import train_torch_mlp
+from tasks.train_transfer import train_transfer
+from triptych.orchestration import (
+    ENDS,
+    SubmittedPanel,
+    collect_panels,
+    refuse_endless_restarts,
+    require_panels,
+)
+from triptych.orders import PanelOrder
+from triptych.panel_jobs import PanelJob
+from triptych.report import EvaluatedPanel, MissingPanel
+from triptych.threads import count_cores
+from triptych.tracking import ComparisonRecord, TrainedPanel
+
+TRAINERS: dict[str, Task[..., TrainedPanel]] = {
+    "numpy_mlp": train_numpy_mlp,
+    "torch_mlp": train_torch_mlp,
+    "transfer": train_transfer,
+}
+
+
+@flow(
+    flow_run_name="panel {order.panel}",
+    task_runner=ThreadPoolTaskRunner(max_workers=count_cores()),
+    **ENDS,
+)
+def panel(order: PanelOrder) -> None:
+    """Train and evaluate all repeats of one panel, for the comparison of another machine, which reads MLflow.
+
+    Args:
+        order: which panel of which comparison.
+    """
+    refuse_endless_restarts()
+    require_panels(*train_panels(open_ordered(order)))
+
+
+def train_panels(comparison: ComparisonRecord) -> tuple[list[EvaluatedPanel], list[MissingPanel]]:
+    """Send away what other machines train, embed each frozen network once, train every repeat of the others."""
+    sent = {name: send_panel.submit(comparison, name) for name in comparison.panels_elsewhere}
+    embedded = submit_embedding(comparison)
+    here = [submit_panel(comparison, job, embedded) for job in comparison.jobs if job.panel not in sent]
+    # Last: these only wait, and each takes a thread.
+    away = [
+        SubmittedPanel(job, [sent[job.panel], collect_panel.submit(comparison, job, sent[job.panel])])
+        for job in comparison.jobs
+        if job.panel in sent
+    ]
+    return collect_panels([*here, *away])
+
+
+def submit_panel(comparison: ComparisonRecord, job: PanelJob, embedded: SubmittedEmbedding) -> SubmittedPanel:
+    """Train one repeat of a panel, and evaluate it."""
+    trained = TRAINERS[job.kind].submit(comparison, job, embedded.needed_by(job.panel))
+    return SubmittedPanel(job, [*embedded.steps_of(job.panel), trained, evaluate.submit(trained)])

@@ -1,0 +1,39 @@
+"""What flows and tasks say to Prefect: the only package of `triptych` that imports it."""
+
+from triptych.orchestration.collecting import (
+    SubmittedPanel,
+    attempt,
+    collect_panels,
+    collect_results,
+    require_all,
+    require_panels,
+)
+from triptych.orchestration.deploying import provide_automations
+from triptych.orchestration.elsewhere import send_away, wait_for_end
+from triptych.orchestration.ends import ENDS, refuse_endless_restarts
+from triptych.orchestration.reporting import ProgressReporter, describe_flow_run, name_key
+from triptych.orchestration.runners import run_on, share_shards
+from triptych.orchestration.steps import LONG_STEP, STEP, open_board, train_in_run
+
+__all__ = [
+    "ENDS",
+    "LONG_STEP",
+    "STEP",
+    "ProgressReporter",
+    "SubmittedPanel",
+    "attempt",
+    "collect_panels",
+    "collect_results",
+    "describe_flow_run",
+    "name_key",
+    "open_board",
+    "provide_automations",
+    "refuse_endless_restarts",
+    "require_all",
+    "require_panels",
+    "run_on",
+    "send_away",
+    "share_shards",
+    "train_in_run",
+    "wait_for_end",
+]

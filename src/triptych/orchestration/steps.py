@@ -1,0 +1,99 @@
+"""What every task is given, and what the trainings among them share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.task_engine import TaskRunTimeoutError
+from prefect.tasks import exponential_backoff
+
+from triptych.boards import Board, BoardRecord, load_board
+from triptych.errors import DivergenceError
+from triptych.orchestration.reporting import describe_flow_run, report_epochs
+from triptych.panel_jobs import PanelJob
+from triptych.panels import FittedPanel
+from triptych.tracking import (
+    ComparisonRecord,
+    MetricLog,
+    TrainedPanel,
+    find_trained,
+    is_passing,
+    log_fitted,
+    note_trained,
+    panel_run,
+    pin_weights,
+)
+from triptych.training import OnEpoch
+
+Fit = Callable[[Board, PanelJob, Path, OnEpoch], FittedPanel]
+
+
+def retry_if_passing(task: object, task_run: object, state: State) -> bool:
+    """Tell Prefect whether a task that failed is to be run again: only where that may help.
+
+    Bad input, a training that diverges and a task that used up its time fail the same way again. A training that is
+    run again takes up its MLflow run and its checkpoint.
+    """
+    del task, task_run
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, Exception) and not isinstance(error, TaskRunTimeoutError) and is_passing(error)
+
+
+# What every task is given: a few attempts, further and further apart, and not all tasks at the same moment.
+STEP: dict[str, Any] = {
+    "cache_policy": NO_CACHE,
+    "retries": 3,
+    "retry_delay_seconds": exponential_backoff(backoff_factor=5),
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": retry_if_passing,
+    "timeout_seconds": 2 * 3600,
+}
+# A training or embedding may take the night.
+LONG_STEP = STEP | {"timeout_seconds": 12 * 3600}
+
+# For every task on a thread Prefect warns that its time limit holds only between two steps of Python, of which
+# trainings have thousands.
+logging.getLogger("prefect.task_runs").addFilter(
+    lambda record: "task is running in a worker thread" not in str(record.msg)
+)
+
+
+def open_board(record: BoardRecord) -> Board:
+    """Open a board on this machine, which may be another worker's than the one that prepared it.
+
+    Raises:
+        DataError: the data are missing here, or are others.
+    """
+    pin_weights(record.config)
+    return load_board(record)
+
+
+def train_in_run(comparison: ComparisonRecord, job: PanelJob, fit: Fit) -> TrainedPanel:
+    """Open a run, train one panel in it, and log every epoch, the figures and the model.
+
+    A panel that was trained before its comparison was cut off is not trained again.
+
+    Args:
+        comparison: the comparison that the run belongs to.
+        job: the panel and its repeat.
+        fit: trains; called with the board, the job, a folder for the model and a callback for each epoch.
+    """
+    if trained := find_trained(comparison, job):
+        get_run_logger().info("%s was trained before the comparison was cut off", job.run_label)
+        return trained
+    board = open_board(job.board)
+    with panel_run(comparison, job, describe_flow_run()) as run_id, TemporaryDirectory() as folder:
+        on_epoch = report_epochs(job.run_label, MetricLog(run_id).log_epoch)
+        try:
+            fitted = fit(board, job, Path(folder) / "model", on_epoch)
+        except DivergenceError as error:
+            raise DivergenceError(f"{job.run_label}: {error} ({job.kind}.learning_rate)") from error
+        model_uri = log_fitted(run_id, job, fitted, board)
+        return note_trained(TrainedPanel(job, run_id, model_uri, fitted.restored_epochs))
