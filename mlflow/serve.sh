@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Prefect's server, MLflow's server and a worker on this machine: `mlflow/serve.sh start`, `mlflow/serve.sh stop`.
-# PREFECT_PORT and MLFLOW_PORT choose the ports, SERVE_HOME the folder of the logs and of Prefect's database.
+# PREFECT_PORT and MLFLOW_PORT choose the ports, PREFECT_FILE the deployments, SERVE_HOME the folder of the logs and of
+# Prefect's database.
 set -euo pipefail
 set -m # each program leads a process group of its own, which `stop` ends as a whole
 
@@ -65,7 +66,8 @@ check_port() { # PORT VARIABLE
 }
 
 deploy() {
-  "$bin/prefect" --no-prompt deploy --all >"$home/deploy.log" 2>&1 || fail "prefect deploy failed: see $home/deploy.log"
+  "$bin/prefect" --no-prompt deploy --all --prefect-file "${PREFECT_FILE:-prefect.yaml}" >"$home/deploy.log" 2>&1 ||
+    fail "prefect deploy failed: see $home/deploy.log"
 }
 
 end() { # NAME

@@ -227,39 +227,6 @@ def test_a_model_that_does_not_repeat_its_trainer_is_refused(photos: Path) -> No
         check_reload(Constant(), board, Probe(probe.indices, probe.probabilities + 0.001))
 
 
-def test_prefect_yaml_deploys(prefect_server: None, photos: Path) -> None:
-    from prefect.client.orchestration import get_client
-    from prefect.settings import get_current_settings
-
-    del prefect_server
-    root = Path(__file__).parents[1]
-    environment = {
-        **os.environ,
-        **get_current_settings().to_environment_variables(exclude_unset=True),
-        "TRIPTYCH_ROOT": str(root),
-        "TRIPTYCH_PHOTOS": str(photos),
-    }
-    prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
-    for command in (["work-pool", "create", "local-process", "--type", "process", "--overwrite"], ["deploy", "--all"]):
-        subprocess.run([*prefect, *command], cwd=root, env=environment, check=True, capture_output=True)
-    names = ["compare/digits", "compare/photos", "compare/report", "tune/tune"]
-    with get_client(sync_client=True) as client:
-        deployments = {name: client.read_deployment_by_name(name) for name in names}
-    assert deployments["compare/digits"].parameters == {"config": {"preset": "digits"}}
-    assert deployments["compare/photos"].parameters == {"config": {"preset": "photos", "data": str(photos)}}
-    for deployment in deployments.values():
-        assert deployment.enforce_parameter_schema
-        assert deployment.global_concurrency_limit
-        assert deployment.global_concurrency_limit.limit == 1
-        assert all(getattr(schedule.schedule, "timezone", None) for schedule in deployment.schedules)
-    assert [len(deployments[name].schedules) for name in names] == [1, 1, 0, 1]
-    form = deployments["compare/digits"].parameter_openapi_schema
-    assert form
-    sections = [section["properties"] for section in form["definitions"].values() if "properties" in section]
-    assert len(sections) > 5
-    assert all(field.get("description") for section in sections for field in section.values())
-
-
 def test_an_interrupt_closes_every_run_and_says_so(prefect_server: None, tmp_path: Path) -> None:
     from prefect.settings import get_current_settings
 

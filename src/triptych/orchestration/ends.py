@@ -30,9 +30,8 @@ def tell_end(flow: object, flow_run: FlowRun, state: State) -> None:
     Notifications are Prefect's own: an automation on the state of a flow run sends them.
     """
     told = f"{flow_run.name} ended as {state.name}"
-    seconds = flow_run.estimated_run_time.total_seconds()
-    if seconds:  # a worker that tells of a crash does not know
-        told += f" after {seconds:.0f} s"
+    if flow_run.start_time:  # a worker that tells of a crash may not know
+        told += f" after {(state.timestamp - flow_run.start_time).total_seconds():.0f} s"
     if not state.is_completed() and state.message:
         told += f": {' '.join(state.message.split())[:500]}"
     flow_run_logger(flow_run).log(logging.INFO if state.is_completed() else logging.ERROR, told)

@@ -1,0 +1,110 @@
+"""What `prefect deploy` makes of this project's files, on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from triptych.orchestration import provide_automations
+
+ROOT = Path(__file__).parents[1]
+NAMES = ["compare/digits", "compare/photos", "compare/report", "tune/tune", "panel/gpu", "panel/cpu"]
+
+
+async def read_automations() -> dict[str, Any]:
+    from prefect.client.orchestration import get_client
+
+    async with get_client() as client:
+        # The client's own objects leave out when an automation was changed.
+        found = (await client._client.post("/automations/filter", json={})).json()
+        return {automation["name"]: automation for automation in found}
+
+
+@pytest.fixture(scope="module")
+def deployments(prefect_server: None, photos: Path) -> Iterator[dict[str, Any]]:
+    """All deployments by name, as the server has them."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import get_current_settings
+
+    del prefect_server
+    settings = get_current_settings().to_environment_variables(exclude_unset=True)
+    environment = {**os.environ, **settings, "TRIPTYCH_PHOTOS": str(photos)}
+    prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
+    commands = [
+        *(
+            ["work-pool", "create", pool, "--type", "process", "--overwrite"]
+            for pool in ("local-process", "gpu", "cpu")
+        ),
+        ["deploy", "--all"],
+        ["deploy", "--all", "--prefect-file", "machines.yaml"],
+    ]
+    for command in commands:
+        subprocess.run([*prefect, *command], cwd=ROOT, env=environment, check=True, capture_output=True)
+    with get_client(sync_client=True) as client:
+        yield {name: client.read_deployment_by_name(name) for name in NAMES}
+
+
+def test_every_deployment_of_the_nights_runs_alone_and_on_time(deployments: dict[str, Any], photos: Path) -> None:
+    nights = [deployments[name] for name in NAMES[:4]]
+    assert nights[0].parameters == {"config": {"preset": "digits"}}
+    assert nights[1].parameters == {"config": {"preset": "photos", "data": str(photos)}}
+    for deployment in nights:
+        assert deployment.global_concurrency_limit.limit == 1
+        assert deployment.concurrency_options.collision_strategy == "CANCEL_NEW"
+        assert "triptych" in deployment.tags
+        assert all(schedule.schedule.timezone for schedule in deployment.schedules)
+    assert [len(deployment.schedules) for deployment in nights] == [1, 1, 0, 1]
+
+
+def test_no_schedule_is_in_the_hour_that_clocks_skip_or_repeat() -> None:
+    for deployment in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]:
+        for schedule in deployment.get("schedules", []):
+            assert int(schedule["cron"].split()[1]) >= 3
+
+
+def test_machines_have_a_deployment_for_each_pool(deployments: dict[str, Any]) -> None:
+    for pool in ("gpu", "cpu"):
+        deployment = deployments[f"panel/{pool}"]
+        assert deployment.work_pool_name == pool
+        assert "triptych" in deployment.tags
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_form_describes_every_field(name: str, deployments: dict[str, Any]) -> None:
+    assert deployments[name].enforce_parameter_schema
+    form = deployments[name].parameter_openapi_schema
+    sections = [section["properties"] for section in form["definitions"].values() if "properties" in section]
+    assert len(sections) > 5
+    assert all(field.get("description") for section in sections for field in section.values())
+
+
+@pytest.mark.usefixtures("deployments")
+def test_automations_are_brought_up_to_date_and_otherwise_left_alone(tmp_path: Path) -> None:
+    described = yaml.safe_load((ROOT / "automations.yaml").read_text())
+    before = asyncio.run(read_automations())
+    assert set(before) == {automation["name"] for automation in described["automations"]}
+    assert asyncio.run(provide_automations(str(ROOT / "automations.yaml"))) == {
+        name: automation["id"] for name, automation in before.items()
+    }
+    assert asyncio.run(read_automations()) == before
+    described["automations"][0]["trigger"]["within"] = 1500
+    changed = tmp_path / "automations.yaml"
+    changed.write_text(yaml.safe_dump(described))
+    asyncio.run(provide_automations(str(changed)))
+    after = asyncio.run(read_automations())
+    assert [after[automation["name"]]["trigger"]["within"] for automation in described["automations"]] == [1500, 60]
+
+
+def test_silence_is_told_from_an_end_that_the_server_keeps_back() -> None:
+    from prefect.server.events.ordering import PRECEDING_EVENT_LOOKBACK
+
+    silent = yaml.safe_load((ROOT / "automations.yaml").read_text())["automations"][0]
+    assert silent["trigger"]["within"] > PRECEDING_EVENT_LOOKBACK.total_seconds()
