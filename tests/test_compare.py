@@ -19,10 +19,10 @@ import pytest
 from flows.compare import compare
 from triptych.boards import load_board, prepare_board
 from triptych.config import Config, resolve_config
-from triptych.errors import IncompleteError, ReloadError
+from triptych.errors import DataError, IncompleteError, ReloadError
 from triptych.evaluation import Probe, check_reload
 from triptych.report import ComparisonResult
-from triptych.sections import BoardConfig
+from triptych.sections import BoardConfig, DataConfig
 from triptych.tracking import connect, find_last_comparisons, find_panel_runs, list_artifacts
 
 
@@ -212,6 +212,19 @@ def test_a_failing_panel_does_not_stop_the_others_and_leaves_no_run_open(
     left = connect().search_runs([experiment.experiment_id])
     assert {run.info.status for run in left} <= {"FAILED", "FINISHED"}
     assert next(run for run in left if run.data.tags["role"] == "comparison").info.status == "FAILED"
+
+
+def test_a_failing_board_does_not_stop_the_next(prefect_server: None, tmp_path: Path) -> None:
+    del prefect_server
+    config = resolve_config("digits", panels=["numpy-mlp"], settings=["numpy_mlp.epochs=2", "name=sound"])
+    [sound] = config.boards
+    gone = sound.model_copy(update={"name": "gone", "data": DataConfig(source=f"folder:{tmp_path / 'gone'}")})
+    with pytest.raises(IncompleteError, match=r"^the others are done, without gone \(data .*gone") as caught:
+        compare(config.model_copy(update={"boards": (gone, sound)}))
+    assert [result.report.board for result in caught.value.results] == ["sound"]
+    assert caught.value.bad_input
+    with pytest.raises(DataError):
+        compare(config.model_copy(update={"boards": (gone,)}))
 
 
 def test_a_model_that_does_not_repeat_its_trainer_is_refused(photos: Path) -> None:

@@ -19,11 +19,14 @@ import mlflow
 import numpy as np
 import pytest
 
-from triptych.boards import prepare_board
+from triptych.boards import BoardRecord, prepare_board
+from triptych.checkpoints import Checkpoint, CheckpointFile
 from triptych.config import Config, resolve_config
-from triptych.tracking import start_comparison
-from triptych.tracking.claims import claim, release
-from triptych.trainings import identify_comparison
+from triptych.errors import AtWorkError
+from triptych.panel_jobs import PanelJob
+from triptych.tracking import ComparisonRecord, StudyRecord, claims, start_comparison, start_study, trial_run
+from triptych.tracking.claims import FLOW_RUN, claim, release
+from triptych.trainings import find_checkpoint, identify_comparison
 
 KILLS = 20
 # The fastest number format is measured in each store anew, and two runs may choose differently: the exact one is set.
@@ -220,6 +223,91 @@ def test_a_comparison_is_taken_up_by_the_same_board_only(config: Config) -> None
     assert identify_comparison(changed) != identify_comparison(record)
     third = start_comparison(changed, {}, identify_comparison(changed))
     assert third.comparison not in {first.comparison, second.comparison}
+
+
+def begin(record: BoardRecord, flow_run: str, *, fresh: bool = False) -> ComparisonRecord:
+    return start_comparison(record, {FLOW_RUN: flow_run}, identify_comparison(record), fresh=fresh)
+
+
+def test_a_flow_run_that_starts_again_takes_up_its_own_also_where_everything_is_to_be_fresh(
+    config: Config, tmp_path: Path
+) -> None:
+    record = prepare_board(config.boards[0])
+    others = begin(record, "others")
+    release(others.comparison)
+    first = begin(record, "one", fresh=True)
+    assert first.comparison != others.comparison
+    # A step of the same process that is run again.
+    assert begin(record, "one", fresh=True).comparison == first.comparison
+    release(first.comparison)
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    client.set_tag(first.run_id, "host", "a machine that is gone")
+    assert begin(record, "another").comparison != first.comparison
+    again = begin(record, "one", fresh=True)
+    assert again.comparison == first.comparison
+    assert again.fresh_since is not None
+    assert again.fresh_since == pytest.approx(first.fresh_since, abs=2)
+    release(again.comparison)
+
+
+def test_two_processes_of_one_flow_run_do_not_work_on_the_same(config: Config) -> None:
+    record = prepare_board(config.boards[0])
+    first = begin(record, "one")
+    # As if another process had it.
+    lock = claims._held.pop(first.comparison)
+    with pytest.raises(AtWorkError, match=f"flow run one is at work on comparison {first.comparison}"):
+        begin(record, "one")
+    lock.release()
+
+
+def test_a_fresh_training_is_taken_up_only_if_it_began_since(config: Config) -> None:
+    record = prepare_board(config.boards[0])
+    old = CheckpointFile(find_checkpoint_file(PanelJob(record, "numpy-mlp", 0)), "key")
+    old.save(Checkpoint((), {}, {}, {}))
+    began = time.time()
+    os.utime(old.file, (began - 10, began - 10))
+    fresh = PanelJob(record, "numpy-mlp", 0, fresh_since=began)
+    assert find_checkpoint(PanelJob(record, "numpy-mlp", 0)) is not None
+    assert old.file.exists()
+    os.utime(old.file, (began - 10, began - 10))
+    find_checkpoint(fresh)
+    assert not old.file.exists()
+    old.save(Checkpoint((), {}, {}, {}))
+    find_checkpoint(fresh)
+    assert old.file.exists()
+
+
+def find_checkpoint_file(job: PanelJob) -> Path:
+    found = find_checkpoint(job)
+    assert found is not None
+    return found.file
+
+
+def test_what_is_left_of_a_study_is_closed_and_what_others_work_on_is_not(config: Config, tmp_path: Path) -> None:
+    record = prepare_board(config.boards[0])
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    job = PanelJob(record, "numpy-mlp", 0)
+
+    def open_study(flow_run: str) -> tuple[StudyRecord, str]:
+        study = start_study(record, "numpy-mlp", "a study", (), {FLOW_RUN: flow_run})
+        with trial_run(study, job, 0) as run_id:
+            return study, run_id
+
+    def status(run_id: str) -> str:
+        return str(client.get_run(run_id).info.status)
+
+    study, killed = open_study("killed")
+    release("killed")  # as the operating system does
+    working = open_study("working")[1]
+    assert status(killed) == "KILLED"
+    again = open_study("a third")[0]
+    assert again.run_id == study.run_id
+    assert (status(working), status(study.run_id)) == ("RUNNING", "RUNNING")
+    release("working")
+    open_study("working")
+    assert status(working) == "KILLED"
+    for flow_run in ("working", "a third"):
+        release(flow_run)
 
 
 def test_what_nobody_works_on_is_closed(config: Config, tmp_path: Path) -> None:
