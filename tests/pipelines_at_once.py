@@ -1,4 +1,4 @@
-"""Compare one panel on many splits of the digits, each in a process of its own, all at once.
+"""Compare the panels of the preset `digits` on many splits, each in a process of its own, all at once.
 
 Arguments: how many, and the epochs of each. They are forked after the imports, so that all meet at the store.
 """
@@ -16,14 +16,15 @@ import matplotlib.pyplot as plt  # noqa: E402, F401
 import mlflow.pyfunc  # noqa: E402
 import mlflow.store.tracking.sqlalchemy_store  # noqa: E402, F401
 import sklearn.datasets  # noqa: E402, F401
+import torchvision.models  # noqa: E402, F401
 
 from flows.compare import compare  # noqa: E402
 from triptych.config import resolve_config  # noqa: E402
 
 
 def run(seed: int, epochs: int) -> None:
-    settings = [f"split.seed={seed}", f"numpy_mlp.epochs={epochs}"]
-    compare(resolve_config("digits", panels=["numpy-mlp"], settings=settings))
+    lengths = [f"{section}.epochs={epochs}" for section in ("numpy_mlp", "torch_mlp", "transfer")]
+    compare(resolve_config("digits", settings=[f"split.seed={seed}", *lengths]))
 
 
 if __name__ == "__main__":

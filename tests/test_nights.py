@@ -20,6 +20,8 @@ import pytest
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
 
+from triptych.config import resolve_config
+
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 PANELS = {"numpy-mlp": 60, "torch-mlp": 60, "shufflenet_v2_x0_5": 25}
@@ -98,11 +100,13 @@ class Machine:
     def wait_for(self, flow_run: str, state: str, seconds: float = 120) -> None:
         wait_until(lambda: self.state(flow_run) == state, seconds, f"flow run {state}")
 
-    def kill_flow_runs(self) -> None:
-        """Kill what the worker started, and nothing else."""
+    def kill_flow_runs(self, flow_run: str | None = None) -> None:
+        """Kill what the workers started, all or one, and nothing else."""
         for process in psutil.process_iter(["cmdline", "environ"]):
-            ours = (process.info["environ"] or {}).get("PREFECT_API_URL") == self.api
-            if ours and "prefect.engine" in (process.info["cmdline"] or []):
+            environment = process.info["environ"] or {}
+            ours = environment.get("PREFECT_API_URL") == self.api
+            meant = flow_run is None or environment.get("PREFECT__FLOW_RUN_ID") == flow_run
+            if ours and meant and "prefect.engine" in (process.info["cmdline"] or []):
                 process.kill()
 
     def cut_the_power(self) -> None:
@@ -111,18 +115,20 @@ class Machine:
                 os.killpg(int(file.read_text().split()[0]), signal.SIGKILL)
         self.kill_flow_runs()
 
-    def stop_worker(self) -> None:
-        worker = int((self.folder / "serve" / "worker.pid").read_text().split()[0])
+    def stop_worker(self, name: str = "worker") -> None:
+        worker = int((self.folder / "serve" / f"{name}.pid").read_text().split()[0])
         os.killpg(worker, signal.SIGTERM)
         wait_until(lambda: not runs(worker), 30, "end of the worker")
 
-    def start_worker(self) -> None:
-        command = [str(BIN / "prefect"), "worker", "start", "--pool", "local-process"]
-        with (self.folder / "serve" / "worker.log").open("ab") as log:
+    def start_worker(self, pool: str = "local-process", name: str = "worker", **environment: str) -> None:
+        """Start a worker, which `stop` ends with the servers if it has the name of theirs."""
+        command = [str(BIN / "prefect"), "worker", "start", "--pool", pool, "--type", "process"]
+        environment = {**self.environment, **environment}
+        with (self.folder / "serve" / f"{name}.log").open("ab") as log:
             worker = subprocess.Popen(
-                command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
+                command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
             )
-        (self.folder / "serve" / "worker.pid").write_text(f"{worker.pid}\n{' '.join(command)}\n")
+        (self.folder / "serve" / f"{name}.pid").write_text(f"{worker.pid}\n{' '.join(command)}\n")
 
     @property
     def client(self) -> mlflow.MlflowClient:
@@ -183,6 +189,53 @@ def test_a_killed_run_goes_on_as_the_same(machine: Machine) -> None:
     machine.wait_for(flow_run, "Completed")
     assert machine.read_run(flow_run).run_count == 2
     check_comparison(machine, flow_run)
+
+
+@pytest.fixture
+def gpus(machine: Machine) -> Iterator[str]:
+    """A worker of the pool `gpu` with a cache of its own, as another machine has it."""
+    machine.start_worker("gpu", "gpus", TRIPTYCH_CACHE_HOME=str(machine.folder / "another"))
+    log = machine.folder / "serve" / "gpus.log"
+    wait_until(lambda: "started!" in log.read_text(), 60, "worker")
+    machine.start_worker("cpu", "cpus")
+    wait_until(lambda: "started!" in log.with_name("cpus.log").read_text(), 60, "worker")
+    machine.prefect("deploy", "--all", "--prefect-file", "machines.yaml")
+    yield "gpu"
+    for name in ("gpus", "cpus"):
+        machine.stop_worker(name)
+
+
+def test_panels_are_trained_by_the_machines_of_their_pools_even_if_one_is_killed(machine: Machine, gpus: str) -> None:
+    config = resolve_config("digits", settings=[f"pools.transfer={gpus}"]).model_copy(update={"fresh": True})
+    flow_run = machine.start_run("compare/digits", config=config.model_dump(mode="json"))
+    by_panel: dict[str, Any] = {}
+
+    def find_panels() -> bool:
+        here = machine.runs(flow_run)
+        comparison = here[0].data.tags["comparison"] if here else ""
+        found = [run for run in machine.runs() if run.data.tags["comparison"] == comparison]
+        by_panel.update({run.data.tags.get("panel", "comparison"): run for run in found})
+        return "shufflenet_v2_x0_5" in by_panel
+
+    wait_until(find_panels, 180, "panel")
+    there = by_panel["shufflenet_v2_x0_5"].data.tags["prefect.flow_run_id"]
+    machine.kill_flow_runs(there)
+    machine.wait_for(there, "Completed", 180)
+    machine.wait_for(flow_run, "Completed")
+    find_panels()
+    assert machine.read_run(there).work_pool_name == gpus
+    assert machine.read_run(there).run_count == 2
+    assert {name: run.data.tags["prefect.flow_run_id"] for name, run in by_panel.items()} == {
+        "comparison": flow_run,
+        "numpy-mlp": flow_run,
+        "torch-mlp": flow_run,
+        "shufflenet_v2_x0_5": there,
+    }
+    assert {run.info.status for run in by_panel.values()} == {"FINISHED"}
+    assert all("test_accuracy" in run.data.metrics for name, run in by_panel.items() if name != "comparison")
+    # The embeddings were computed where the panel was trained.
+    assert list((machine.folder / "another").rglob("embeddings"))
+    assert "reported" in by_panel["comparison"].data.tags
 
 
 def test_after_a_power_failure_the_same_run_goes_on_and_later_ones_are_not_refused(machine: Machine) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import mlflow
 from mlflow.entities import Param, Run, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from triptych.boards import BoardRecord
@@ -165,5 +166,17 @@ def create_run(
     fields = [Param(key, str(value)) for key, value in board.config.flat().items()]
     for start in range(0, len(fields), PARAMETERS_PER_CALL):
         client.log_batch(run_id, params=fields[start : start + PARAMETERS_PER_CALL])
-    client.log_inputs(run_id, [describe_dataset(board)])
+    _log_dataset(client, run_id, board)
     return run_id
+
+
+def _log_dataset(client: mlflow.MlflowClient, run_id: str, board: BoardRecord) -> None:
+    """Note what a run is about.
+
+    MLflow looks for the data set in its tables before it writes it: of two runs that are the first of theirs at the
+    same moment, one fails, and finds it the next time.
+    """
+    try:
+        client.log_inputs(run_id, [describe_dataset(board)])
+    except MlflowException:
+        client.log_inputs(run_id, [describe_dataset(board)])
