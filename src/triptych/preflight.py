@@ -1,8 +1,7 @@
-"""What is checked, and fetched into memory, before a flow run starts: a slip is answered in a second."""
+"""What is checked before a flow run starts: a slip is answered in a second."""
 
 from __future__ import annotations
 
-import importlib
 import json
 from functools import partial
 from pathlib import Path
@@ -91,10 +90,3 @@ def check_weights(board: BoardConfig) -> BoardConfig:
                     f"weights 'bundled' are those of {bundled}, not of {panel}: set transfer.weights to another"
                 )
     return board
-
-
-def import_libraries(config: Config) -> None:
-    """Import what the panels need, while the orchestrator starts."""
-    backbones = any(board.backbone_panels for board in config.boards)
-    for library in ("torch", *(["torchvision.models"] if backbones else [])):
-        importlib.import_module(library)

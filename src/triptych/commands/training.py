@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -88,16 +87,18 @@ def compare(  # noqa: PLR0917 - one for each option
 
 
 def _run(config: Config, runner: str) -> list[ComparisonResult]:
-    """Check what can be checked at once, then start Prefect, and meanwhile import what takes long."""
-    from triptych.preflight import check_inputs, import_libraries
+    """Check what can be checked at once, then start Prefect's server, and meanwhile import what takes long."""
+    from triptych.early_start import start_early
+    from triptych.preflight import check_inputs
     from triptych.progress import show_progress
 
     with show_progress(terminal):
         check_inputs(config)
-        threading.Thread(target=import_libraries, args=(config,), daemon=True).start()
+        wait_for_server = start_early(config)
         from flows.compare import compare as compare_flow
         from triptych.orchestration import run_on
 
+        wait_for_server()
         return run_on(runner, compare_flow, config)
 
 
@@ -155,16 +156,18 @@ def tune(  # noqa: PLR0917 - one for each option
 
 
 def _run_tuning(config: Config, trials: int, workers: int, runner: str) -> list[TuningResult]:
-    """Check what can be checked at once, then start Prefect, and meanwhile import what takes long."""
-    from triptych.preflight import check_tuning, import_libraries
+    """Check what can be checked at once, then start Prefect's server, and meanwhile import what takes long."""
+    from triptych.early_start import start_early
+    from triptych.preflight import check_tuning
     from triptych.progress import show_progress
 
     with show_progress(terminal):
         check_tuning(config, trials, workers)
-        threading.Thread(target=import_libraries, args=(config,), daemon=True).start()
+        wait_for_server = start_early(config)
         from flows.tune import tune as tune_flow
         from triptych.orchestration import run_on
 
+        wait_for_server()
         return run_on(runner, tune_flow, config, trials, workers)
 
 

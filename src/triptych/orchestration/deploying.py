@@ -42,4 +42,4 @@ async def provide_automations(file: str) -> dict[str, str]:
 
 
 def _describe(automation: AutomationCore) -> dict[str, Any]:
-    return automation.model_dump(mode="json", include=set(AutomationCore.model_fields))
+    return automation.model_dump(include=set(AutomationCore.model_fields))
