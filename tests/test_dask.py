@@ -38,6 +38,8 @@ IMAGES = 1797
 def embed_board(record: BoardRecord) -> dict[str, EmbeddingRecord]:
     opened: Any = SimpleNamespace(board=record, backbones=[PANEL])
     submitted = submit_embedding(opened)
+    for step in submitted.steps:
+        step.result()
     assert submitted.records is not None
     records: dict[str, EmbeddingRecord] = submitted.records.result()
     return records

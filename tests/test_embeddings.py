@@ -113,7 +113,6 @@ def check_stored_is_live(backbone: Backbone, images: ImageSource, numbers: range
 def choose_faster(backbone: Backbone, sample: Pixels) -> str:
     """Return what is chosen among the formats that are not exact, whatever it gains here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(number_formats, "SECONDS_WORTH_MEASURING", 0.0)
         patch.setattr(number_formats, "TIMED_PASSES", 1)
         _, [exact, *measured] = measure_formats(backbone, sample, len(sample), PRECISIONS["auto"])
     assert exact.name == "float32"

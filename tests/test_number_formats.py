@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -23,12 +24,15 @@ from triptych.number_formats import (
     FORMATS,
     LEAST_COSINE,
     LEAST_GAIN,
+    OPERATIONS_WORTH_MEASURING,
     PRECISIONS,
     TIMED_PASSES,
     MeasuredFormat,
     NumberFormat,
     choose_format,
+    count_operations,
     fold_batch_norm,
+    is_worth_measuring,
     measure_formats,
     worst_cosine,
 )
@@ -243,15 +247,28 @@ def is_left_out(name: str) -> bool:
     return FORMATS[name].compiled or "cpu" not in FORMATS[name].devices
 
 
-def test_nothing_else_is_tried_where_there_is_little_to_do(
-    backbone: Backbone, crops: Pixels, monkeypatch: pytest.MonkeyPatch
+def test_operations_are_those_of_a_count_by_hand(cache: Path) -> None:
+    del cache
+    trunk = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    side = 32
+    small = replace(load_backbone("squeezenet1_1", "random"), trunk=trunk)
+    small = replace(small, preprocessing=replace(small.preprocessing, crop_size=side))
+    # One multiplication and one addition for each weight of the convolution at each place.
+    operations = 2 * (3 * 3 * 3 * 8) * side**2
+    assert count_operations(small) == operations
+    enough = math.ceil(OPERATIONS_WORTH_MEASURING["cpu"] / operations)
+    assert is_worth_measuring(small, enough)
+    assert not is_worth_measuring(small, enough - 1)
+
+
+@pytest.mark.parametrize(("precision", "first"), [("auto", EXACT), ("bfloat16", "bfloat16")])
+def test_nothing_is_tried_where_there_is_little_to_do(
+    precision: str, first: str, cache: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure_as_if(monkeypatch, exact_seconds=1.0)
-    monkeypatch.setattr(number_formats, "fold_batch_norm", None)
-    few = 4 * 2  # takes two seconds, which is less than three
-    for precision, first in (("auto", EXACT), ("bfloat16", "bfloat16"), ("float32", EXACT)):
-        chosen, measured = measure_formats(backbone, crops[:4], few, PRECISIONS[precision])
-        assert (chosen, measured) == (first, [MeasuredFormat(EXACT, 4.0, 1.0)])
+    monkeypatch.setattr(embedding_plan, "measure_formats", None)
+    chosen = choose_format_for(backbone, make_images(0), PRECISIONS[precision])
+    assert chosen == (first, "too few images to look for a faster one")
+    assert not (cache / "number-formats").exists()
 
 
 @dataclass(frozen=True)
@@ -336,6 +353,7 @@ def measurements(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return "float32-folded", [MeasuredFormat(EXACT, 10.0, 1.0), MeasuredFormat("float32-folded", 50.0, 0.99999)]
 
     monkeypatch.setattr(embedding_plan, "measure_formats", measure)
+    monkeypatch.setitem(OPERATIONS_WORTH_MEASURING, "cpu", 0.0)
     return seen
 
 
@@ -381,10 +399,3 @@ def test_what_is_stored_already_is_used(cache: Path, backbone: Backbone, measure
     assert choose_format_for(backbone, others, PRECISIONS["auto"]) == ("float32-folded", "stored already")
     assert choose_format_for(backbone, images, PRECISIONS["auto"]) == ("float32", "stored already")
     assert measurements == [20]
-
-
-def test_too_few_images_are_not_remembered(cache: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    measure_as_if(monkeypatch, exact_seconds=1.0)
-    chosen = choose_format_for(backbone, make_images(0), PRECISIONS["auto"])
-    assert chosen == ("float32", "too few images to look for a faster one")
-    assert not (cache / "number-formats").exists()

@@ -5,13 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from httpx import HTTPStatusError, ReadError, Request, Response
 from prefect import flow, task
 from prefect.states import Failed
 from prefect.task_engine import TaskRunTimeoutError
 
 from triptych.errors import DataError, ElsewhereError, EndlessRestartError
-from triptych.orchestration import STEP, ends, refuse_endless_restarts, require_all
+from triptych.orchestration import STEP, ends, refuse_endless_restarts, reporting, require_all
 from triptych.orchestration.steps import retry_if_passing
+
+
+def answer(status: int) -> HTTPStatusError:
+    """What Prefect's client raises when its server answers so."""
+    request = Request("POST", "http://127.0.0.1:4200/api")
+    return HTTPStatusError("refused", request=request, response=Response(status, request=request))
 
 
 @pytest.mark.parametrize(
@@ -22,6 +29,9 @@ from triptych.orchestration.steps import retry_if_passing
         (TaskRunTimeoutError("the task's own limit"), False),
         (DataError("bad input"), False),
         (ElsewhereError("failed there"), False),
+        (ReadError("cut"), True),
+        (answer(503), True),
+        (answer(404), False),
     ],
 )
 def test_only_what_may_pass_is_tried_again(error: Exception, again: bool) -> None:  # noqa: FBT001
@@ -53,6 +63,32 @@ def test_a_task_is_tried_again_after_a_fault_that_passes_and_not_after_one_that_
     assert done == "done"
     assert state.is_failed()
     assert attempts == {"passing": 3, "staying": 1}
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_work_goes_on_where_the_server_cannot_be_told_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[float] = []
+
+    def update(artifact: object, *, progress: float) -> None:
+        del artifact
+        told.append(progress)
+        raise answer(503)
+
+    monkeypatch.setattr(reporting, "update_progress_artifact", update)
+    monkeypatch.setattr(reporting, "SECONDS_BETWEEN_UPDATES", 0.0)
+
+    @flow
+    def work() -> str:
+        report = reporting.ProgressReporter("work")
+        for done in range(1, 3):
+            report(done, 2)
+        return "done"
+
+    assert work() == "done"
+    assert told == [50.0, 100.0]
+    assert "Prefect's server was not told how far this is" in caplog.text
 
 
 def test_a_flow_run_that_crashes_again_and_again_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,15 @@ from triptych.embedding_space import EmbeddingSpace, list_shards
 from triptych.embeddings import OnImages, store_embeddings
 from triptych.files import write_atomically
 from triptych.images import ImageSource
-from triptych.number_formats import EXACT, FORMATS, PRECISIONS, SAMPLE_IMAGES, find_device, measure_formats
+from triptych.number_formats import (
+    EXACT,
+    FORMATS,
+    PRECISIONS,
+    SAMPLE_IMAGES,
+    find_device,
+    is_worth_measuring,
+    measure_formats,
+)
 from triptych.paths import cache_home
 from triptych.threads import count_cores, count_threads
 
@@ -99,11 +107,11 @@ def choose_format_for(backbone: Backbone, images: ImageSource, allowed: Sequence
             return name, "stored already"
     if place.is_file():
         return remembered, "the fastest here, as measured before"
+    if not is_worth_measuring(backbone, len(images)):
+        return allowed[0], "too few images to look for a faster one"
     chosen_images = np.linspace(0, len(images) - 1, min(SAMPLE_IMAGES, len(images)), dtype=int).tolist()
     sample = np.stack([backbone.preprocessing.crop(images[index]) for index in chosen_images])
     chosen, measured = measure_formats(backbone, sample, len(images), allowed)
-    if len(measured) == 1:
-        return chosen, "too few images to look for a faster one"
     content = {"chosen": chosen, "measured": [asdict(one) for one in measured]}
     write_atomically(place, (json.dumps(content, indent=2) + "\n").encode())
     return chosen, "measured: " + ", ".join(one.describe() for one in measured)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.utils.flop_counter import FlopCounterMode
 
 if TYPE_CHECKING:
     from triptych.backbones import Backbone
@@ -29,9 +30,11 @@ EXACT = "float32"
 LEAST_COSINE = 0.999
 # Exactness is worth something: another format must be at least this much faster.
 LEAST_GAIN = 1.2
-# Below this many seconds of exact work nothing else is tried, below the other no compiler is started: it takes
-# half a minute or more for a deep network.
-SECONDS_WORTH_MEASURING, SECONDS_WORTH_COMPILING = 3.0, 600.0
+# With fewer floating-point operations to do, some seconds' worth, the first format is taken unmeasured. They are
+# counted, not timed: a small comparison gives the same bits whatever else the machine is doing.
+OPERATIONS_WORTH_MEASURING = {"cpu": 1e11, "cuda": 1e13}
+# Below this many seconds of work no compiler is started: it takes half a minute or more for a deep network.
+SECONDS_WORTH_COMPILING = 600.0
 SAMPLE_IMAGES, TIMED_PASSES = 16, 2
 # What folding is proved with: one small image, and how far apart its two embeddings may be, relative to their length.
 PROBE_PIXELS, MOST_APART = 96, 0.004
@@ -144,12 +147,25 @@ def _compute_alike(some: nn.Module, other: nn.Module) -> bool:
         return False
 
 
+def is_worth_measuring(backbone: Backbone, images: int) -> bool:
+    """Return whether there is so much to compute that looking for a faster format can pay."""
+    return images * count_operations(backbone) >= OPERATIONS_WORTH_MEASURING[backbone.device]
+
+
+@torch.inference_mode()
+def count_operations(backbone: Backbone) -> int:
+    """Return the floating-point operations that one image takes: a multiplication and an addition count as two."""
+    side = backbone.preprocessing.crop_size
+    with FlopCounterMode(display=False) as counter:
+        backbone.trunk(torch.zeros(1, 3, side, side))
+    operations: int = counter.get_total_flops()
+    return operations
+
+
 def measure_formats(
     backbone: Backbone, sample: Pixels, images: int, allowed: Sequence[str]
 ) -> tuple[str, list[MeasuredFormat]]:
     """Try the formats on a few images, and return the one to use with what was measured.
-
-    Nothing but the first of `allowed` is tried where the work is small.
 
     Args:
         backbone: the frozen network.
@@ -159,9 +175,6 @@ def measure_formats(
     """
     measured = [_measure(backbone, EXACT, sample, None)]
     exact = backbone.in_format(EXACT).embed_crops(sample)
-    seconds = images / measured[0].images_per_second
-    if len(allowed) == 1 or seconds < SECONDS_WORTH_MEASURING:
-        return allowed[0], measured
     for name in allowed:
         tried = FORMATS[name]
         if name == EXACT or backbone.device not in tried.devices:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
+from httpx import HTTPError
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
@@ -16,6 +20,8 @@ from triptych.training import EpochMetrics, OnEpoch
 
 # An update of the artifact is a request to the server: not for every epoch of a fast trainer.
 SECONDS_BETWEEN_UPDATES = 2.0
+
+T = TypeVar("T")
 
 
 def describe_flow_run() -> dict[str, str]:
@@ -49,7 +55,8 @@ class ProgressReporter:
         self._flow_run_id = flow_run.id
         self._move = track(description)
         named = name_key(f"{description} {key}")
-        self._artifact: UUID = create_progress_artifact(0.0, key=named, description=description)  # type: ignore[assignment]
+        create = partial(create_progress_artifact, 0.0, key=named, description=description)
+        self._artifact: UUID | None = try_to_tell(create)  # type: ignore[assignment]
         self._updated = time.monotonic()
 
     def __call__(self, done: int, total: int, detail: str = "") -> None:
@@ -61,9 +68,18 @@ class ProgressReporter:
         refuse_interrupted(self._flow_run_id, f"after {done} of {total}")
         self._move(done, total, detail)
         now = time.monotonic()
-        if done == total or now - self._updated >= SECONDS_BETWEEN_UPDATES:
+        if self._artifact and (done == total or now - self._updated >= SECONDS_BETWEEN_UPDATES):
             self._updated = now
-            update_progress_artifact(self._artifact, progress=100.0 * done / total)
+            try_to_tell(partial(update_progress_artifact, self._artifact, progress=100.0 * done / total))
+
+
+def try_to_tell(tell: Callable[[], T]) -> T | None:
+    """Tell Prefect's server something that is only for people: the work goes on where the server can't take it."""
+    try:
+        return tell()
+    except HTTPError as error:
+        get_run_logger().warning("Prefect's server was not told how far this is: %r", error)
+        return None
 
 
 def report_epochs(description: str, log: OnEpoch) -> OnEpoch:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from httpx import HTTPStatusError, TransportError
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
@@ -43,7 +44,14 @@ def retry_if_passing(task: object, task_run: object, state: State) -> bool:
     """
     del task, task_run
     error = state.result(raise_on_failure=False)
-    return isinstance(error, Exception) and not isinstance(error, TaskRunTimeoutError) and is_passing(error)
+    if not isinstance(error, Exception) or isinstance(error, TaskRunTimeoutError):
+        return False
+    return is_passing(error) or isinstance(error, TransportError) or is_overloaded(error)
+
+
+def is_overloaded(error: Exception) -> bool:
+    """Return whether Prefect's server could not answer at the moment, as its client says after attempts of its own."""
+    return isinstance(error, HTTPStatusError) and error.response.is_server_error
 
 
 # What every task is given: a few attempts, further and further apart, and not all tasks at the same moment.
