@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import queue
+import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,7 +23,9 @@ import mlflow
 import psutil
 import pytest
 import yaml
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from triptych.config import resolve_config
 
@@ -189,6 +196,43 @@ def test_a_killed_run_goes_on_as_the_same(machine: Machine) -> None:
     machine.wait_for(flow_run, "Completed")
     assert machine.read_run(flow_run).run_count == 2
     check_comparison(machine, flow_run)
+
+
+@pytest.fixture
+def webhook() -> Iterator[tuple[str, queue.Queue[dict[str, str]]]]:
+    """The address of a page that messages are posted to, and those that have arrived."""
+    arrived: queue.Queue[dict[str, str]] = queue.Queue()
+
+    class Page(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            arrived.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", arrived
+        server.shutdown()
+
+
+def test_a_failed_night_is_told_as_the_documentation_says(
+    machine: Machine, webhook: tuple[str, queue.Queue[dict[str, str]]]
+) -> None:
+    address, arrived = webhook
+    with temporary_settings({PREFECT_API_URL: machine.api}):
+        json_data = {"title": "{{subject}}", "text": "{{body}}"}
+        block = CustomWebhookNotificationBlock(name="told", url=address, json_data=json_data).save("told")
+    [described] = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "machines.md").read_text(), re.DOTALL)
+    notification = machine.folder / "notification.yaml"
+    notification.write_text(described.replace("ID", str(block)))
+    machine.prefect("automation", "create", "--from-file", str(notification))
+    flow_run = machine.start_run("compare/digits", config={"preset": "photos", "data": "/no/such/folder"})
+    machine.wait_for(flow_run, "Failed")
+    message = arrived.get(timeout=60)
+    assert message["title"] == f"triptych: {machine.read_run(flow_run).name} Failed"
+    assert "'/no/such/folder'" in message["text"]
+    assert flow_run in message["text"]
+    assert arrived.empty()
 
 
 @pytest.fixture
