@@ -23,7 +23,7 @@ from triptych.errors import DataError, IncompleteError, ReloadError
 from triptych.evaluation import Probe, check_reload
 from triptych.report import ComparisonResult
 from triptych.sections import BoardConfig, DataConfig
-from triptych.tracking import connect, find_last_comparisons, find_panel_runs, list_artifacts
+from triptych.tracking import connect, find_panel_runs, find_recorded, list_artifacts
 
 
 @pytest.fixture(scope="module")
@@ -152,9 +152,13 @@ def test_easy_photos_are_told_apart_by_every_panel(result: ComparisonResult) -> 
 
 
 def test_show_finds_the_comparison(result: ComparisonResult) -> None:
-    shown = {comparison: panels for comparison, _, panels in find_last_comparisons()}
-    assert len(shown[result.comparison]) == 6
-    assert all(panel.metrics["test_accuracy"] >= 0.0 for panel in shown[result.comparison])
+    [shown] = [recorded for recorded in find_recorded() if recorded.name == result.comparison]
+    assert (shown.role, shown.board, shown.status, shown.missing) == ("comparison", "photos-colours", "FINISHED", [])
+    assert shown.verdict == result.report.verdict
+    assert shown.ended is not None
+    assert shown.started < shown.ended
+    assert len(shown.panels) == 6
+    assert all(panel.metrics["test_accuracy"] >= 0.0 for panel in shown.panels)
 
 
 def test_prefects_page_gets_table_link_and_progress(result: ComparisonResult) -> None:
@@ -177,7 +181,7 @@ def test_random_weights_are_labelled_everywhere(prefect_server: None, photos: Pa
     label = "shufflenet_v2_x0_5 (random weights)"
     assert result.report.standings[0].label == label
     assert any("random weights: an ablation" in caveat for caveat in result.report.caveats)
-    [panel] = next(panels for comparison, _, panels in find_last_comparisons() if comparison == result.comparison)
+    [panel] = next(recorded.panels for recorded in find_recorded() if recorded.name == result.comparison)
     run = connect().get_run(panel.run_id)
     assert (run.info.run_name, run.data.tags["weights"], run.data.tags["label"]) == (label, "random", label)
 
@@ -186,7 +190,7 @@ def test_without_validation_nothing_is_measured_there(prefect_server: None) -> N
     del prefect_server
     settings = ["split.validation_fraction=0", "numpy_mlp.epochs=2", "name=no-validation"]
     [result] = compare(resolve_config("digits", panels=["numpy-mlp"], settings=settings))
-    [panel] = next(panels for comparison, _, panels in find_last_comparisons() if comparison == result.comparison)
+    [panel] = next(recorded.panels for recorded in find_recorded() if recorded.name == result.comparison)
     assert not [name for name in panel.metrics if name.startswith("val_")]
     assert any("validation part is empty" in caveat for caveat in result.report.caveats)
 
@@ -212,6 +216,9 @@ def test_a_failing_panel_does_not_stop_the_others_and_leaves_no_run_open(
     left = connect().search_runs([experiment.experiment_id])
     assert {run.info.status for run in left} <= {"FAILED", "FINISHED"}
     assert next(run for run in left if run.data.tags["role"] == "comparison").info.status == "FAILED"
+    [shown] = [recorded for recorded in find_recorded() if recorded.board == "failing-colours"]
+    assert (shown.status, len(shown.missing)) == ("FAILED", 2)
+    assert shown.missing[0].startswith("shufflenet_v2_x0_5 #0 (weights")
 
 
 def test_a_failing_board_does_not_stop_the_next(prefect_server: None, tmp_path: Path) -> None:

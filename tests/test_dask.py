@@ -65,6 +65,8 @@ def kill_a_worker_when_some_shards_are_there(cluster: LocalCluster, store: Path,
     killed.append(pid)
 
 
+# Three workers are started in all, each of which imports everything.
+@pytest.mark.timeout(500)
 @pytest.mark.usefixtures("prefect_server")
 def test_a_killed_worker_changes_nothing(
     cluster: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

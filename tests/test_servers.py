@@ -31,7 +31,7 @@ from mlflow.server import get_app_client
 
 from triptych.boards import load_board, prepare_board
 from triptych.config import resolve_config
-from triptych.tracking import connect, find_last_comparisons
+from triptych.tracking import connect, find_recorded
 
 ROOT = Path(__file__).parents[1]
 SERVERS = ROOT / "mlflow"
@@ -209,9 +209,9 @@ def test_a_schedule_runs_without_a_person_and_a_second_user_reads_the_result(tea
         wait_until(lambda: team.flow_run(flow_run_id)["state_type"] == "COMPLETED", 30, "flow run", worker)
     assert team.flow_run(flow_run_id)["auto_scheduled"]
     with acting_as(ANN, team):
-        [(_, _, panels)] = find_last_comparisons()
-        assert {panel.panel for panel in panels} == set(config.boards[0].panels)
-        runs = [connect().get_run(panel.run_id) for panel in panels]
+        [recorded] = find_recorded()
+        assert {panel.panel for panel in recorded.panels} == set(config.boards[0].panels)
+        runs = [connect().get_run(panel.run_id) for panel in recorded.panels]
         assert {run.info.status for run in runs} == {"FINISHED"}
         by_hand: Any = next(run for run in runs if run.data.tags["panel"] == "numpy-mlp")
         assert by_hand.data.tags["prefect.flow_run_id"] == flow_run_id

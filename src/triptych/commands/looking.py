@@ -16,7 +16,7 @@ from triptych.environment import apply_environment
 from triptych.errors import ConfigError
 
 if TYPE_CHECKING:
-    from triptych.tracking import PanelRun
+    from triptych.tracking import PanelRun, RecordedRun
 
 SPANS = {"m": "minutes", "h": "hours", "d": "days"}
 SHOWN_METRICS = {
@@ -81,28 +81,52 @@ def check(
 
 
 def show(
-    as_json: Annotated[bool, typer.Option("--json", help="Print every panel run as JSON, for other programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the same as JSON, for other programs.")] = False,
     link: Annotated[bool, typer.Option("--link", help="Print only the links to MLflow's charts.")] = False,
     since: Annotated[
-        str | None, typer.Option(help="All comparisons of the last hours or days: 24h, 7d; with how they ended.")
+        str | None, typer.Option(help="All comparisons and studies of the last hours or days: 24h, 7d.")
     ] = None,
 ) -> None:
-    """Print the last comparison of each board, or all of a span of time."""
+    """Print the last comparison of each board, or what was done in a span of time."""
     apply_environment(quiet=True)
     started = None if since is None else datetime.now(UTC) - read_span(since)
-    from triptych.tracking import find_last_comparisons
+    from triptych.tracking import find_recorded
 
-    found = find_last_comparisons(started)
+    found = find_recorded(started)
     if as_json:
-        print(json.dumps([asdict(run) for _, _, runs in found for run in runs], indent=2))
+        print(json.dumps([asdict(recorded) for recorded in found], indent=2, default=datetime.isoformat))
         return
     if not found:
         when = "yet" if since is None else f"in the last {since}"
         errors.print(f"no comparison {when}: run `triptych compare`")
-    for comparison, address, runs in found:
-        if not link:
-            terminal.print(_tabulate_runs(comparison, runs))
+    for recorded in found:
+        if link:
+            print(recorded.address)
+        else:
+            _print_recorded(recorded)
+
+
+def _print_recorded(recorded: RecordedRun) -> None:
+    """Print what a comparison or a study was, when, what came out of it, and where to look further."""
+    title = f"{recorded.board}, {recorded.role} {recorded.name}: {_tell_status(recorded)}"
+    if recorded.panels:
+        terminal.print(_tabulate_runs(title, recorded.panels))
+    else:
+        terminal.print(title, highlight=False, style="italic")
+    lines = [recorded.verdict, *(f"missing: {missing}" for missing in recorded.missing)]
+    for line in filter(None, lines):
+        terminal.print(line, highlight=False, markup=False)
+    for address in filter(None, [recorded.address, recorded.flow_run]):
         terminal.print(address, soft_wrap=True, highlight=False, style="cyan")
+    terminal.print()
+
+
+def _tell_status(recorded: RecordedRun) -> str:
+    started = recorded.started.astimezone()
+    if recorded.ended is None:
+        return f"running since {started:%Y-%m-%d %H:%M}"
+    seconds = (recorded.ended - recorded.started).total_seconds()
+    return f"{recorded.status.lower()}, {started:%Y-%m-%d %H:%M}, {seconds:.0f} s"
 
 
 def read_span(text: str) -> timedelta:
@@ -120,15 +144,14 @@ def read_span(text: str) -> timedelta:
     return timedelta(**{SPANS[found[2]]: int(found[1])})
 
 
-def _tabulate_runs(comparison: str, runs: list[PanelRun]) -> Table:
+def _tabulate_runs(title: str, runs: list[PanelRun]) -> Table:
     ranked = sorted(runs, key=lambda run: -run.metrics.get("test_accuracy", 0.0))
     rows = [
         {"panel": run.label, "repeat": str(run.repeat), "status": run.status}
         | {name: f"{run.metrics[key]:.4f}" if key in run.metrics else "-" for name, key in SHOWN_METRICS.items()}
         for run in ranked
     ]
-    board = runs[0].board if runs else "?"
-    return build_table(f"{board}, comparison {comparison}", rows)
+    return build_table(title, rows)
 
 
 def presets() -> None:

@@ -19,8 +19,8 @@ from triptych.tracking.contents import (
 from triptych.tracking.faults import is_passing
 from triptych.tracking.metrics import MetricLog
 from triptych.tracking.provenance import describe_board
-from triptych.tracking.reading import fetch_report, find_last_comparisons, find_panel_runs
-from triptych.tracking.records import ComparisonRecord, PanelRun, StudyRecord, TrainedPanel
+from triptych.tracking.reading import fetch_report, find_panel_runs, find_recorded
+from triptych.tracking.records import ComparisonRecord, PanelRun, RecordedRun, StudyRecord, TrainedPanel
 from triptych.tracking.registry import (
     challenge,
     fetch_model,
@@ -38,6 +38,7 @@ __all__ = [
     "ComparisonRecord",
     "MetricLog",
     "PanelRun",
+    "RecordedRun",
     "StudyRecord",
     "TrainedPanel",
     "challenge",
@@ -46,8 +47,8 @@ __all__ = [
     "describe_board",
     "fetch_model",
     "fetch_report",
-    "find_last_comparisons",
     "find_panel_runs",
+    "find_recorded",
     "find_trained",
     "find_version",
     "finish_comparison",

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import mlflow
 from mlflow.exceptions import MlflowException
 
 from triptych.errors import ConfigError
 from triptych.paths import cache_home
-from triptych.tracking.records import PanelRun
-from triptych.tracking.store import connect, link_to_charts, select_panels
+from triptych.tracking.records import PanelRun, RecordedRun
+from triptych.tracking.store import connect, link_to_charts, link_to_run, select_panels
 from triptych.tracking.views import VIEW_TAG, link_to_view
 
 REPORT_FILE = "report.html"
+# What is read again, and the file that holds what came out of it.
+ROLES = {"comparison": "comparison.json", "study": "trials.json"}
 
 
 def find_panel_runs(experiment_id: str, comparison: str) -> list[Any]:
@@ -24,26 +30,73 @@ def find_panel_runs(experiment_id: str, comparison: str) -> list[Any]:
     )
 
 
-def find_last_comparisons(since: datetime | None = None) -> list[tuple[str, str, list[PanelRun]]]:
-    """Return for each board the id of its last comparison, the link to its charts and its panel runs.
+def find_recorded(since: datetime | None = None) -> list[RecordedRun]:
+    """Return the last comparison of each board.
 
     Args:
-        since: in place of the last one, all that were started from then on, the newest first.
+        since: in place of them, all comparisons and studies that something was done for from then on, the oldest first.
     """
     client = connect()
-    query, most = "tags.role = 'comparison'", 1
-    if since is not None:
-        query, most = f"{query} and attributes.start_time >= {int(since.timestamp() * 1000)}", 1000
-    found = []
-    for experiment in sorted(client.search_experiments(), key=lambda experiment: experiment.name):
-        last = client.search_runs([experiment.experiment_id], query, max_results=most, order_by=["start_time DESC"])
-        for run in last:
-            comparison = run.data.tags["comparison"]
-            panels = [_describe_run(panel_run) for panel_run in find_panel_runs(experiment.experiment_id, comparison)]
-            # Views can be deleted on MLflow's page, and a link to a deleted one shows an error.
-            link = link_to_view if VIEW_TAG + comparison in experiment.tags else link_to_charts
-            found.append((comparison, link(experiment.experiment_id, comparison), panels))
-    return found
+    experiments = sorted(client.search_experiments(), key=lambda experiment: experiment.name)
+    if since is None:
+        found = [(experiment, _search(client, experiment, "comparison", 1)) for experiment in experiments]
+        return [_describe_recorded(client, experiment, run) for experiment, runs in found for run in runs]
+    found = [(experiment, _search(client, experiment, role, 1000)) for experiment in experiments for role in ROLES]
+    recent = [(experiment, run) for experiment, runs in found for run in runs if _is_of(run, since)]
+    recorded = [_describe_recorded(client, experiment, run) for experiment, run in recent]
+    return sorted(recorded, key=lambda one: one.started)
+
+
+def _search(client: mlflow.MlflowClient, experiment: Any, role: str, most: int) -> list[Any]:
+    query, order = f"tags.role = '{role}'", ["attributes.start_time DESC"]
+    return list(client.search_runs([experiment.experiment_id], query, max_results=most, order_by=order))
+
+
+def _is_of(run: Any, since: datetime) -> bool:
+    """Return whether a run goes on or has ended after a moment; one that was taken up may have begun long before."""
+    return run.info.status == "RUNNING" or bool(run.info.end_time >= since.timestamp() * 1000)
+
+
+def _describe_recorded(client: mlflow.MlflowClient, experiment: Any, run: Any) -> RecordedRun:
+    tags = run.data.tags
+    comparison = tags.get("comparison")
+    panels = find_panel_runs(experiment.experiment_id, comparison) if comparison else []
+    result = _load_result(client, run, ROLES[tags["role"]])
+    return RecordedRun(
+        role=tags["role"],
+        name=comparison or tags["panel"],
+        board=experiment.name,
+        status=run.info.status,
+        started=_read_time(run.info.start_time),
+        ended=None if run.info.status == "RUNNING" else _read_time(run.info.end_time),
+        verdict=result.get("verdict", ""),
+        missing=[f"{one['label']} ({one['reason']})" for one in result.get("missing", [])],
+        address=_link_to_recorded(experiment, run),
+        flow_run=tags.get("prefect.flow_run_url"),
+        panels=[_describe_run(panel) for panel in panels],
+    )
+
+
+def _load_result(client: mlflow.MlflowClient, run: Any, file: str) -> dict[str, Any]:
+    """Return what a run logged at its end, nothing where it ended before that."""
+    with TemporaryDirectory() as folder, suppress(MlflowException, OSError):
+        downloaded = client.download_artifacts(run.info.run_id, file, folder)
+        result: dict[str, Any] = json.loads(Path(downloaded).read_text(encoding="utf-8"))
+        return result
+    return {}
+
+
+def _link_to_recorded(experiment: Any, run: Any) -> str:
+    if "comparison" not in run.data.tags:
+        return link_to_run(experiment.experiment_id, run.info.run_id)
+    comparison = run.data.tags["comparison"]
+    # Views can be deleted on MLflow's page, and a link to a deleted one shows an error.
+    link = link_to_view if VIEW_TAG + comparison in experiment.tags else link_to_charts
+    return link(experiment.experiment_id, comparison)
+
+
+def _read_time(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def fetch_report(reference: str | None = None) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from triptych.boards import BoardRecord
 from triptych.embedding_record import EmbeddingRecord
@@ -127,3 +128,34 @@ class PanelRun:
     run_id: str
     status: str
     metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """A comparison or a study, as `triptych show` prints it.
+
+    Attributes:
+        role: "comparison" or "study".
+        name: of a comparison its id, of a study its panel.
+        board: the board's name.
+        status: MLflow's status of its run.
+        started: when.
+        ended: when; None while it runs.
+        verdict: what came out, in a sentence; empty where it ended before.
+        missing: the panels and repeats that it lacks, with their errors.
+        address: MLflow's page with its charts.
+        flow_run: Prefect's page of the flow run that worked on it last; None where that had no page.
+        panels: the runs of its panels; a study has none.
+    """
+
+    role: str
+    name: str
+    board: str
+    status: str
+    started: datetime
+    ended: datetime | None
+    verdict: str
+    missing: list[str]
+    address: str
+    flow_run: str | None
+    panels: list[PanelRun]

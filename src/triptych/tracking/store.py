@@ -94,6 +94,11 @@ def link_to_charts(experiment_id: str, comparison: str) -> str:
     )
 
 
+def link_to_run(experiment_id: str, run_id: str) -> str:
+    """Return the address of MLflow's page of one run."""
+    return f"{page_address()}/#/experiments/{experiment_id}/runs/{run_id}"
+
+
 def find_or_create_experiment(client: mlflow.MlflowClient, name: str) -> str:
     """Return the id of the experiment of a board, restored where it had been deleted."""
     found = client.get_experiment_by_name(name)

@@ -19,7 +19,7 @@ from triptych.tracking.claims import FLOW_RUN, HOST, claim_studies, find_host, r
 from triptych.tracking.provenance import describe_board
 from triptych.tracking.records import StudyRecord
 from triptych.tracking.runs import create_run
-from triptych.tracking.store import connect, find_or_create_experiment, page_address
+from triptych.tracking.store import connect, find_or_create_experiment, link_to_run, page_address
 
 if TYPE_CHECKING:
     from triptych.tuned import Findings
@@ -116,7 +116,7 @@ def finish_study(record: StudyRecord, findings: Findings, best: str) -> str:
     client.log_batch(record.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
     client.set_terminated(record.run_id)
     release(record.tags[FLOW_RUN])
-    return f"{page_address()}/#/experiments/{record.experiment_id}/runs/{record.run_id}"
+    return link_to_run(record.experiment_id, record.run_id)
 
 
 def find_trial_runs(experiment_id: str, study: str) -> list[mlflow.entities.Run]:
