@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -37,6 +38,14 @@ def _own_homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("PREFECT_HOME", str(homes / "prefect"))
         patch.delenv("PREFECT_API_URL", raising=False)
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_import_path() -> Iterator[None]:
+    """Forget the modules that models carry, which MLflow puts first on the import path, also of processes to come."""
+    before = sys.path
+    yield
+    sys.path = before
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from triptych.errors import DataError, IncompleteError, ReloadError
 from triptych.evaluation import Probe, check_reload
 from triptych.report import ComparisonResult
 from triptych.sections import BoardConfig, DataConfig
-from triptych.tracking import connect, find_panel_runs, find_recorded, list_artifacts
+from triptych.tracking import connect, find_panel_runs, find_recorded, list_artifacts, load_logged_model
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +159,14 @@ def test_show_finds_the_comparison(result: ComparisonResult) -> None:
     assert shown.started < shown.ended
     assert len(shown.panels) == 6
     assert all(panel.metrics["test_accuracy"] >= 0.0 for panel in shown.panels)
+
+
+def test_models_that_are_loaded_back_leave_the_import_path_as_it_was(result: ComparisonResult) -> None:
+    before = list(sys.path)
+    assert not [entry for entry in before if "artifacts" in entry]
+    [output] = next(iter(_find_runs(result).values())).outputs.model_outputs
+    load_logged_model(f"models:/{output.model_id}")
+    assert sys.path == before
 
 
 def test_prefects_page_gets_table_link_and_progress(result: ComparisonResult) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from prefect.client.schemas.actions import WorkPoolCreate
 
 from triptych.orchestration import provide_automations
 
@@ -38,16 +39,12 @@ def deployments(prefect_server: None, photos: Path) -> Iterator[dict[str, Any]]:
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
     environment = {**os.environ, **settings, "TRIPTYCH_PHOTOS": str(photos)}
     prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
-    commands = [
-        *(
-            ["work-pool", "create", pool, "--type", "process", "--overwrite"]
-            for pool in ("local-process", "gpu", "cpu")
-        ),
-        ["deploy", "--all"],
-        ["deploy", "--all", "--prefect-file", "machines.yaml"],
-    ]
-    for command in commands:
-        subprocess.run([*prefect, *command], cwd=ROOT, env=environment, check=True, capture_output=True)
+    with get_client(sync_client=True) as client:
+        for pool in ("local-process", "gpu", "cpu"):
+            client.create_work_pool(WorkPoolCreate(name=pool, type="process"), overwrite=True)
+    for file in ("prefect.yaml", "machines.yaml"):
+        command = [*prefect, "deploy", "--all", "--prefect-file", file]
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
     with get_client(sync_client=True) as client:
         yield {name: client.read_deployment_by_name(name) for name in NAMES}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,9 @@ DRIFT_METRIC = "largest_weight_difference_of_twins"
 
 IMAGES_IN = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, -1))
 
+# Held while MLflow changes the import path.
+_import_path = threading.Lock()
+
 
 def log_fitted(run_id: str, job: PanelJob, fitted: FittedPanel, board: Board) -> str:
     """Log a trained panel: metrics, tags, curves, the probe and the model; return the model's URI.
@@ -84,9 +89,18 @@ def _log_model(job: PanelJob, fitted: FittedPanel, board: Board, package: Path) 
 
 
 def load_logged_model(model_uri: str) -> Any:
-    """Return a logged model as `mlflow.pyfunc` loads it."""
+    """Return a logged model as `mlflow.pyfunc` loads it.
+
+    MLflow puts the few modules that a model carries first on the import path. They are those of this package, which
+    is at work already; processes that are started later inherit the path, and would find nothing but these few.
+    """
     connect()
-    return mlflow.pyfunc.load_model(model_uri)
+    with _import_path:
+        before = sys.path
+        try:
+            return mlflow.pyfunc.load_model(model_uri)
+        finally:
+            sys.path = before
 
 
 def load_logged_probe(run_id: str) -> Probe:
