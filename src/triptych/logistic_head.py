@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from torch import nn
 
 from triptych.checkpoints import Checkpoint, CheckpointFile
 from triptych.errors import ConfigError
+from triptych.linear_layers import hold_weights
 from triptych.training import EpochMetrics, Examples, OnEpoch
 from triptych.transfer import Head
 
@@ -108,9 +108,7 @@ def _list_logits(regression: LogisticRegression) -> tuple[NDArray[Any], NDArray[
 
 
 def _build_head(weight: NDArray[Any], bias: NDArray[Any], iterations: int) -> Head:
-    linear: nn.Linear = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])
-    state = {"weight": torch.from_numpy(weight).float(), "bias": torch.from_numpy(bias).float()}
-    linear.load_state_dict(state)
+    linear = hold_weights(torch.from_numpy(weight).float(), torch.from_numpy(bias).float())
     return Head(linear, iterations=iterations)
 
 

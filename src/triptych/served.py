@@ -36,11 +36,14 @@ MODULES = {
         "numpy_functions",
         "numpy_mlp",
     ),
-    "torch_mlp": ("__init__", "errors", "mapping", "images", "mlp", "training", "served", "torch_state", "torch_mlp"),
+    "torch_mlp": (
+        *("__init__", "errors", "mapping", "images", "mlp", "training", "served"),
+        *("gradient_descent", "linear_layers", "torch_state", "torch_mlp"),
+    ),
     "transfer": (
         *("__init__", "errors", "mapping", "images", "mlp", "training", "served"),
-        *("files", "checkpoints", "training_loop", "torch_state", "preprocessing", "number_formats"),
-        *("backbone_names", "backbones", "transfer"),
+        *("files", "checkpoints", "training_loop", "preprocessing", "number_formats"),
+        *("gradient_descent", "linear_layers", "torch_state", "backbone_names", "backbones", "transfer"),
     ),
 }
 REQUIREMENTS = {
@@ -219,9 +222,9 @@ def _build_pixel_network(
 
 def _load_transfer(folder: Path, description: dict[str, Any]) -> Network:
     from safetensors.torch import load_file
-    from torch import nn
 
     from triptych.backbones import assemble_backbone
+    from triptych.linear_layers import hold_weights
     from triptych.number_formats import find_device
     from triptych.preprocessing import Preprocessing
     from triptych.transfer import Head, TransferNetwork
@@ -231,9 +234,7 @@ def _load_transfer(folder: Path, description: dict[str, Any]) -> Network:
     trunk = load_file(folder / "backbone.safetensors")
     backbone = assemble_backbone(description["backbone"], description["weights"], preprocessing, trunk, trunk_only=True)
     state = load_file(folder / "head.safetensors")
-    classes, dimension = state["weight"].shape
-    linear = nn.utils.skip_init(nn.Linear, dimension, classes)
-    linear.load_state_dict(state)
+    linear = hold_weights(state["weight"], state["bias"])
     computed = backbone.on_device(find_device()).in_format(description["number_format"])
     return TransferNetwork(computed, Head(linear), description["batch_size"])
 

@@ -1,9 +1,8 @@
-"""The same multilayer perceptron in PyTorch: autograd and `torch.optim` in place of the hand-written steps."""
+"""The same multilayer perceptron in PyTorch: autograd and PyTorch's optimizer in place of the hand-written steps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from triptych.gradient_descent import GradientDescent
+from triptych.linear_layers import hold_weights
 from triptych.mlp import Layer
 from triptych.torch_state import copy_state, restore_state
 from triptych.training import Examples, check_step, inplace_draw_mask, shuffle_minibatches
@@ -102,14 +103,7 @@ class TorchMLP:
         self.names = {"activation": activation, "loss": loss, "loss_reduction": loss_reduction}
         self.network = build_network(layers, activation, loss)
         self._classes = len(layers[-1][1])
-
-    @cached_property
-    def _optimizer(self) -> torch.optim.SGD:
-        """PyTorch's gradient descent; a network that only predicts does without its seconds of imports.
-
-        Fused: one call a step instead of some for each parameter.
-        """
-        return torch.optim.SGD(self.network.parameters(), lr=0.0, fused=True)
+        self._optimizer = GradientDescent(self.network.parameters(), fused=True)
 
     @property
     def layers(self) -> list[Layer]:
@@ -151,8 +145,7 @@ class TorchMLP:
     def _prepare_epoch(self, settings: MLPConfig, learning_rate: float, rng: np.random.Generator) -> None:
         """Hand the settings of an epoch to the optimizer and to the layers that drop."""
         torch.set_num_threads(settings.threads)
-        options = {"lr": learning_rate, "momentum": settings.momentum, "weight_decay": settings.weight_decay}
-        self._optimizer.param_groups[0].update(options)
+        self._optimizer.set_options(learning_rate, settings.momentum, settings.weight_decay)
         for module in self.network.train():
             if isinstance(module, Dropout):
                 module.probability, module.rng = settings.dropout, rng
@@ -187,7 +180,6 @@ def build_network(layers: Sequence[Layer], activation: str, loss: str) -> nn.Seq
     """Return linear layers that hold copies of the given weights, each with its activation behind it."""
     modules: list[nn.Module] = []
     for weight, bias in layers:
-        linear = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0], dtype=torch.from_numpy(weight).dtype)
-        linear.load_state_dict({"weight": torch.from_numpy(weight.copy()), "bias": torch.from_numpy(bias.copy())})
+        linear = hold_weights(torch.from_numpy(weight.copy()), torch.from_numpy(bias.copy()))
         modules += [linear, ACTIVATIONS[activation](), Dropout()]
     return nn.Sequential(*modules[:-2], OUTPUTS[loss]()).eval()

@@ -9,10 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from triptych.gradient_descent import GradientDescent
+
 State = dict[str, NDArray[np.floating[Any]]]
 
 
-def copy_state(network: nn.Module, optimizer: torch.optim.SGD) -> State:
+def copy_state(network: nn.Module, optimizer: GradientDescent | torch.optim.SGD) -> State:
     """Return copies of the parameters that are trained and of their momentum, where there is any."""
     state: State = {}
     for name, parameter in _list_trained(network):
@@ -23,7 +25,7 @@ def copy_state(network: nn.Module, optimizer: torch.optim.SGD) -> State:
 
 
 @torch.no_grad()
-def restore_state(network: nn.Module, optimizer: torch.optim.SGD, state: State) -> None:
+def restore_state(network: nn.Module, optimizer: GradientDescent | torch.optim.SGD, state: State) -> None:
     """Take back what `copy_state` returned."""
     for name, parameter in _list_trained(network):
         parameter.copy_(torch.from_numpy(state[name]))

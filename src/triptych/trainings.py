@@ -27,9 +27,9 @@ TRAINING = "training"
 SHARED_MODULES = ("checkpoints", "images", "mlp", "mlp_training", "training", "training_loop")
 OWN_MODULES = {
     "numpy_mlp": ("numpy_mlp", "numpy_functions"),
-    "torch_mlp": ("torch_mlp", "torch_state"),
+    "torch_mlp": ("gradient_descent", "linear_layers", "torch_mlp", "torch_state"),
     "transfer": (
-        *("transfer", "logistic_head", "torch_state"),
+        *("transfer", "logistic_head", "gradient_descent", "linear_layers", "torch_state"),
         *("embeddings", "embedding_record", "embedding_space", "shards", "reading"),
         *("preprocessing", "number_formats", "backbones"),
         *("augmentation", "blocks", "data_parallel", "fine_tuning", "image_batches", "ranks", "whole_network"),

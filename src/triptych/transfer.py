@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,9 @@ from torch import Tensor, nn
 
 from triptych.backbones import Backbone
 from triptych.checkpoints import CheckpointFile
+from triptych.gradient_descent import GradientDescent
 from triptych.images import Pixels
+from triptych.linear_layers import hold_weights
 from triptych.mlp import initialise_layers
 from triptych.torch_state import copy_state, restore_state
 from triptych.training import Examples, OnEpoch, check_step, inplace_draw_mask, shuffle_minibatches
@@ -43,11 +44,7 @@ class Head:
         self.linear = linear
         self.dropout = dropout
         self.iterations = iterations
-
-    @cached_property
-    def _optimizer(self) -> torch.optim.SGD:
-        """PyTorch's gradient descent; a head that only predicts does without its seconds of imports."""
-        return torch.optim.SGD(self.linear.parameters(), lr=0.0)
+        self._optimizer = GradientDescent(self.linear.parameters(), fused=False)
 
     def train_epoch(
         self, train: Examples, settings: TransferConfig, learning_rate: float, rng: np.random.Generator
@@ -64,8 +61,7 @@ class Head:
             NonFiniteStepError: the loss is infinite or not a number.
         """
         torch.set_num_threads(settings.threads)
-        options = {"lr": learning_rate, "momentum": settings.momentum, "weight_decay": settings.weight_decay}
-        self._optimizer.param_groups[0].update(options)
+        self._optimizer.set_options(learning_rate, settings.momentum, settings.weight_decay)
         for step, indices in enumerate(shuffle_minibatches(len(train), settings.batch_size, rng), start=1):
             x, labels = _as_tensor(train.features[indices]), torch.from_numpy(train.labels[indices])
             if self.dropout:
@@ -175,9 +171,7 @@ def train_head(
 def build_linear(dimension: int, classes: int, rng: np.random.Generator) -> nn.Linear:
     """Return a linear layer with the initial weights of `torch.nn.Linear`, drawn from `rng`."""
     [(weight, bias)] = initialise_layers((dimension, classes), "uniform_fan_in", "float32", rng)
-    linear: nn.Linear = nn.utils.skip_init(nn.Linear, dimension, classes)
-    linear.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
-    return linear
+    return hold_weights(torch.from_numpy(weight), torch.from_numpy(bias))
 
 
 def _as_tensor(rows: Any) -> Tensor:
