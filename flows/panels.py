@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import Task, flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.embedding import SubmittedEmbedding, submit_embedding
+from flows.embedding import submit_embedding
 from tasks.evaluate import evaluate
 from tasks.order_panel import collect_panel, send_panel
 from tasks.split_data import open_ordered
@@ -20,7 +20,6 @@ from triptych.orchestration import (
     require_panels,
 )
 from triptych.orders import PanelOrder
-from triptych.panel_jobs import PanelJob
 from triptych.report import EvaluatedPanel, MissingPanel
 from triptych.threads import count_cores
 from triptych.tracking import ComparisonRecord, TrainedPanel
@@ -51,7 +50,16 @@ def train_panels(comparison: ComparisonRecord) -> tuple[list[EvaluatedPanel], li
     """Send away what other machines train, embed each frozen network once, train every repeat of the others."""
     sent = {name: send_panel.submit(comparison, name) for name in comparison.panels_elsewhere}
     embedded = submit_embedding(comparison)
-    here = [submit_panel(comparison, job, embedded) for job in comparison.jobs if job.panel not in sent]
+    trainings = [
+        (job, TRAINERS[job.kind].submit(comparison, job, embedded.needed_by(job.panel)))
+        for job in comparison.jobs
+        if job.panel not in sent
+    ]
+    # Behind all trainings: an evaluation waits for its own in a thread that the next training could have.
+    here = [
+        SubmittedPanel(job, [*embedded.steps_of(job.panel), training, evaluate.submit(training)])
+        for job, training in trainings
+    ]
     # Last: these only wait, and each takes a thread.
     away = [
         SubmittedPanel(job, [sent[job.panel], collect_panel.submit(comparison, job, sent[job.panel])])
@@ -59,9 +67,3 @@ def train_panels(comparison: ComparisonRecord) -> tuple[list[EvaluatedPanel], li
         if job.panel in sent
     ]
     return collect_panels([*here, *away])
-
-
-def submit_panel(comparison: ComparisonRecord, job: PanelJob, embedded: SubmittedEmbedding) -> SubmittedPanel:
-    """Train one repeat of a panel, and evaluate it."""
-    trained = TRAINERS[job.kind].submit(comparison, job, embedded.needed_by(job.panel))
-    return SubmittedPanel(job, [*embedded.steps_of(job.panel), trained, evaluate.submit(trained)])

@@ -23,7 +23,7 @@ WITHOUT_TORCH = "numpy_mlp|numpy_functions|mlp|training|metrics|statistics|split
 FORBIDDEN = {
     r"src/triptych/tracking/.*": {"torch", "torchvision", "prefect", *ORCHESTRATED},
     r"src/triptych/orchestration/.*": {"torch", "torchvision", "mlflow", *ORCHESTRATED},
-    r"src/triptych/early_start\.py": {"torch", "torchvision", "mlflow", *ORCHESTRATED},
+    r"src/triptych/(early_start|temporary_server)\.py": {"torch", "torchvision", "mlflow", *ORCHESTRATED},
     r"src/triptych/(cli|commands/.*)\.py": {"torch", "torchvision", "mlflow", "prefect", "tasks"},
     r"src/triptych/(torch_mlp|transfer|embeddings|backbones)\.py": {"mlflow", "prefect", *ORCHESTRATED},
     rf"src/triptych/({WITHOUT_TORCH})\.py": {"torch", "torchvision", "mlflow", "prefect", *ORCHESTRATED},

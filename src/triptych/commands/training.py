@@ -87,18 +87,22 @@ def compare(  # noqa: PLR0917 - one for each option
 
 
 def _run(config: Config, runner: str) -> list[ComparisonResult]:
-    """Check what can be checked at once, then start Prefect's server, and meanwhile import what takes long."""
-    from triptych.early_start import start_early
-    from triptych.preflight import check_inputs
+    """Start Prefect's server, meanwhile check what can be checked and import what takes long, then run the flow."""
+    from triptych.early_start import import_early, spare_imports_the_collector
     from triptych.progress import show_progress
+    from triptych.temporary_server import TemporaryServer
 
+    server = TemporaryServer()
     with show_progress(terminal):
-        check_inputs(config)
-        wait_for_server = start_early(config)
-        from flows.compare import compare as compare_flow
-        from triptych.orchestration import run_on
+        with spare_imports_the_collector():
+            from triptych.preflight import check_inputs
 
-        wait_for_server()
+            check_inputs(config)
+            import_early(config)
+            from flows.compare import compare as compare_flow
+            from triptych.orchestration import run_on
+
+            server.hand_over()
         return run_on(runner, compare_flow, config)
 
 
@@ -156,18 +160,22 @@ def tune(  # noqa: PLR0917 - one for each option
 
 
 def _run_tuning(config: Config, trials: int, workers: int, runner: str) -> list[TuningResult]:
-    """Check what can be checked at once, then start Prefect's server, and meanwhile import what takes long."""
-    from triptych.early_start import start_early
-    from triptych.preflight import check_tuning
+    """Start Prefect's server, meanwhile check what can be checked and import what takes long, then run the flow."""
+    from triptych.early_start import import_early, spare_imports_the_collector
     from triptych.progress import show_progress
+    from triptych.temporary_server import TemporaryServer
 
+    server = TemporaryServer()
     with show_progress(terminal):
-        check_tuning(config, trials, workers)
-        wait_for_server = start_early(config)
-        from flows.tune import tune as tune_flow
-        from triptych.orchestration import run_on
+        with spare_imports_the_collector():
+            from triptych.preflight import check_tuning
 
-        wait_for_server()
+            check_tuning(config, trials, workers)
+            import_early(config)
+            from flows.tune import tune as tune_flow
+            from triptych.orchestration import run_on
+
+            server.hand_over()
         return run_on(runner, tune_flow, config, trials, workers)
 
 

@@ -1,0 +1,67 @@
+"""Prefect uses the server that was started early as its own, and it ends with whoever started it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HANDED_OVER = """
+import sys
+from triptych.temporary_server import TemporaryServer
+server = TemporaryServer()
+server.hand_over()
+from prefect.client.orchestration import get_client
+from prefect.server.api.server import SubprocessASGIServer
+with get_client(sync_client=True) as client:
+    assert client.api_healthcheck() is None
+    assert str(server.port) in str(client.api_url)
+assert SubprocessASGIServer().server_process is server.process
+print(server.process.pid, flush=True)
+sys.stdin.read()
+"""
+
+NOT_WANTED = """
+from triptych.temporary_server import TemporaryServer
+server = TemporaryServer()
+server.hand_over()
+print(server.process.wait(60))
+"""
+
+
+def lives(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_for_the_end(pid: int) -> None:
+    deadline = time.monotonic() + 30.0
+    while lives(pid):
+        assert time.monotonic() < deadline, f"process {pid} goes on"
+        time.sleep(0.1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_the_early_server_is_prefects_and_ends_with_the_process_also_where_that_is_killed() -> None:
+    for ending in (signal.SIGTERM, signal.SIGKILL):
+        with subprocess.Popen(
+            [sys.executable, "-c", HANDED_OVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            server = int(process.stdout.readline())
+            assert lives(server)
+            assert os.getpgid(server) == server, "an interrupt from the keyboard would reach it"
+            process.send_signal(ending)
+        wait_for_the_end(server)
+
+
+def test_where_a_server_is_configured_none_is_started() -> None:
+    environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:1/api"}
+    command = [sys.executable, "-c", NOT_WANTED]
+    done = subprocess.run(command, env=environment, capture_output=True, check=True, text=True)
+    assert done.stdout == "0\n"
