@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from prefect.artifacts import create_markdown_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run as this_flow_run
@@ -35,7 +36,11 @@ def tell_end(flow: object, flow_run: FlowRun, state: State) -> None:
     if not state.is_completed() and state.message:
         told += f": {' '.join(state.message.split())[:500]}"
     flow_run_logger(flow_run).log(logging.INFO if state.is_completed() else logging.ERROR, told)
-    create_markdown_artifact(told, key=f"{name_key(str(getattr(flow, 'name', 'flow')))}-end", description=told)
+    # By its number: a worker tells of a crash, and an interrupted process of its end, outside of the run.
+    key = f"{name_key(str(getattr(flow, 'name', 'flow')))}-end"
+    artifact = ArtifactCreate(key=key, type="markdown", data=told, description=told, flow_run_id=flow_run.id)
+    with get_client(sync_client=True) as client:
+        client.create_artifact(artifact)
 
 
 # What every flow is given.
