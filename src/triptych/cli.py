@@ -48,7 +48,17 @@ def main() -> None:
         _explain(error)
         sys.exit(EXIT_FAILURE)
     finally:
-        # Python's last search for garbage would walk through every library for seconds, and free what ends anyway.
+        skip_last_collection()
+
+
+def skip_last_collection() -> None:
+    """Spare Python's last search for garbage, which walks through every library for seconds and frees what ends anyway.
+
+    Triton, which PyTorch's compiler imports, prints every object that is not freed: there it takes its time.
+    """
+    if "triton" in sys.modules:
+        gc.unfreeze()
+    else:
         gc.freeze()
 
 
