@@ -23,7 +23,14 @@ from triptych.errors import DataError, IncompleteError, ReloadError
 from triptych.evaluation import Probe, check_reload
 from triptych.report import ComparisonResult
 from triptych.sections import BoardConfig, DataConfig
-from triptych.tracking import connect, find_panel_runs, find_recorded, list_artifacts, load_logged_model
+from triptych.tracking import (
+    connect,
+    find_panel_runs,
+    find_recorded,
+    list_artifacts,
+    load_evaluation,
+    load_logged_model,
+)
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +80,16 @@ def test_final_metrics_have_the_same_names_for_every_panel(runs: list[Any]) -> N
         *("predict_images_per_second", "parameters", "model_mebibytes"),
     }
     assert all(final <= set(run.data.metrics) for run in runs)
+
+
+def test_what_the_machine_did_is_no_result_of_a_panel(runs: list[Any]) -> None:
+    run_id = runs[0].info.run_id
+    before = load_evaluation(run_id)
+    # MLflow samples every few seconds: of two repeats, the longer may have these and the shorter none.
+    connect().log_metric(run_id, "system/cpu_utilization_percentage", 50.0)
+    assert load_evaluation(run_id) == before
+    assert before is not None
+    assert "test_accuracy" in before
 
 
 def test_parameters_are_every_field_of_the_configuration(runs: list[Any], photos_config: Config) -> None:

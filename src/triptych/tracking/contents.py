@@ -28,7 +28,7 @@ from triptych.report import EvaluatedPanel
 from triptych.sections import NUMPY_MLP, TORCH_MLP
 from triptych.served import REQUIREMENTS, copy_modules
 from triptych.tracking.claims import REPORTED, release
-from triptych.tracking.metrics import MetricLog
+from triptych.tracking.metrics import MetricLog, read_metrics
 from triptych.tracking.provenance import pin_requirements
 from triptych.tracking.reading import REPORT_FILE
 from triptych.tracking.records import ComparisonRecord
@@ -110,7 +110,7 @@ def load_logged_probe(run_id: str) -> Probe:
 
 
 def log_evaluation(run_id: str, job: PanelJob, evaluation: Evaluation) -> dict[str, float]:
-    """Log the final metrics, the confusion matrix and the predictions; return the last value of every metric."""
+    """Log the final metrics, the confusion matrix and the predictions; return what was measured of the panel."""
     client = connect()
     classes = job.board.classes
     MetricLog(run_id).log(evaluation.metrics)
@@ -129,18 +129,18 @@ def log_evaluation(run_id: str, job: PanelJob, evaluation: Evaluation) -> dict[s
         save_predictions(evaluation.predictions, file)
         client.log_artifact(run_id, str(file))
     client.set_tag(run_id, EVALUATED, "true")
-    return dict(client.get_run(run_id).data.metrics)
+    return read_metrics(client.get_run(run_id))
 
 
 def load_evaluation(run_id: str) -> dict[str, float] | None:
-    """Return the last value of every metric of a panel that was evaluated already; None where it was not."""
+    """Return what was measured of a panel that was evaluated already; None where it was not."""
     client = connect()
     run = client.get_run(run_id)
     if EVALUATED not in run.data.tags:
         return None
     if run.info.status != "FINISHED":  # cut off in between
         client.set_terminated(run_id)
-    return dict(run.data.metrics)
+    return read_metrics(run)
 
 
 def load_logged_predictions(run_id: str) -> Predictions:

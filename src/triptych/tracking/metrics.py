@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from mlflow.entities import Metric
+from mlflow.entities import Metric, Run
 
 from triptych.tracking.store import connect
 from triptych.training import EpochMetrics
@@ -16,6 +16,11 @@ SYSTEM_METRICS = "system/"
 METRICS_PER_CALL = 1000
 
 
+def read_metrics(run: Run) -> dict[str, float]:
+    """Return the last value of every metric of a run, but those of the machine: short runs have none of these."""
+    return {name: value for name, value in run.data.metrics.items() if not name.startswith(SYSTEM_METRICS)}
+
+
 class MetricLog:
     """Logs the metrics of a run, leaving out what it has already."""
 
@@ -23,7 +28,7 @@ class MetricLog:
         """Look at what the run has already."""
         self._run_id = run_id
         client = connect()
-        names = [name for name in client.get_run(run_id).data.metrics if not name.startswith(SYSTEM_METRICS)]
+        names = list(read_metrics(client.get_run(run_id)))
         self._logged = {(name, point.step) for name in names for point in client.get_metric_history(run_id, name)}
 
     def log(self, values: Mapping[str, float], step: int = 0) -> None:
