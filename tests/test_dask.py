@@ -130,7 +130,7 @@ def find_measured(home: Path, role: str, metrics: tuple[str, ...]) -> dict[tuple
 @pytest.mark.usefixtures("prefect_server")
 def test_comparisons_and_studies_on_a_cluster_give_what_threads_give(cluster: LocalCluster, tmp_path: Path) -> None:
     work = {
-        "panel": (["compare", "--set", "repeats=2"], ("val_loss", "test_loss", "test_accuracy")),
+        "panel": (["compare", "--set", "repeats=2"], ("val_loss", "test_log_loss", "test_accuracy")),
         "trial": (["tune", "numpy-mlp", "--trials", "3", "--workers", "1"], ("val_loss",)),
     }
     for home, runner in (("here", "threads"), ("there", f"dask:{cluster.scheduler_address}")):
