@@ -1,146 +1,26 @@
-"""Work on a real Dask cluster on this machine: whole comparisons and studies, and a worker that is killed."""
+"""What `--runner` may name, and what a machine does that shares no path with the others."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import mlflow
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster
-from prefect import flow
-from prefect.settings import get_current_settings
-from prefect.task_runners import ThreadPoolTaskRunner
-from prefect_dask.task_runners import DaskTaskRunner
 
-from flows.embedding import submit_embedding
-from triptych.boards import BoardRecord, load_board, prepare_board
+from triptych.boards import load_board, prepare_board
 from triptych.config import resolve_config
 from triptych.embedding_plan import embed_board as embed
 from triptych.embedding_plan import find_embeddings, plan_board
-from triptych.embedding_record import EmbeddingRecord, count_shards, load_embeddings
+from triptych.embedding_record import load_embeddings
 from triptych.errors import ConfigError, DataError
 from triptych.images import ArrayImages
 from triptych.runners import check_runner
 
 PANEL = "shufflenet_v2_x0_5"
 IMAGES = 1797
-
-
-@flow
-def embed_board(record: BoardRecord) -> dict[str, EmbeddingRecord]:
-    opened: Any = SimpleNamespace(board=record, backbones=[PANEL])
-    submitted = submit_embedding(opened)
-    for step in submitted.steps:
-        step.result()
-    assert submitted.records is not None
-    records: dict[str, EmbeddingRecord] = submitted.records.result()
-    return records
-
-
-@pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCluster]:
-    """Two worker processes of one core each, which share a cache on a path that all see, and the store of "there"."""
-    monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "shared"))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'there' / 'mlflow.db'}")
-    # Dask's own folder for what workers spill, which else lies where the tests are started.
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=tmp_path / "dask", host="127.0.0.1"
-    ) as started:
-        yield started
-
-
-def kill_a_worker_when_some_shards_are_there(cluster: LocalCluster, store: Path, killed: list[int]) -> None:
-    while len(list(store.rglob("*.npy"))) < 2:
-        time.sleep(0.01)
-    with Client(cluster) as client:
-        pid = next(iter(client.run(os.getpid).values()))
-    os.kill(pid, signal.SIGKILL)
-    killed.append(pid)
-
-
-# Three workers are started in all, each of which imports everything.
-@pytest.mark.endurance
-@pytest.mark.timeout(500)
-@pytest.mark.usefixtures("prefect_server")
-def test_a_killed_worker_changes_nothing(
-    cluster: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    board = resolve_config("digits", panels=[PANEL]).boards[0]
-    killed: list[int] = []
-    arguments = (cluster, tmp_path / "shared" / "embeddings", killed)
-    killer = threading.Thread(target=kill_a_worker_when_some_shards_are_there, args=arguments)
-    killer.start()
-    runner: Any = DaskTaskRunner(address=cluster.scheduler_address)
-    on_dask = embed_board.with_options(task_runner=runner)
-    record = on_dask(prepare_board(board))[PANEL]
-    killer.join()
-    assert killed
-    assert record.images == IMAGES
-    monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "alone"))
-    # The workers have one thread each, too: more of them add up in another order.
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    threads: Any = ThreadPoolTaskRunner()
-    alone = embed_board.with_options(task_runner=threads)(prepare_board(board))[PANEL]
-    assert len(record.shards) == len(alone.shards) == count_shards(IMAGES) > 2
-    for there, here in zip(record.shards, alone.shards, strict=True):
-        assert there.relative_to(tmp_path / "shared") == here.relative_to(tmp_path / "alone")
-        assert there.read_bytes() == here.read_bytes()
-
-
-def run_pipeline(home: Path, *arguments: str) -> None:
-    environment = {
-        **os.environ,
-        **get_current_settings().to_environment_variables(exclude_unset=True),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{home / 'mlflow.db'}",
-        "OMP_NUM_THREADS": "1",
-    }
-    command = [str(Path(sys.executable).with_name("triptych")), *arguments]
-    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-600:] + done.stderr[-2500:]
-
-
-def find_measured(home: Path, role: str, metrics: tuple[str, ...]) -> dict[tuple[str, ...], list[float]]:
-    """Return what was measured of each run of a role."""
-    client = mlflow.MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("digits")
-    assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id], f"tags.role = '{role}'")
-    assert {run.info.status for run in runs} == {"FINISHED"}
-    return {
-        (run.data.tags.get("panel", ""), run.info.run_name): [run.data.metrics[name] for name in metrics]
-        for run in runs
-    }
-
-
-# Two commands on threads and two on the cluster, whose workers import everything.
-@pytest.mark.endurance
-@pytest.mark.timeout(500)
-@pytest.mark.usefixtures("prefect_server")
-def test_comparisons_and_studies_on_a_cluster_give_what_threads_give(cluster: LocalCluster, tmp_path: Path) -> None:
-    work = {
-        "panel": (["compare", "--set", "repeats=2"], ("val_loss", "test_log_loss", "test_accuracy")),
-        "trial": (["tune", "numpy-mlp", "--trials", "3", "--workers", "1"], ("val_loss",)),
-    }
-    for home, runner in (("here", "threads"), ("there", f"dask:{cluster.scheduler_address}")):
-        (tmp_path / home).mkdir()
-        for command, _ in work.values():
-            run_pipeline(tmp_path / home, *command, "--runner", runner)
-    for role, (_, metrics) in work.items():
-        here, there = (find_measured(tmp_path / home, role, metrics) for home in ("here", "there"))
-        assert len(here) == {"panel": 6, "trial": 3}[role]
-        assert there == here
 
 
 @pytest.mark.parametrize(
