@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +27,11 @@ MakePhotos = Callable[..., Path]
 
 # Before anything imports Prefect or MLflow: no telemetry, no window system.
 apply_environment(quiet=True)
+
+# A shell ignores interrupts for what it starts in the background, and that is inherited: Prefect's worker, which takes
+# a request to end as an interrupt, would not end.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
