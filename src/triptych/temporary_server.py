@@ -1,4 +1,4 @@
-"""Prefect's temporary server, begun while Prefect is still imported: python -m triptych.temporary_server PORT."""
+"""Prefect's temporary server, begun while Prefect is imported: python -m triptych.temporary_server PORT PARENT."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TemporaryServer:
         """Start it; it ends with this process, and at once where another server is configured."""
         with socket.create_server(("127.0.0.1", 0)) as listening:
             self.port: int = listening.getsockname()[1]
-        command = [sys.executable, "-m", "triptych.temporary_server", str(self.port)]
+        command = [sys.executable, "-m", "triptych.temporary_server", str(self.port), str(os.getpid())]
         # In a group of its own: an interrupt from the keyboard is for this process, which then tells the server.
         self.process = subprocess.Popen(command, env=os.environ | TEMPORARY, process_group=0)  # noqa: S603 - our own
         atexit.register(self.stop)
@@ -80,7 +80,8 @@ def wants_temporary_server(settings: Settings) -> bool:
 
 def main() -> None:
     """Serve, in the process that is started for it, as long as there is the one that started it."""
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    port, parent = map(int, sys.argv[1:])
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     from prefect.settings import get_current_settings
 
     if wants_temporary_server(get_current_settings()):
@@ -90,7 +91,7 @@ def main() -> None:
             "prefect.server.api.server:create_app",
             factory=True,
             host="127.0.0.1",
-            port=int(sys.argv[1]),
+            port=port,
             log_level="error",
             lifespan="on",
         )
