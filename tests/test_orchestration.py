@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 from httpx import HTTPStatusError, ReadError, Request, Response
 from prefect import flow, task
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 from prefect.states import Failed
 from prefect.task_engine import TaskRunTimeoutError
 
 from triptych.errors import DataError, ElsewhereError, EndlessRestartError
 from triptych.orchestration import STEP, ends, refuse_endless_restarts, reporting, require_all
 from triptych.orchestration.steps import retry_if_passing
+
+FLOW_RUN = "5a3f7a0e-9d0b-4a52-9df1-6a0c8e5d1c11"
 
 
 def answer(status: int) -> HTTPStatusError:
@@ -98,6 +101,21 @@ def test_a_flow_run_that_crashes_again_and_again_is_given_up(monkeypatch: pytest
     monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__RUN_COUNT", str(ends.MOST_STARTS + 1))
     with pytest.raises(EndlessRestartError, match="was cut off 5 times: find out why"):
         refuse_endless_restarts()
+
+
+@pytest.mark.parametrize(
+    ("page", "tags"),
+    [
+        ("http://127.0.0.1:4200", {"prefect.flow_run_url": f"http://127.0.0.1:4200/runs/flow-run/{FLOW_RUN}"}),
+        (None, {}),
+    ],
+)
+def test_only_a_page_that_there_is_is_linked(page: str | None, tags: dict[str, str], monkeypatch: Any) -> None:
+    monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__ID", FLOW_RUN)
+    monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__NAME", "night")
+    with temporary_settings({PREFECT_API_URL: None, PREFECT_UI_URL: page}):
+        described = reporting.describe_flow_run()
+    assert described == {"prefect.flow_run_id": FLOW_RUN, "prefect.flow_run_name": "night", **tags}
 
 
 def test_of_parts_that_all_fail_the_first_error_is_raised_as_it_is() -> None:

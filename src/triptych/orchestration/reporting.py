@@ -13,6 +13,7 @@ from httpx import HTTPError
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
+from prefect.utilities.urls import url_for
 
 from triptych.orchestration.interrupts import refuse_interrupted
 from triptych.progress import track
@@ -25,8 +26,9 @@ T = TypeVar("T")
 
 
 def describe_flow_run() -> dict[str, str]:
-    """Return the tags that lead from an MLflow run to the flow run that made it."""
-    described = {"id": flow_run.id, "name": flow_run.name, "url": flow_run.ui_url}
+    """Return the tags that lead from an MLflow run to the flow run that made it; a temporary server has no page."""
+    url = url_for("flow-run", obj_id=flow_run.id) if flow_run.id else None
+    described = {"id": flow_run.id, "name": flow_run.name, "url": url}
     return {f"prefect.flow_run_{key}": str(value) for key, value in described.items() if value}
 
 
