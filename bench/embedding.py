@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from measure import PAIRS, QUICK_PAIRS, Figure, compare_times, time_by_turns
 
-from triptych.backbones import Backbone, build_network, load_backbone
-from triptych.boards import Board
-from triptych.embedding_record import load_embeddings
-from triptych.embeddings import store_embeddings
-from triptych.images import Pixels
-from triptych.number_formats import LEAST_COSINE, PRECISIONS, measure_formats, normalise, worst_cosine
-from triptych.paths import cache_home
-from triptych.reading import crop_image
-from triptych.threads import count_cores
+from triptych.data.boards import Board
+from triptych.images.pixels import Pixels
+from triptych.images.prefetch import crop_image
+from triptych.networks.backbones import Backbone, build_network, load_backbone
+from triptych.networks.precision import LEAST_COSINE, PRECISIONS, measure_formats, normalise, worst_cosine
+from triptych.system.paths import cache_home
+from triptych.system.threads import count_cores
+from triptych.transfer.embed import store_embeddings
+from triptych.transfer.records import load_embeddings
 
 SECTION = "transfer"
 BATCH, FORWARD_BATCH = 32, 16

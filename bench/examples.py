@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from triptych.boards import load_board, prepare_board
-from triptych.config import resolve_config
+from triptych.config.resolve import resolve_config
+from triptych.data.boards import load_board, prepare_board
 from triptych.errors import DataError
-from triptych.images import scale_pixels
-from triptych.paths import data_homes
-from triptych.training import Examples
+from triptych.images.pixels import scale_pixels
+from triptych.networks.minibatches import Examples
+from triptych.system.paths import data_homes
 
 SHAPE, CLASSES = (70_000, 784), 10
 

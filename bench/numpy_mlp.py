@@ -14,11 +14,11 @@ from sklearn.neural_network import MLPClassifier
 from textbook import TextbookMLP
 from threadpoolctl import threadpool_limits
 
-from triptych.mlp import Layer, initialise_layers
-from triptych.numpy_functions import Floats
-from triptych.numpy_mlp import NumpyMLP
-from triptych.sections import MLPConfig
-from triptych.training import Examples
+from triptych.config.schema import MLPConfig
+from triptych.networks.initialisation import Layer, initialise_layers
+from triptych.networks.minibatches import Examples
+from triptych.networks.numpy_functions import Floats
+from triptych.networks.numpy_mlp import NumpyMLP
 
 SECTION = "numpy_mlp"
 BATCH, LEARNING_RATE, THREADS = 100, 0.1, 1

@@ -16,13 +16,13 @@ from statistics import median
 from examples import find_photos
 from measure import PAIRS, QUICK_PAIRS, Figure, compare_times, publish
 
-from triptych.boards import Board, BoardRecord, load_board, prepare_board
-from triptych.config import resolve_config
-from triptych.embedding_plan import embed_board, plan_board
-from triptych.embedding_record import EmbeddingPlan
-from triptych.panel_jobs import list_jobs
-from triptych.panels import fit_mlp
-from triptych.threads import count_cores
+from triptych.config.resolve import resolve_config
+from triptych.data.boards import Board, BoardRecord, load_board, prepare_board
+from triptych.panels.fitting import fit_mlp
+from triptych.system.threads import count_cores
+from triptych.training.jobs import list_jobs
+from triptych.transfer.plan import embed_board, plan_board
+from triptych.transfer.records import EmbeddingPlan
 
 SECTION = "pipeline"
 TRIPTYCH = str(Path(sys.executable).with_name("triptych"))

@@ -12,10 +12,10 @@ from measure import PAIRS, QUICK_PAIRS, Figure, compare_times, publish, time_by_
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from triptych.mlp import initialise_layers
-from triptych.sections import MLPConfig
-from triptych.torch_mlp import TorchMLP, build_network
-from triptych.training import Examples
+from triptych.config.schema import MLPConfig
+from triptych.networks.initialisation import initialise_layers
+from triptych.networks.minibatches import Examples
+from triptych.networks.torch_mlp import TorchMLP, build_network
 
 SECTION = "torch_mlp"
 BATCH, LEARNING_RATE, MOMENTUM, THREADS = 100, 0.01, 0.9, 1

@@ -24,18 +24,18 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tuning_trials import measure_trials
 
-from triptych.backbones import Backbone, load_backbone
-from triptych.boards import Board, load_board, prepare_board
-from triptych.config import resolve_config
-from triptych.embedding_plan import choose_format_for
-from triptych.embedding_record import ShardedEmbeddings, load_embeddings
-from triptych.embeddings import store_embeddings
-from triptych.number_formats import PRECISIONS, find_device
-from triptych.paths import cache_home
-from triptych.sections import TransferConfig
-from triptych.threads import count_cores
-from triptych.training import Examples
-from triptych.transfer import Head, build_linear, train_head
+from triptych.config.resolve import resolve_config
+from triptych.config.schema import TransferConfig
+from triptych.data.boards import Board, load_board, prepare_board
+from triptych.networks.backbones import Backbone, load_backbone
+from triptych.networks.head import Head, build_linear, train_head
+from triptych.networks.minibatches import Examples
+from triptych.networks.precision import PRECISIONS, find_device
+from triptych.system.paths import cache_home
+from triptych.system.threads import count_cores
+from triptych.transfer.embed import store_embeddings
+from triptych.transfer.plan import choose_format_for
+from triptych.transfer.records import ShardedEmbeddings, load_embeddings
 
 SECTION = "transfer"
 PANEL, REPEATS, EPOCHS = "mobilenet_v2", 2, 25

@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 from measure import Figure
 
-from triptych.boards import Board
-from triptych.embedding_plan import embed_board, plan_board
-from triptych.embedding_record import collect_records, count_shards
-from triptych.paths import cache_home
-from triptych.search_spaces import find_space
-from triptych.trial_training import load_trainer
-from triptych.trials import make_job
-from triptych.tuning import ask_trial, list_settled, open_study, prepare_study, tell_outcome, train_trial
+from triptych.data.boards import Board
+from triptych.orchestration.trials import make_job
+from triptych.system.paths import cache_home
+from triptych.transfer.plan import embed_board, plan_board
+from triptych.transfer.records import collect_records, count_shards
+from triptych.tuning.search_spaces import find_space
+from triptych.tuning.study import ask_trial, list_settled, open_study, prepare_study, tell_outcome, train_trial
+from triptych.tuning.trainers import load_trainer
 
 SECTION, TRIALS, TARGET = "transfer", 100, 1.0
 

@@ -9,11 +9,11 @@ from flows.panels import train_panels
 from tasks.promote_champion import promote_champion
 from tasks.record_comparison import record_comparison
 from tasks.split_data import split_data
-from triptych.config import Config
+from triptych.config.resolve import Config
+from triptych.config.schema import BoardConfig
+from triptych.evaluation.report import ComparisonResult
 from triptych.orchestration import ENDS, attempt, refuse_endless_restarts, require_all
-from triptych.report import ComparisonResult
-from triptych.sections import BoardConfig
-from triptych.threads import count_cores
+from triptych.system.threads import count_cores
 
 
 @flow(

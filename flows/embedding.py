@@ -10,9 +10,9 @@ from prefect import unmapped
 from prefect.futures import PrefectFuture
 
 from tasks.train_transfer import collect_embeddings, embed_shards, plan_embedding
-from triptych.embedding_record import EmbeddingRecord
 from triptych.orchestration import share_shards
 from triptych.tracking import ComparisonRecord, StudyRecord
+from triptych.transfer.records import EmbeddingRecord
 
 Records = dict[str, EmbeddingRecord]
 

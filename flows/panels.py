@@ -12,6 +12,7 @@ from tasks.split_data import open_ordered
 from tasks.train_numpy_mlp import train_numpy_mlp
 from tasks.train_torch_mlp import train_torch_mlp
 from tasks.train_transfer import train_transfer
+from triptych.evaluation.report import EvaluatedPanel, MissingPanel
 from triptych.orchestration import (
     ENDS,
     SubmittedPanel,
@@ -19,9 +20,8 @@ from triptych.orchestration import (
     refuse_endless_restarts,
     require_panels,
 )
-from triptych.orders import PanelOrder
-from triptych.report import EvaluatedPanel, MissingPanel
-from triptych.threads import count_cores
+from triptych.orchestration.orders import PanelOrder
+from triptych.system.threads import count_cores
 from triptych.tracking import ComparisonRecord, TrainedPanel
 
 TRAINERS: dict[str, Task[..., TrainedPanel]] = {

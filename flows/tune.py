@@ -7,7 +7,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.embedding import submit_embedding
 from tasks.tune_panel import record_study, run_trials, start_tuning
-from triptych.config import Config
+from triptych.config.resolve import Config
+from triptych.config.schema import BoardConfig, PositiveInt
 from triptych.orchestration import (
     ENDS,
     attempt,
@@ -15,9 +16,8 @@ from triptych.orchestration import (
     refuse_endless_restarts,
     require_all,
 )
-from triptych.sections import BoardConfig, PositiveInt
-from triptych.threads import count_cores
-from triptych.tuned import TuningResult
+from triptych.system.threads import count_cores
+from triptych.tuning.results import TuningResult
 
 
 @flow(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from prefect import task
 
-from triptych.boards import load_board
-from triptych.evaluation import evaluate_logged_model
+from triptych.data.boards import load_board
+from triptych.evaluation.evaluator import evaluate_logged_model
+from triptych.evaluation.report import EvaluatedPanel
 from triptych.orchestration import STEP
-from triptych.report import EvaluatedPanel
 from triptych.tracking import (
     TrainedPanel,
     load_evaluation,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from prefect import task
 
 from triptych.errors import ElsewhereError
+from triptych.evaluation.report import EvaluatedPanel
 from triptych.orchestration import LONG_STEP, STEP, send_away, wait_for_end
-from triptych.orders import write_order
-from triptych.panel_jobs import PanelJob
-from triptych.report import EvaluatedPanel
+from triptych.orchestration.orders import write_order
 from triptych.tracking import ComparisonRecord, find_trained, load_evaluation
+from triptych.training.jobs import PanelJob
 
 
 @task(task_run_name="send {panel} away", **STEP)

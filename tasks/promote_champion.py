@@ -5,9 +5,9 @@ from __future__ import annotations
 from prefect import task
 from prefect.logging import get_run_logger
 
+from triptych.evaluation.promotion import Promotion, choose_best
+from triptych.evaluation.report import EvaluatedPanel
 from triptych.orchestration import STEP
-from triptych.promotion import Promotion, choose_best
-from triptych.report import EvaluatedPanel
 from triptych.tracking import ComparisonRecord, challenge, register_panel
 
 

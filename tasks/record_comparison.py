@@ -5,10 +5,11 @@ from __future__ import annotations
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from triptych.boards import load_board
+from triptych.data.boards import load_board
+from triptych.evaluation.page import render_page
+from triptych.evaluation.report import ComparisonResult, EvaluatedPanel, MissingPanel, write_report
 from triptych.orchestration import STEP, describe_flow_run, name_key
-from triptych.report import ComparisonResult, EvaluatedPanel, MissingPanel, write_report
-from triptych.report_page import render_page
+from triptych.panels.twins import measure_drift
 from triptych.tracking import (
     ComparisonRecord,
     describe_board,
@@ -17,7 +18,6 @@ from triptych.tracking import (
     load_logged_predictions,
     log_drifts,
 )
-from triptych.twins import measure_drift
 
 
 @task(task_run_name="compare {comparison.board.config.name}", **STEP)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from prefect import task
 
-from triptych.boards import prepare_board
-from triptych.files import touch
+from triptych.config.schema import BoardConfig
+from triptych.data.boards import prepare_board
 from triptych.orchestration import STEP, ProgressReporter, describe_flow_run
-from triptych.orders import PanelOrder, open_order
-from triptych.sections import BoardConfig
+from triptych.orchestration.orders import PanelOrder, open_order
+from triptych.panels.identity import identify_comparison
+from triptych.system.files import touch
 from triptych.tracking import ComparisonRecord, pin_weights, start_comparison
-from triptych.trainings import identify_comparison
 
 
 @task(task_run_name="split {board.name}", **STEP)
@@ -27,7 +27,7 @@ def split_data(board: BoardConfig, *, tuned: bool = False, fresh: bool = False) 
     report(1, 1, record.split_id)
     touch(record.split_file, *record.dataset_folder.iterdir())
     if tuned:
-        from triptych.tuned import use_tuned
+        from triptych.tuning.results import use_tuned
 
         record = use_tuned(record)
     return start_comparison(record, describe_flow_run(), identify_comparison(record), fresh=fresh)

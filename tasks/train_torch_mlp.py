@@ -5,9 +5,9 @@ from __future__ import annotations
 from prefect import task
 
 from triptych.orchestration import LONG_STEP, train_in_run
-from triptych.panel_jobs import PanelJob
-from triptych.panels import fit_mlp
+from triptych.panels.fitting import fit_mlp
 from triptych.tracking import ComparisonRecord, TrainedPanel
+from triptych.training.jobs import PanelJob
 
 
 @task(task_run_name="train {job.run_label}", **LONG_STEP)

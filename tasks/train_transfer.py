@@ -9,17 +9,17 @@ from functools import partial
 from prefect import task
 from prefect.logging import get_run_logger
 
-from triptych.embedding_record import EmbeddingPlan, EmbeddingRecord, collect_records
 from triptych.orchestration import LONG_STEP, ProgressReporter, open_board, train_in_run
-from triptych.panel_jobs import PanelJob
-from triptych.panels import fit_transfer
+from triptych.panels.fitting import fit_transfer
 from triptych.tracking import ComparisonRecord, StudyRecord, TrainedPanel
+from triptych.training.jobs import PanelJob
+from triptych.transfer.records import EmbeddingPlan, EmbeddingRecord, collect_records
 
 
 @task(task_run_name="choose number formats", **LONG_STEP)
 def plan_embedding(opened: ComparisonRecord | StudyRecord) -> EmbeddingPlan:
     """Find the fastest number format that is exact enough for each pretrained network, on this machine."""
-    from triptych.embedding_plan import plan_board
+    from triptych.transfer.plan import plan_board
 
     plan = plan_board(open_board(opened.board), opened.backbones)
     for panel, planned in plan.networks.items():
@@ -32,7 +32,7 @@ def embed_shards(
     opened: ComparisonRecord | StudyRecord, numbers: range, plan: EmbeddingPlan
 ) -> dict[str, EmbeddingRecord]:
     """Compute what enters the last layers for some of the images, or find it in the store; all repeats use it."""
-    from triptych.embedding_plan import embed_board
+    from triptych.transfer.plan import embed_board
 
     names = [PanelJob(opened.board, panel, 0).label for panel in plan.networks]
     report = ProgressReporter(f"embed {', '.join(names)}", key=f"shard {numbers.start}")

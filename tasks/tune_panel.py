@@ -8,15 +8,15 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
-from triptych.boards import prepare_board
-from triptych.embedding_record import EmbeddingRecord
+from triptych.config.schema import BoardConfig
+from triptych.data.boards import prepare_board
 from triptych.orchestration import LONG_STEP, ProgressReporter, describe_flow_run, name_key, open_board
-from triptych.sections import BoardConfig
+from triptych.orchestration.trials import run_trial
 from triptych.tracking import StudyRecord, finish_study, pin_weights, start_study
-from triptych.trial_training import load_trainer
-from triptych.trials import run_trial
-from triptych.tuned import TuningResult, save_best, summarise_study
-from triptych.tuning import check_validation, identify_study, prepare_study
+from triptych.transfer.records import EmbeddingRecord
+from triptych.tuning.results import TuningResult, save_best, summarise_study
+from triptych.tuning.study import check_validation, identify_study, prepare_study
+from triptych.tuning.trainers import load_trainer
 
 
 @task(task_run_name="open the study of {panel} on {board.name}", **LONG_STEP)

@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from triptych.boards import Board, load_board, prepare_board
-from triptych.config import resolve_config
-from triptych.environment import apply_environment
+from triptych.config.resolve import resolve_config
+from triptych.data.boards import Board, load_board, prepare_board
+from triptych.system.environment import apply_environment
 
 MakePhotos = Callable[..., Path]
 

@@ -16,11 +16,11 @@ from typing import IO
 
 import numpy as np
 
-from triptych import embedding_record
-from triptych.backbones import Backbone, load_backbone
-from triptych.embeddings import store_embeddings
-from triptych.images import ArrayImages
-from triptych.preprocessing import Preprocessing
+from triptych.images.pixels import ArrayImages
+from triptych.images.preprocessing import Preprocessing
+from triptych.networks.backbones import Backbone, load_backbone
+from triptych.transfer import records as embedding_record
+from triptych.transfer.embed import store_embeddings
 
 
 @dataclass(frozen=True)

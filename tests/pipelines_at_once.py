@@ -8,7 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 
-from triptych.environment import apply_environment
+from triptych.system.environment import apply_environment
 
 apply_environment(quiet=True)
 
@@ -19,7 +19,7 @@ import sklearn.datasets  # noqa: E402, F401
 import torchvision.models  # noqa: E402, F401
 
 from flows.compare import compare  # noqa: E402
-from triptych.config import resolve_config  # noqa: E402
+from triptych.config.resolve import resolve_config  # noqa: E402
 
 
 def run(seed: int, epochs: int) -> None:

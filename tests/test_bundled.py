@@ -22,13 +22,13 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torchvision.models import shufflenet_v2_x0_5
 
-from triptych.backbones import load_bundled_weights
-from triptych.bundled import train
-from triptych.bundled.augment import augment_batch, coarsen_views, find_ink_boxes
-from triptych.bundled.digits import load_digits, prepare_batch
-from triptych.bundled.fitting import build_network, measure_accuracy
-from triptych.data import IDX_PREFIXES, load_digits_images
-from triptych.preprocessing import Preprocessing
+from triptych.data.datasets import IDX_PREFIXES, load_digits_images
+from triptych.images.preprocessing import Preprocessing
+from triptych.networks.backbones import load_bundled_weights
+from triptych.transfer.bundled import train
+from triptych.transfer.bundled.augment import augment_batch, coarsen_views, find_ink_boxes
+from triptych.transfer.bundled.digits import load_digits, prepare_batch
+from triptych.transfer.bundled.fitting import build_network, measure_accuracy
 
 BUNDLED = Path(train.__file__).parent
 

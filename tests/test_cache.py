@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from triptych.cache import SECONDS_PER_DAY, delete_files, list_cache, select_unused
 from triptych.errors import ConfigError
-from triptych.files import touch
-from triptych.shards import write_shard
+from triptych.system.cache import SECONDS_PER_DAY, delete_files, list_cache, select_unused
+from triptych.system.files import touch
+from triptych.transfer.shards import write_shard
 
 
 def age(file: Path, days: float) -> None:

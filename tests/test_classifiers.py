@@ -15,8 +15,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from triptych.classifiers import NumpyMLPClassifier, TorchMLPClassifier
 from triptych.errors import CheckpointError, DivergenceError
+from triptych.training.estimators import NumpyMLPClassifier, TorchMLPClassifier
 
 CLASSIFIERS = (NumpyMLPClassifier, TorchMLPClassifier)
 

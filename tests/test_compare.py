@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 
 from flows.compare import compare
-from triptych.boards import load_board, prepare_board
-from triptych.config import Config, resolve_config
+from triptych.config.resolve import Config, resolve_config
+from triptych.config.schema import BoardConfig, DataConfig
+from triptych.data.boards import load_board, prepare_board
 from triptych.errors import DataError, IncompleteError, ReloadError
-from triptych.evaluation import Probe, check_reload
-from triptych.report import ComparisonResult
-from triptych.sections import BoardConfig, DataConfig
+from triptych.evaluation.evaluator import Probe, check_reload
+from triptych.evaluation.report import ComparisonResult
 from triptych.tracking import (
     connect,
     find_panel_runs,

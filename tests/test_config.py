@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from triptych.config import Config, resolve_config
+from triptych.config.presets import PRESETS
+from triptych.config.resolve import Config, resolve_config
+from triptych.config.schema import BoardConfig
 from triptych.errors import ConfigError
-from triptych.presets import PRESETS
-from triptych.sections import BoardConfig
-from triptych.twins import explain_twins
+from triptych.panels.twins import explain_twins
 
 
 @pytest.mark.parametrize("preset", ["digits", "report", "matched"])

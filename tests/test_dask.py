@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from triptych.boards import load_board, prepare_board
-from triptych.config import resolve_config
-from triptych.embedding_plan import embed_board as embed
-from triptych.embedding_plan import find_embeddings, plan_board
-from triptych.embedding_record import load_embeddings
+from triptych.config.resolve import resolve_config
+from triptych.config.runner import check_runner
+from triptych.data.boards import load_board, prepare_board
 from triptych.errors import ConfigError, DataError
-from triptych.images import ArrayImages
-from triptych.runners import check_runner
+from triptych.images.pixels import ArrayImages
+from triptych.transfer.plan import embed_board as embed
+from triptych.transfer.plan import find_embeddings, plan_board
+from triptych.transfer.records import load_embeddings
 
 PANEL = "shufflenet_v2_x0_5"
 IMAGES = 1797

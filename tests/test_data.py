@@ -13,12 +13,12 @@ from PIL import Image
 from scipy.io import savemat
 from sklearn.datasets import load_digits
 
-from triptych.boards import load_board, prepare_board
-from triptych.config import resolve_config
-from triptych.data import load_dataset
+from triptych.config.resolve import resolve_config
+from triptych.config.schema import BoardConfig, DataConfig
+from triptych.data.boards import load_board, prepare_board
+from triptych.data.datasets import load_dataset
 from triptych.errors import DataError
-from triptych.images import decode_image, make_thumbnail, scale_pixels, stack_as
-from triptych.sections import BoardConfig, DataConfig
+from triptych.images.pixels import decode_image, make_thumbnail, scale_pixels, stack_as
 
 MakePhotos = Callable[..., Path]
 

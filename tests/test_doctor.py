@@ -15,16 +15,16 @@ from PIL import Image
 from scipy.stats import binomtest
 from typer.testing import CliRunner
 
-from triptych.boards import prepare_board
 from triptych.cli import app
-from triptych.doctor import examine
-from triptych.doctor_checks import count_decisive_images, explain_resolution
-from triptych.doctor_images import inspect_file
-from triptych.doctor_records import Examination, Finding
-from triptych.duplicates import group_similar, shrink_for_hash
+from triptych.config.schema import BoardConfig, DataConfig
+from triptych.data.boards import prepare_board
+from triptych.data.checks.examine import examine
+from triptych.data.checks.findings import Examination, Finding
+from triptych.data.checks.inspection import inspect_file
+from triptych.data.checks.rules import count_decisive_images, explain_resolution
+from triptych.data.duplicates import group_similar, shrink_for_hash
 from triptych.errors import DataError
-from triptych.images import Pixels, decode_image
-from triptych.sections import BoardConfig, DataConfig
+from triptych.images.pixels import Pixels, decode_image
 
 MakePhotos = Callable[..., Path]
 

@@ -19,22 +19,24 @@ from typing import IO
 import numpy as np
 import pytest
 
-from triptych import embedding_record, number_formats, reading
-from triptych.backbones import Backbone, load_backbone
-from triptych.boards import load_board, prepare_board
-from triptych.cache import list_cache, select_unused
-from triptych.config import resolve_config
-from triptych.data import load_dataset
-from triptych.embedding_record import ShardedEmbeddings, load_embeddings
-from triptych.embeddings import LiveEmbeddings, store_embeddings
-from triptych.images import ArrayImages, FileImages, ImageSource, Pixels, decode_image
-from triptych.number_formats import LEAST_COSINE, PRECISIONS, choose_format, measure_formats, worst_cosine
-from triptych.preprocessing import Preprocessing
-from triptych.sections import TransferConfig
-from triptych.shards import MappedShard, is_sound, try_lock, write_shard
-from triptych.threads import count_cores
-from triptych.training import Examples
-from triptych.transfer import Head, train_head
+from triptych.config.resolve import resolve_config
+from triptych.config.schema import TransferConfig
+from triptych.data.boards import load_board, prepare_board
+from triptych.data.datasets import load_dataset
+from triptych.images import prefetch as reading
+from triptych.images.pixels import ArrayImages, FileImages, ImageSource, Pixels, decode_image
+from triptych.images.preprocessing import Preprocessing
+from triptych.networks import precision as number_formats
+from triptych.networks.backbones import Backbone, load_backbone
+from triptych.networks.head import Head, train_head
+from triptych.networks.minibatches import Examples
+from triptych.networks.precision import LEAST_COSINE, PRECISIONS, choose_format, measure_formats, worst_cosine
+from triptych.system.cache import list_cache, select_unused
+from triptych.system.threads import count_cores
+from triptych.transfer import records as embedding_record
+from triptych.transfer.embed import LiveEmbeddings, store_embeddings
+from triptych.transfer.records import ShardedEmbeddings, load_embeddings
+from triptych.transfer.shards import MappedShard, is_sound, try_lock, write_shard
 
 Damage = Callable[[Path], None]
 
@@ -370,7 +372,7 @@ def test_who_finds_a_shard_locked_waits_for_it(
         del seconds
         expected.shards[0].write_bytes(content)
 
-    monkeypatch.setattr("triptych.embeddings.time.sleep", finish_elsewhere)
+    monkeypatch.setattr("triptych.transfer.embed.time.sleep", finish_elsewhere)
     with try_lock(expected.shards[0]) as locked:
         assert locked
         waited = store(backbone, images)

@@ -17,30 +17,30 @@ from PIL import Image
 from torch import nn
 from torchvision.transforms import RandomResizedCrop
 
-from triptych import data_parallel
-from triptych.augmentation import AUGMENTATIONS, augment, draw_box
-from triptych.backbones import Backbone, load_backbone
-from triptych.blocks import list_blocks, select_last
-from triptych.boards import BoardRecord, load_board, prepare_board
-from triptych.checkpoints import CheckpointFile
-from triptych.config import resolve_config
-from triptych.data_parallel import train_in_processes
-from triptych.embedding_record import EmbeddingRecord
+from triptych.config.resolve import resolve_config
+from triptych.config.schema import BoardConfig, TransferConfig
+from triptych.data.boards import BoardRecord, load_board, prepare_board
 from triptych.errors import ConfigError, DivergenceError, FrozenError, ProcessError, UnreadableImageError
-from triptych.evaluation import check_reload, evaluate_logged_model, predict_part
-from triptych.fine_tuning import FineTuning
-from triptych.image_batches import ImageRows, read_ahead, select_parts
-from triptych.images import ArrayImages
-from triptych.panel_jobs import PanelJob
-from triptych.panels import FittedPanel, fit_transfer
-from triptych.process_group import run_processes
-from triptych.ranks import Rank
-from triptych.sections import BoardConfig, TransferConfig
-from triptych.served import load_model
-from triptych.training import EpochMetrics, Examples
-from triptych.training_loop import fit_network
-from triptych.transfer import TransferNetwork, build_linear, train_head
-from triptych.trial_training import load_trainer
+from triptych.evaluation.evaluator import check_reload, evaluate_logged_model, predict_part
+from triptych.images.augmentation import AUGMENTATIONS, augment, draw_box
+from triptych.images.pixels import ArrayImages
+from triptych.networks.backbones import Backbone, load_backbone
+from triptych.networks.head import TransferNetwork, build_linear, train_head
+from triptych.networks.minibatches import EpochMetrics, Examples
+from triptych.networks.saved import load_model
+from triptych.panels.fitting import FittedPanel, fit_transfer
+from triptych.training.checkpoints import CheckpointFile
+from triptych.training.examples import ImageRows, read_ahead, select_parts
+from triptych.training.jobs import PanelJob
+from triptych.training.loop import fit_network
+from triptych.transfer.finetuning import data_parallel
+from triptych.transfer.finetuning.data_parallel import train_in_processes
+from triptych.transfer.finetuning.process_group import run_processes
+from triptych.transfer.finetuning.ranks import Rank
+from triptych.transfer.finetuning.steps import FineTuning
+from triptych.transfer.finetuning.unfreezing import list_blocks, select_last
+from triptych.transfer.records import EmbeddingRecord
+from triptych.tuning.trainers import load_trainer
 
 NAME, CLASSES, IMAGES = "shufflenet_v2_x0_5", 3, 11
 BATCH_NORM = nn.modules.batchnorm._BatchNorm
@@ -335,7 +335,9 @@ def test_two_processes_give_the_weights_of_one(record: BoardRecord, tmp_path: Pa
 def test_the_losses_of_all_processes_average_to_that_of_one(
     backbone: Backbone, examples: Examples, length: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("triptych.fine_tuning.DistributedDataParallel", lambda network, **options: network)
+    monkeypatch.setattr(
+        "triptych.transfer.finetuning.steps.DistributedDataParallel", lambda network, **options: network
+    )
     dropping = replace(backbone, head_dropout=0.5)
     rows: Any = examples.features
     labels, indices = examples.labels[:length], np.arange(length)
@@ -402,10 +404,12 @@ def test_an_interrupt_while_listening_ends_the_processes(run_script: Callable[..
 
 
 def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
-    worker = "import os, time\nfrom triptych.data_parallel import _end_with_parent\n_end_with_parent()\n"
+    worker = (
+        "import os, time\nfrom triptych.transfer.finetuning.data_parallel import _end_with_parent\n_end_with_parent()\n"
+    )
     (tmp_path / "worker.py").write_text(worker + """print('{"pid": %d}' % os.getpid(), flush=True)\ntime.sleep(60)\n""")
     parent = (
-        "import os, signal\nfrom pathlib import Path\nfrom triptych.process_group import run_processes\n"
+        "import os, signal\nfrom pathlib import Path\nfrom triptych.transfer.finetuning.process_group import run_processes\n"
         "def listen(message):\n    print(message['pid'], flush=True)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
         "run_processes('worker', [], 1, {}, Path.cwd(), listen)\n"
     )

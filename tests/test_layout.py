@@ -96,7 +96,7 @@ def test_no_file_records_where_packages_were_downloaded_from() -> None:
 
 def test_the_command_line_starts_without_heavy_libraries() -> None:
     code = (
-        "import sys, triptych.cli, triptych.config;"
+        "import sys, triptych.cli, triptych.config.resolve;"
         "print(sorted({'torch', 'torchvision', 'mlflow', 'prefect', 'sklearn'} & set(sys.modules)))"
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
@@ -106,6 +106,6 @@ def test_the_command_line_starts_without_heavy_libraries() -> None:
 def test_backbone_names_are_torchvisions() -> None:
     import torchvision.models
 
-    from triptych.backbone_names import BACKBONE_NAMES
+    from triptych.config.names import BACKBONE_NAMES
 
     assert sorted(BACKBONE_NAMES) == sorted(torchvision.models.list_models(module=torchvision.models))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from triptych.metrics import count_confusions, expected_calibration_error, measure_probabilities
+from triptych.evaluation.metrics import count_confusions, expected_calibration_error, measure_probabilities
 
 
 def test_figures_worked_by_hand() -> None:

@@ -27,7 +27,7 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from triptych.config import resolve_config
+from triptych.config.resolve import resolve_config
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent

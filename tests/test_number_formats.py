@@ -12,14 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from triptych import embedding_plan, number_formats
-from triptych.backbones import Backbone, Embeddings, load_backbone
-from triptych.boards import Board, load_board, prepare_board
-from triptych.config import resolve_config
-from triptych.embedding_plan import choose_format_for, plan_board
-from triptych.embeddings import store_embeddings
-from triptych.images import ArrayImages, Pixels
-from triptych.number_formats import (
+from triptych.config.resolve import resolve_config
+from triptych.data.boards import Board, load_board, prepare_board
+from triptych.images.pixels import ArrayImages, Pixels
+from triptych.networks import precision as number_formats
+from triptych.networks.backbones import Backbone, Embeddings, load_backbone
+from triptych.networks.precision import (
     EXACT,
     FORMATS,
     LEAST_COSINE,
@@ -36,6 +34,9 @@ from triptych.number_formats import (
     measure_formats,
     worst_cosine,
 )
+from triptych.transfer import plan as embedding_plan
+from triptych.transfer.embed import store_embeddings
+from triptych.transfer.plan import choose_format_for, plan_board
 
 # BatchNorms that stay as they are: those of a DenseNet that come before their convolution.
 LEFT_OVER = {"resnet18": 0, "mobilenet_v2": 0, "shufflenet_v2_x0_5": 0, "densenet121": 62}
@@ -290,7 +291,7 @@ def test_a_format_that_fails_and_one_that_is_not_near_are_not_chosen(
     formats = {EXACT: FORMATS[EXACT], "broken": Broken(compiled=True), "inexact": Inexact(), "folded": NumberFormat()}
     formats["elsewhere"] = NumberFormat(devices=("cuda",))
     monkeypatch.setattr(number_formats, "FORMATS", formats)
-    monkeypatch.setattr("triptych.backbones.FORMATS", formats)
+    monkeypatch.setattr("triptych.networks.backbones.FORMATS", formats)
     monkeypatch.setattr(number_formats, "SECONDS_WORTH_COMPILING", 0.0)
     measure_as_if(monkeypatch, exact_seconds=2.0)
     chosen, measured = measure_formats(backbone, crops[:4], 100, tuple(formats))

@@ -21,20 +21,20 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from flows.compare import compare
-from triptych import onnx_export
-from triptych.backbones import load_backbone
-from triptych.boards import Board
 from triptych.cli import app
-from triptych.config import resolve_config
+from triptych.config.resolve import resolve_config
+from triptych.data.boards import Board
 from triptych.errors import ConfigError, ExportError
-from triptych.mlp import initialise_layers
-from triptych.numpy_mlp import NumpyMLP
-from triptych.onnx_export import export_model
-from triptych.preprocessing import Preprocessing
-from triptych.served import PixelNetwork, load_model, save_mlp, save_transfer
-from triptych.torch_mlp import TorchMLP
+from triptych.images.preprocessing import Preprocessing
+from triptych.networks.backbones import load_backbone
+from triptych.networks.head import Head, TransferNetwork, build_linear
+from triptych.networks.initialisation import initialise_layers
+from triptych.networks.numpy_mlp import NumpyMLP
+from triptych.networks.saved import PixelNetwork, load_model, save_mlp, save_transfer
+from triptych.networks.torch_mlp import TorchMLP
+from triptych.panels import onnx_export
+from triptych.panels.onnx_export import export_model
 from triptych.tracking import connect
-from triptych.transfer import Head, TransferNetwork, build_linear
 
 TOLERANCE = 1e-5
 SETTINGS = ("numpy_mlp.epochs=3", "torch_mlp.epochs=3", "transfer.epochs=3", "transfer.precision=float32")

@@ -22,10 +22,10 @@ from websockets.sync.client import ClientConnection, connect
 
 from flows.compare import compare
 from triptych.cli import app
-from triptych.config import resolve_config
-from triptych.report import ComparisonResult
-from triptych.tracking.store import LOCAL_PAGE
-from triptych.tracking.views import FIRST_CHARTS
+from triptych.config.resolve import resolve_config
+from triptych.evaluation.report import ComparisonResult
+from triptych.tracking.client import LOCAL_PAGE
+from triptych.tracking.links import FIRST_CHARTS
 
 CHROMIUM = shutil.which("chromium")
 SETTINGS = ("repeats=2", "numpy_mlp.epochs=3", "torch_mlp.epochs=3")

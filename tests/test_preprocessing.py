@@ -5,8 +5,8 @@ import torch
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from triptych.number_formats import normalise
-from triptych.preprocessing import Preprocessing
+from triptych.images.preprocessing import Preprocessing
+from triptych.networks.precision import normalise
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # A strip is resized to many times its length.

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from triptych import reading
 from triptych.errors import UnreadableImageError
-from triptych.images import ArrayImages, FileImages
-from triptych.preprocessing import Preprocessing
-from triptych.reading import crop_image, describe_readers, map_ahead, open_readers
+from triptych.images import prefetch as reading
+from triptych.images.pixels import ArrayImages, FileImages
+from triptych.images.prefetch import crop_image, describe_readers, map_ahead, open_readers
+from triptych.images.preprocessing import Preprocessing
 
 MakePhotos = Callable[..., Path]
 SMALL = Preprocessing(40, 32, (0.5,) * 3, (0.25,) * 3, "bilinear")

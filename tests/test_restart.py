@@ -19,14 +19,14 @@ import mlflow
 import numpy as np
 import pytest
 
-from triptych.boards import BoardRecord, prepare_board
-from triptych.checkpoints import Checkpoint, CheckpointFile
-from triptych.config import Config, resolve_config
+from triptych.config.resolve import Config, resolve_config
+from triptych.data.boards import BoardRecord, prepare_board
 from triptych.errors import AtWorkError
-from triptych.panel_jobs import PanelJob
+from triptych.panels.identity import find_checkpoint, identify_comparison
 from triptych.tracking import ComparisonRecord, StudyRecord, claims, start_comparison, start_study, trial_run
-from triptych.tracking.claims import FLOW_RUN, claim, release
-from triptych.trainings import find_checkpoint, identify_comparison
+from triptych.tracking.resume import FLOW_RUN, claim, release
+from triptych.training.checkpoints import Checkpoint, CheckpointFile
+from triptych.training.jobs import PanelJob
 
 KILLS = 20
 # The fastest number format is measured in each store anew, and two runs may choose differently: the exact one is set.
@@ -55,7 +55,7 @@ def start(prefect_server: None) -> Iterator[Callable[..., Any]]:
     for name, value in get_current_settings().to_environment_variables(exclude_unset=True).items():
         patch.setenv(name, value)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["flows.compare", "torch", "torchvision.models", "triptych.report_page"])
+    context.set_forkserver_preload(["flows.compare", "torch", "torchvision.models", "triptych.evaluation.page"])
 
     def start_one(home: Path, store: str = "", panels: Sequence[str] = (), settings: Sequence[str] = SETTINGS) -> Any:
         home.mkdir(exist_ok=True)

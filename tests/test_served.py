@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from triptych.backbones import load_backbone
-from triptych.images import scale_pixels, stack_as
-from triptych.mlp import initialise_layers
-from triptych.numpy_mlp import NumpyMLP
-from triptych.served import Network, PixelNetwork, copy_modules, load_model, save_mlp, save_transfer
-from triptych.torch_mlp import TorchMLP
-from triptych.transfer import Head, TransferNetwork, build_linear
+from triptych.images.pixels import scale_pixels, stack_as
+from triptych.networks.backbones import load_backbone
+from triptych.networks.head import Head, TransferNetwork, build_linear
+from triptych.networks.initialisation import initialise_layers
+from triptych.networks.numpy_mlp import NumpyMLP
+from triptych.networks.saved import Network, PixelNetwork, copy_modules, load_model, save_mlp, save_transfer
+from triptych.networks.torch_mlp import TorchMLP
 
 CLASSES = ("ant", "bee", "wasp")
 SHAPE = (8, 8, 3)
@@ -123,7 +123,7 @@ class Refuse:
 sys.meta_path.insert(0, Refuse())
 sys.path.insert(0, sys.argv[1])
 import numpy as np
-from triptych import served
+from triptych.networks import saved as served
 assert served.__file__.startswith(sys.argv[1]), served.__file__
 print(served._load_pyfunc(sys.argv[2]).predict(np.zeros((2, 8, 8, 3), np.uint8)).shape)
 """

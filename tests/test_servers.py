@@ -29,8 +29,8 @@ import yaml
 from mlflow.exceptions import MlflowException
 from mlflow.server import get_app_client
 
-from triptych.boards import load_board, prepare_board
-from triptych.config import resolve_config
+from triptych.config.resolve import resolve_config
+from triptych.data.boards import load_board, prepare_board
 from triptych.tracking import connect, find_recorded
 
 ROOT = Path(__file__).parents[1]

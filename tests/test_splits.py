@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from triptych.config.schema import SplitConfig
+from triptych.data.splits import draw_split, identify_split, load_split, save_split
 from triptych.errors import DataError
-from triptych.sections import SplitConfig
-from triptych.splits import draw_split, identify_split, load_split, save_split
 
 
 @given(

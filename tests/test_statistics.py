@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 from scipy.stats import binom, bootstrap, false_discovery_control
 
-from triptych.calibration import apply_temperature, bin_confidences, fit_temperature
-from triptych.metrics import brier_score, expected_calibration_error, measure_classes
-from triptych.pairs import compare_pairs, decide
-from triptych.statistics import adjust_p_values, bootstrap_interval, compare_pair, mcnemar_p_value, wilson_interval
+from triptych.evaluation.calibration import apply_temperature, bin_confidences, fit_temperature
+from triptych.evaluation.metrics import brier_score, expected_calibration_error, measure_classes
+from triptych.evaluation.pairs import compare_pairs, decide
+from triptych.evaluation.statistics import (
+    adjust_p_values,
+    bootstrap_interval,
+    compare_pair,
+    mcnemar_p_value,
+    wilson_interval,
+)
 
 TABLES = 100
 

@@ -13,7 +13,7 @@ import pytest
 
 HANDED_OVER = """
 import sys
-from triptych.temporary_server import TemporaryServer
+from triptych.commands.temporary_server import TemporaryServer
 server = TemporaryServer()
 server.hand_over()
 from prefect.client.orchestration import get_client
@@ -27,7 +27,7 @@ sys.stdin.read()
 """
 
 NOT_WANTED = """
-from triptych.temporary_server import TemporaryServer
+from triptych.commands.temporary_server import TemporaryServer
 server = TemporaryServer()
 server.hand_over()
 print(server.process.wait(60))

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from triptych.checkpoints import CheckpointFile
+from triptych.config.schema import MLPConfig, TrainingConfig, TransferConfig
 from triptych.errors import CheckpointError, ConfigError, DivergenceError
-from triptych.mlp_training import NETWORKS, train_mlp
-from triptych.sections import MLPConfig, TrainingConfig, TransferConfig
-from triptych.training import EpochMetrics, Examples
-from triptych.training_loop import SCHEDULES, choose_epoch, is_over
-from triptych.transfer import train_head
+from triptych.networks.head import train_head
+from triptych.networks.minibatches import EpochMetrics, Examples
+from triptych.training.checkpoints import CheckpointFile
+from triptych.training.loop import SCHEDULES, choose_epoch, is_over
+from triptych.training.mlp import NETWORKS, train_mlp
 
 KINDS = tuple(NETWORKS)
 # Everything that a checkpoint has to bring back: momentum, what is drawn, the schedule and the best epoch.

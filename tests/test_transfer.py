@@ -13,22 +13,22 @@ from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from triptych.backbones import (
+from triptych.config.schema import TransferConfig
+from triptych.errors import ConfigError, WeightsError
+from triptych.images.pixels import ArrayImages
+from triptych.images.preprocessing import Preprocessing
+from triptych.networks.backbones import (
     Backbone,
     build_network,
     default_preprocessing,
     load_backbone,
     load_weights,
 )
-from triptych.checkpoints import CheckpointFile
-from triptych.embedding_record import load_embeddings
-from triptych.embeddings import store_embeddings
-from triptych.errors import ConfigError, WeightsError
-from triptych.images import ArrayImages
-from triptych.preprocessing import Preprocessing
-from triptych.sections import TransferConfig
-from triptych.training import EpochMetrics, Examples
-from triptych.transfer import Head, TransferNetwork, build_linear, train_head
+from triptych.networks.head import Head, TransferNetwork, build_linear, train_head
+from triptych.networks.minibatches import EpochMetrics, Examples
+from triptych.training.checkpoints import CheckpointFile
+from triptych.transfer.embed import store_embeddings
+from triptych.transfer.records import load_embeddings
 
 # One network of each family that is small enough to be built here, with the dropout in front of its last layer.
 FAMILIES = {
@@ -177,7 +177,7 @@ def test_the_logistic_head_is_at_least_as_good_as_gradient_descents() -> None:
 def test_a_logistic_head_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = CheckpointFile(tmp_path / "checkpoint.npz", "logistic")
     head, metrics = solve(3, checkpoint)
-    monkeypatch.setattr("triptych.logistic_head.LogisticRegression", None)
+    monkeypatch.setattr("triptych.transfer.heads.LogisticRegression", None)
     found, same = solve(3, checkpoint)
     assert same == metrics
     assert found.iterations == head.iterations
@@ -291,8 +291,8 @@ def _refuse(*_: object, **__: object) -> None:
 
 def test_real_weights_keep_their_accuracy(data_home: Path) -> None:
     """Logistic regression on frozen features of the tutorial's photos, by the book: 148 of 153."""
-    from triptych.boards import load_board, prepare_board
-    from triptych.config import resolve_config
+    from triptych.config.resolve import resolve_config
+    from triptych.data.boards import load_board, prepare_board
 
     weights = data_home / "weights" / "mobilenet_v2-imagenet-dequantised-ptq-bnstats.pth"
     board = load_board(prepare_board(resolve_config("photos", data=str(data_home / "hymenoptera")).boards[0]))

@@ -22,19 +22,18 @@ import yaml
 
 from flows.compare import compare
 from flows.tune import tune
-from triptych.boards import Board, BoardRecord, prepare_board
-from triptych.config import Config, resolve_config
+from triptych.commands.preflight import check_tuning
+from triptych.config.resolve import Config, resolve_config
+from triptych.config.schema import BoardConfig, MLPConfig, TransferConfig
+from triptych.data.boards import Board, BoardRecord, prepare_board
 from triptych.errors import ConfigError, DivergenceError
-from triptych.panel_jobs import list_jobs
-from triptych.preflight import check_tuning
-from triptych.search_spaces import SEARCH_SPACES, find_space, lay_over
-from triptych.sections import BoardConfig, MLPConfig, TransferConfig
+from triptych.networks.minibatches import EpochMetrics
 from triptych.tracking import connect
 from triptych.tracking.studies import find_trial_runs
-from triptych.training import EpochMetrics
-from triptych.trial_training import load_trainer
-from triptych.tuned import TuningResult, summarise_study, use_setting, use_tuned
-from triptych.tuning import (
+from triptych.training.jobs import list_jobs
+from triptych.tuning.results import TuningResult, summarise_study, use_setting, use_tuned
+from triptych.tuning.search_spaces import SEARCH_SPACES, find_space, lay_over
+from triptych.tuning.study import (
     Fit,
     TrialOutcome,
     ask_trial,
@@ -45,6 +44,7 @@ from triptych.tuning import (
     tell_outcome,
     train_trial,
 )
+from triptych.tuning.trainers import load_trainer
 
 BACKBONE = "shufflenet_v2_x0_5"
 

@@ -23,14 +23,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from flows.compare import compare
-from triptych.backbones import load_backbone
-from triptych.boards import BoardRecord, load_board, prepare_board
 from triptych.cli import app
-from triptych.config import resolve_config
+from triptych.config.resolve import resolve_config
+from triptych.data.boards import BoardRecord, load_board, prepare_board
 from triptych.errors import ConfigError, InputError
-from triptych.predictions import Predictions
-from triptych.promotion import judge
-from triptych.report import ComparisonResult, EvaluatedPanel
+from triptych.evaluation.predictions import Predictions
+from triptych.evaluation.promotion import judge
+from triptych.evaluation.report import ComparisonResult, EvaluatedPanel
+from triptych.networks.backbones import load_backbone
 from triptych.tracking import challenge, connect, list_artifacts, pin_weights, promote, rollback
 
 LEVEL = 0.95
@@ -108,8 +108,8 @@ class Absent(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Absent())
 import mlflow, numpy as np
 model = mlflow.pyfunc.load_model({str(folder)!r})
-import triptych.served
-assert {str(folder)!r} in triptych.served.__file__, triptych.served.__file__
+import triptych.networks.saved
+assert {str(folder)!r} in triptych.networks.saved.__file__, triptych.networks.saved.__file__
 np.save({str(tmp_path / "out.npy")!r}, model.predict(np.load({str(tmp_path / "in.npy")!r})))
 """
     board_run = connect().get_model_version("digits-numpy-mlp", "1").run_id

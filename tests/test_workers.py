@@ -22,9 +22,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect_dask.task_runners import DaskTaskRunner
 
 from flows.embedding import submit_embedding
-from triptych.boards import BoardRecord, prepare_board
-from triptych.config import resolve_config
-from triptych.embedding_record import EmbeddingRecord, count_shards
+from triptych.config.resolve import resolve_config
+from triptych.data.boards import BoardRecord, prepare_board
+from triptych.transfer.records import EmbeddingRecord, count_shards
 
 PANEL = "shufflenet_v2_x0_5"
 IMAGES = 1797

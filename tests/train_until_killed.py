@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from triptych.checkpoints import CheckpointFile
-from triptych.mlp_training import train_mlp
-from triptych.sections import MLPConfig
-from triptych.training import EpochMetrics, Examples
+from triptych.config.schema import MLPConfig
+from triptych.networks.minibatches import EpochMetrics, Examples
+from triptych.training.checkpoints import CheckpointFile
+from triptych.training.mlp import train_mlp
 
 EPOCHS = 100
 SETTINGS = MLPConfig(

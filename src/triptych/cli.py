@@ -8,7 +8,7 @@ import traceback
 
 import typer
 
-from triptych.commands import looking, storage, training, winners
+from triptych.commands import cache, inspect, models, training
 from triptych.commands.terminal import EXIT_FAILURE, EXIT_INPUT, errors
 from triptych.errors import InputError
 
@@ -22,18 +22,18 @@ app = typer.Typer(
 )
 app.command(help=training.COMPARE_EXAMPLES)(training.compare)
 app.command(help=training.TUNE_EXAMPLES)(training.tune)
-app.command(help=looking.CHECK_EXAMPLES)(looking.check)
-app.command(help=looking.SHOW_EXAMPLES)(looking.show)
-app.command(help=looking.PRESETS_EXAMPLES)(looking.presets)
-app.command(help=winners.REPORT_EXAMPLES)(winners.report)
-app.command(help=winners.FETCH_EXAMPLES)(winners.fetch)
-app.command(help=winners.PREDICT_EXAMPLES)(winners.predict)
-app.command(help=winners.PROMOTE_EXAMPLES)(winners.promote)
-app.command(help=winners.ROLLBACK_EXAMPLES)(winners.rollback)
+app.command(help=inspect.CHECK_EXAMPLES)(inspect.check)
+app.command(help=inspect.SHOW_EXAMPLES)(inspect.show)
+app.command(help=inspect.PRESETS_EXAMPLES)(inspect.presets)
+app.command(help=models.REPORT_EXAMPLES)(models.report)
+app.command(help=models.FETCH_EXAMPLES)(models.fetch)
+app.command(help=models.PREDICT_EXAMPLES)(models.predict)
+app.command(help=models.PROMOTE_EXAMPLES)(models.promote)
+app.command(help=models.ROLLBACK_EXAMPLES)(models.rollback)
 
-cache_app = typer.Typer(help=storage.CACHE_EXAMPLES)
-cache_app.callback(invoke_without_command=True)(storage.cache)
-cache_app.command(help=storage.PRUNE_EXAMPLES)(storage.prune)
+cache_app = typer.Typer(help=cache.CACHE_EXAMPLES)
+cache_app.callback(invoke_without_command=True)(cache.cache)
+cache_app.command(help=cache.PRUNE_EXAMPLES)(cache.prune)
 app.add_typer(cache_app, name="cache")
 
 

@@ -27,14 +27,14 @@ from triptych.commands.terminal import (
     explain_page,
     terminal,
 )
-from triptych.environment import apply_environment
 from triptych.errors import IncompleteError
-from triptych.threads import count_cores
+from triptych.system.environment import apply_environment
+from triptych.system.threads import count_cores
 
 if TYPE_CHECKING:
-    from triptych.config import Config
-    from triptych.report import ComparisonResult
-    from triptych.tuned import TuningResult
+    from triptych.config.resolve import Config
+    from triptych.evaluation.report import ComparisonResult
+    from triptych.tuning.results import TuningResult
 
 Result = TypeVar("Result")
 # What fits beside each other in a terminal of 80 columns; MLflow holds the rest.
@@ -76,8 +76,8 @@ def compare(  # noqa: PLR0917 - one for each option
     debug: DebugOption = False,
 ) -> None:
     """Resolve the configuration, check the data, run the flow, print the result."""
-    from triptych.config import resolve_config
-    from triptych.runners import check_runner
+    from triptych.config.resolve import resolve_config
+    from triptych.config.runner import check_runner
 
     resolved = resolve_config(preset, data=data, panels=panel or (), settings=settings or (), file=config)
     resolved = resolved.model_copy(update={"fresh": fresh, "tuned": tuned})
@@ -88,14 +88,14 @@ def compare(  # noqa: PLR0917 - one for each option
 
 def _run(config: Config, runner: str) -> list[ComparisonResult]:
     """Start Prefect's server, meanwhile check what can be checked and import what takes long, then run the flow."""
-    from triptych.early_start import import_early, spare_imports_the_collector
-    from triptych.progress import show_progress
-    from triptych.temporary_server import TemporaryServer
+    from triptych.commands.startup import import_early, spare_imports_the_collector
+    from triptych.commands.temporary_server import TemporaryServer
+    from triptych.system.progress import show_progress
 
     server = TemporaryServer()
     with show_progress(terminal):
         with spare_imports_the_collector():
-            from triptych.preflight import check_inputs
+            from triptych.commands.preflight import check_inputs
 
             check_inputs(config)
             import_early(config)
@@ -149,8 +149,8 @@ def tune(  # noqa: PLR0917 - one for each option
     debug: DebugOption = False,
 ) -> None:
     """Resolve the configuration, check the data, run the flow, print the best trials."""
-    from triptych.config import resolve_config
-    from triptych.runners import check_runner
+    from triptych.config.resolve import resolve_config
+    from triptych.config.runner import check_runner
 
     resolved = resolve_config(preset, data=data, panels=[panel], settings=settings or (), file=config)
     check_runner(runner)
@@ -161,14 +161,14 @@ def tune(  # noqa: PLR0917 - one for each option
 
 def _run_tuning(config: Config, trials: int, workers: int, runner: str) -> list[TuningResult]:
     """Start Prefect's server, meanwhile check what can be checked and import what takes long, then run the flow."""
-    from triptych.early_start import import_early, spare_imports_the_collector
-    from triptych.progress import show_progress
-    from triptych.temporary_server import TemporaryServer
+    from triptych.commands.startup import import_early, spare_imports_the_collector
+    from triptych.commands.temporary_server import TemporaryServer
+    from triptych.system.progress import show_progress
 
     server = TemporaryServer()
     with show_progress(terminal):
         with spare_imports_the_collector():
-            from triptych.preflight import check_tuning
+            from triptych.commands.preflight import check_tuning
 
             check_tuning(config, trials, workers)
             import_early(config)

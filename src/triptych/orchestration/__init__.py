@@ -1,6 +1,10 @@
 """What flows and tasks say to Prefect: the only package of `triptych` that imports it."""
 
-from triptych.orchestration.collecting import (
+from triptych.orchestration.automations import provide_automations
+from triptych.orchestration.hooks import ENDS, refuse_endless_restarts
+from triptych.orchestration.progress import ProgressReporter, describe_flow_run, name_key
+from triptych.orchestration.remote import send_away, wait_for_end
+from triptych.orchestration.results import (
     SubmittedPanel,
     attempt,
     collect_panels,
@@ -8,10 +12,6 @@ from triptych.orchestration.collecting import (
     require_all,
     require_panels,
 )
-from triptych.orchestration.deploying import provide_automations
-from triptych.orchestration.elsewhere import send_away, wait_for_end
-from triptych.orchestration.ends import ENDS, refuse_endless_restarts
-from triptych.orchestration.reporting import ProgressReporter, describe_flow_run, name_key
 from triptych.orchestration.runners import run_on, share_shards
 from triptych.orchestration.steps import LONG_STEP, STEP, open_board, train_in_run
 

@@ -8,16 +8,16 @@ from prefect import Flow
 from prefect.context import FlowRunContext
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from triptych.boards import BoardRecord
-from triptych.embedding_record import count_shards
-from triptych.runners import THREADS, find_address
-from triptych.threads import count_cores
+from triptych.config.runner import THREADS, find_address
+from triptych.data.boards import BoardRecord
+from triptych.system.threads import count_cores
+from triptych.transfer.records import count_shards
 
 Result = TypeVar("Result")
 
 
 def run_on(runner: str, flow: Flow[..., Result], *parameters: Any) -> Result:
-    """Run a flow with its tasks where `--runner` says: see `triptych.runners.check_runner`."""
+    """Run a flow with its tasks where `--runner` says: see `triptych.config.runner.check_runner`."""
     if runner == THREADS:
         return flow(*parameters)
     from prefect_dask.task_runners import DaskTaskRunner

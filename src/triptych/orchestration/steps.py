@@ -15,11 +15,11 @@ from prefect.logging import get_run_logger
 from prefect.task_engine import TaskRunTimeoutError
 from prefect.tasks import exponential_backoff
 
-from triptych.boards import Board, BoardRecord, load_board
+from triptych.data.boards import Board, BoardRecord, load_board
 from triptych.errors import DivergenceError
-from triptych.orchestration.reporting import describe_flow_run, report_epochs
-from triptych.panel_jobs import PanelJob
-from triptych.panels import FittedPanel
+from triptych.networks.minibatches import OnEpoch
+from triptych.orchestration.progress import describe_flow_run, report_epochs
+from triptych.panels.fitting import FittedPanel
 from triptych.tracking import (
     ComparisonRecord,
     MetricLog,
@@ -31,7 +31,7 @@ from triptych.tracking import (
     panel_run,
     pin_weights,
 )
-from triptych.training import OnEpoch
+from triptych.training.jobs import PanelJob
 
 Fit = Callable[[Board, PanelJob, Path, OnEpoch], FittedPanel]
 

@@ -4,8 +4,7 @@ One experiment per board. A comparison is one run for each panel and repeat and 
 tied together by the tag `comparison`; panel runs are not nested, as MLflow's page would hide their charts.
 """
 
-from triptych.tracking.backbones import pin_weights
-from triptych.tracking.contents import (
+from triptych.tracking.artifacts import (
     finish_comparison,
     load_evaluation,
     load_logged_curves,
@@ -16,10 +15,10 @@ from triptych.tracking.contents import (
     log_evaluation,
     log_fitted,
 )
-from triptych.tracking.faults import is_passing
+from triptych.tracking.client import connect, list_artifacts, local_uri, page_address, tracking_uri
 from triptych.tracking.metrics import MetricLog
 from triptych.tracking.provenance import describe_board
-from triptych.tracking.reading import fetch_report, find_panel_runs, find_recorded
+from triptych.tracking.queries import fetch_report, find_panel_runs, find_recorded
 from triptych.tracking.records import ComparisonRecord, PanelRun, RecordedRun, StudyRecord, TrainedPanel
 from triptych.tracking.registry import (
     challenge,
@@ -30,9 +29,10 @@ from triptych.tracking.registry import (
     register_panel,
     rollback,
 )
+from triptych.tracking.retry import is_passing
 from triptych.tracking.runs import close_runs, find_trained, note_trained, panel_run, resume_run, start_comparison
-from triptych.tracking.store import connect, list_artifacts, local_uri, page_address, tracking_uri
 from triptych.tracking.studies import finish_study, log_outcome, start_study, trial_run
+from triptych.tracking.weights import pin_weights
 
 __all__ = [
     "ComparisonRecord",

@@ -10,9 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
-from triptych.boards import BoardRecord
-from triptych.paths import project_root
-from triptych.threads import count_cores
+from triptych.data.boards import BoardRecord
+from triptych.system.paths import project_root
+from triptych.system.threads import count_cores
 
 REPORTED_LIBRARIES = ("numpy", "scikit-learn", "torch", "torchvision", "mlflow", "prefect")
 DATASET_DIGEST_LENGTH = 36

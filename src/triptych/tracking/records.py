@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from triptych.boards import BoardRecord
-from triptych.embedding_record import EmbeddingRecord
-from triptych.panel_jobs import PanelJob, list_jobs
-from triptych.report import EvaluatedPanel
+from triptych.data.boards import BoardRecord
+from triptych.evaluation.report import EvaluatedPanel
+from triptych.training.jobs import PanelJob, list_jobs
+from triptych.transfer.records import EmbeddingRecord
 
 
 @dataclass(frozen=True)

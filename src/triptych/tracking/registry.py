@@ -15,16 +15,16 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.utils.logging_utils import disable_logging, enable_logging
 
-from triptych.boards import BoardRecord
+from triptych.data.boards import BoardRecord
 from triptych.errors import ConfigError, suggest
-from triptych.model_card import write_card
-from triptych.onnx_export import check_packages, export_model
-from triptych.paths import cache_home
-from triptych.promotion import Promotion, judge
-from triptych.report import EvaluatedPanel
-from triptych.tracking.contents import load_logged_predictions
-from triptych.tracking.store import connect
-from triptych.trainings import TRAINING
+from triptych.evaluation.model_card import write_card
+from triptych.evaluation.promotion import Promotion, judge
+from triptych.evaluation.report import EvaluatedPanel
+from triptych.panels.identity import TRAINING
+from triptych.panels.onnx_export import check_packages, export_model
+from triptych.system.paths import cache_home
+from triptych.tracking.artifacts import load_logged_predictions
+from triptych.tracking.client import connect
 
 CHAMPION = "champion"
 CARD_FILE, CHECKSUMS_FILE = "MODEL_CARD.md", "SHA256SUMS"

@@ -15,14 +15,14 @@ from mlflow.entities import Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from triptych.boards import BoardRecord
-from triptych.figures import COLOURS
-from triptych.panel_jobs import PanelJob
-from triptych.tracking.claims import FLOW_RUN, HOST, IDENTITY, claim, close_abandoned, find_host, release, take_up
+from triptych.data.boards import BoardRecord
+from triptych.evaluation.figures import COLOURS
+from triptych.tracking.client import connect, find_or_create_experiment
+from triptych.tracking.links import save_view
 from triptych.tracking.provenance import describe_board, describe_dataset
 from triptych.tracking.records import ComparisonRecord, TrainedPanel
-from triptych.tracking.store import connect, find_or_create_experiment
-from triptych.tracking.views import save_view
+from triptych.tracking.resume import FLOW_RUN, HOST, IDENTITY, claim, close_abandoned, find_host, release, take_up
+from triptych.training.jobs import PanelJob
 
 # MLflow takes at most 100 parameters in one call.
 PARAMETERS_PER_CALL = 100

@@ -13,17 +13,17 @@ import mlflow
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
-from triptych.boards import BoardRecord
-from triptych.panel_jobs import PanelJob
-from triptych.tracking.claims import FLOW_RUN, HOST, claim_studies, find_host, release
+from triptych.data.boards import BoardRecord
+from triptych.tracking.client import connect, find_or_create_experiment, link_to_run, page_address
 from triptych.tracking.provenance import describe_board
 from triptych.tracking.records import StudyRecord
+from triptych.tracking.resume import FLOW_RUN, HOST, claim_studies, find_host, release
 from triptych.tracking.runs import create_run
-from triptych.tracking.store import connect, find_or_create_experiment, link_to_run, page_address
+from triptych.training.jobs import PanelJob
 
 if TYPE_CHECKING:
-    from triptych.tuned import Findings
-    from triptych.tuning import TrialOutcome
+    from triptych.tuning.results import Findings
+    from triptych.tuning.study import TrialOutcome
 
 # What became of a trial, as MLflow's pages mark it.
 STATUS_OF_OUTCOME = {"complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED"}

@@ -1,0 +1,76 @@
+"""An examination of data on the terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from triptych.data.checks.findings import SEVERITIES, Examination, Example, Finding, ImageName
+
+FEW = 10
+STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
+SIGNS = {"similar": "~", "similar_in_parts": "~"}
+
+
+def print_examination(console: Console, examination: Examination, *, everything: bool) -> None:
+    """Print the classes, then the findings, worst first.
+
+    Args:
+        console: where to.
+        examination: what was found.
+        everything: print every class and example instead of the first few.
+    """
+    limit = None if everything else FEW
+    counted = f"{examination.images:,} images in {len(examination.classes)} classes"
+    console.print(Text(f"{examination.data}: {counted}, parts as in the default split", style="bold"))
+    console.print(_tabulate_classes(examination, limit))
+    for severity in SEVERITIES:
+        findings = examination.of(severity)
+        if findings:
+            console.print(Text(f"{severity}s ({len(findings)})", style=STYLES[severity]))
+        for finding in findings:
+            _print_finding(console, finding, limit)
+    verdict = "nothing here prevents training" if examination.can_train else "training would refuse these data"
+    console.print(Text(f"{examination.data}: {verdict}", style="bold"))
+
+
+def _tabulate_classes(examination: Examination, limit: int | None) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    parts = next(iter(examination.classes.values()))
+    table.add_column("class", overflow="fold")
+    for part in parts:
+        table.add_column(part or "images", justify="right")
+    rows = list(examination.classes.items())
+    for name, counts in rows[:limit]:
+        table.add_row(Text(name), *(f"{number:,}" for number in counts.values()))
+    if len(rows) > len(rows[:limit]):
+        table.add_row(Text(f"and {len(rows) - len(rows[:limit])} more (--all)"))
+    return table
+
+
+def _print_finding(console: Console, finding: Finding, limit: int | None) -> None:
+    lines = Table.grid(padding=(0, 1))
+    lines.add_row("-", Text(finding.message))
+    shown = finding.examples[:limit]
+    for example in shown:
+        lines.add_row("", Text(describe_example(example, SIGNS.get(finding.kind, "=")), style="dim", overflow="fold"))
+    if len(finding.examples) > len(shown):
+        lines.add_row("", Text(f"and {len(finding.examples) - len(shown)} more (--all)", style="dim"))
+    console.print(Padding(lines, (0, 0, 0, 2)))
+
+
+def describe_example(example: Example, sign: str = "=") -> str:
+    """Return an example in a line, the images of a group joined by a sign.
+
+    >>> describe_example(Example((ImageName("a/1.jpg", "a", "train"), ImageName("b/2.jpg", "b", "test"))))
+    'a/1.jpg (a, train) = b/2.jpg (b, test)'
+    """
+    names = [image.name if len(example.images) == 1 else _describe_image(image) for image in example.images]
+    return ": ".join(text for text in (f" {sign} ".join(names), example.detail) if text)
+
+
+def _describe_image(image: ImageName) -> str:
+    return f"{image.name} ({', '.join(word for word in (image.label, image.part) if word)})"

@@ -1,0 +1,168 @@
+"""The commands that only look: check, show and presets."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from triptych.commands.terminal import EXIT_INPUT, build_table, errors, terminal
+from triptych.errors import ConfigError
+from triptych.system.environment import apply_environment
+
+if TYPE_CHECKING:
+    from triptych.tracking import PanelRun, RecordedRun
+
+SPANS = {"m": "minutes", "h": "hours", "d": "days"}
+SHOWN_METRICS = {
+    "accuracy": "test_accuracy",
+    "log loss": "test_log_loss",
+    "fit s": "fit_seconds",
+}
+
+CHECK_EXAMPLES = """
+Look at data before anything is trained: unreadable and doubled images, scarce classes, odd files.
+
+Exit code 2 says that training would refuse the data.
+
+Examples:
+
+    triptych check ~/photos
+
+    triptych check mnist --json | python -m json.tool
+"""
+SHOW_EXAMPLES = """
+Show the last comparison of each board.
+
+Examples:
+
+    triptych show
+
+    triptych show --since 24h
+
+    triptych show --json | python -m json.tool
+"""
+PRESETS_EXAMPLES = """
+List the presets: what each compares, and what it needs.
+
+Example:
+
+    triptych presets
+"""
+
+
+def check(
+    data: Annotated[str, typer.Argument(help="A folder of images per class, idx:DIR, or the name of a data set.")],
+    everything: Annotated[bool, typer.Option("--all", help="Print every example, not only the first ten.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every finding as JSON, for other programs.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Print what is wrong with data."""
+    apply_environment(quiet=not debug)
+    from triptych.commands.examination import print_examination
+    from triptych.data.checks.examine import examine
+    from triptych.system.progress import show_progress, track
+
+    if as_json:
+        examination = examine(data)
+        print(json.dumps(examination.as_json(), indent=2))
+    else:
+        with show_progress(terminal):
+            move = track("read images")
+            examination = examine(data, on_image=lambda done, total: move(done, total, ""))
+        print_examination(terminal, examination, everything=everything)
+    if not examination.can_train:
+        raise typer.Exit(EXIT_INPUT)
+
+
+def show(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the same as JSON, for other programs.")] = False,
+    link: Annotated[bool, typer.Option("--link", help="Print only the links to MLflow's charts.")] = False,
+    since: Annotated[
+        str | None, typer.Option(help="All comparisons and studies of the last hours or days: 24h, 7d.")
+    ] = None,
+) -> None:
+    """Print the last comparison of each board, or what was done in a span of time."""
+    apply_environment(quiet=True)
+    started = None if since is None else datetime.now(UTC) - read_span(since)
+    from triptych.tracking import find_recorded
+
+    found = find_recorded(started)
+    if as_json:
+        print(json.dumps([asdict(recorded) for recorded in found], indent=2, default=datetime.isoformat))
+        return
+    if not found:
+        when = "yet" if since is None else f"in the last {since}"
+        errors.print(f"no comparison {when}: run `triptych compare`")
+    for recorded in found:
+        if link:
+            print(recorded.address)
+        else:
+            _print_recorded(recorded)
+
+
+def _print_recorded(recorded: RecordedRun) -> None:
+    """Print what a comparison or a study was, when, what came out of it, and where to look further."""
+    title = f"{recorded.board}, {recorded.role} {recorded.name}: {_tell_status(recorded)}"
+    if recorded.panels:
+        terminal.print(_tabulate_runs(title, recorded.panels))
+    else:
+        terminal.print(title, highlight=False, style="italic")
+    lines = [recorded.verdict, *(f"missing: {missing}" for missing in recorded.missing)]
+    for line in filter(None, lines):
+        terminal.print(line, highlight=False, markup=False)
+    for address in filter(None, [recorded.address, recorded.flow_run]):
+        terminal.print(address, soft_wrap=True, highlight=False, style="cyan")
+    terminal.print()
+
+
+def _tell_status(recorded: RecordedRun) -> str:
+    started = recorded.started.astimezone()
+    if recorded.ended is None:
+        return f"running since {started:%Y-%m-%d %H:%M}"
+    seconds = (recorded.ended - recorded.started).total_seconds()
+    return f"{recorded.status.lower()}, {started:%Y-%m-%d %H:%M}, {seconds:.0f} s"
+
+
+def read_span(text: str) -> timedelta:
+    """Return a span of time.
+
+    Raises:
+        ConfigError: it is none.
+
+    >>> read_span("24h"), read_span("7d")
+    (datetime.timedelta(days=1), datetime.timedelta(days=7))
+    """
+    found = re.fullmatch(r"(\d{1,5})([mhd])", text)
+    if found is None:
+        raise ConfigError(f"--since {text!r} is not allowed: give minutes, hours or days, such as 90m, 24h or 7d")
+    return timedelta(**{SPANS[found[2]]: int(found[1])})
+
+
+def _tabulate_runs(title: str, runs: list[PanelRun]) -> Table:
+    ranked = sorted(runs, key=lambda run: -run.metrics.get("test_accuracy", 0.0))
+    rows = [
+        {"panel": run.label, "repeat": str(run.repeat), "status": run.status}
+        | {name: f"{run.metrics[key]:.4f}" if key in run.metrics else "-" for name, key in SHOWN_METRICS.items()}
+        for run in ranked
+    ]
+    return build_table(title, rows)
+
+
+def presets() -> None:
+    """Print the table of presets."""
+    from triptych.config.presets import PRESETS
+
+    table = Table()
+    for column in ("preset", "compares", "board", "panels", "needs"):
+        table.add_column(column, overflow="fold")
+    for name, preset in PRESETS.items():
+        boards = "\n".join(board.name for board in preset.boards)
+        panels = "\n".join(f"{', '.join(board.panels)} x {board.repeats}" for board in preset.boards)
+        table.add_row(name, preset.summary, boards, panels, preset.needs)
+    terminal.print(table)

@@ -1,0 +1,160 @@
+"""The commands for what a comparison leaves: its report, and the models to take home."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import webbrowser
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from triptych.commands.terminal import EXIT_FAILURE, errors, terminal
+from triptych.errors import ConfigError
+from triptych.system.environment import apply_environment
+
+REPORT_EXAMPLES = """
+Print where the report of the last comparison lies, one HTML page that needs nothing else; --open shows it.
+
+Examples:
+
+    triptych report --open
+
+    triptych report 20260101-030000-abc123
+"""
+FETCH_EXAMPLES = """
+Download a registered model with its card, requirements and checksums.
+
+With --format onnx it is exported, for any runtime of ONNX; onnx.json then says what goes in and what comes out.
+
+Examples:
+
+    triptych fetch digits --to champion
+
+    triptych fetch digits-numpy-mlp/3 --to by-hand --format onnx
+"""
+PREDICT_EXAMPLES = """
+Print classes and probabilities of images, or of all images in folders.
+
+An image that cannot be read is named, the others go on, and the exit code is 1.
+
+Examples:
+
+    triptych predict digits photo.png --top 3
+
+    triptych predict photos@champion ~/photos --json
+"""
+PROMOTE_EXAMPLES = """
+Make a version the champion by hand.
+
+Example:
+
+    triptych promote digits/3
+"""
+ROLLBACK_EXAMPLES = """
+Give the alias champion back to the version that held it before.
+
+Example:
+
+    triptych rollback digits
+"""
+
+# What a person does next with a fetched model.
+HINTS = {
+    "mlflow": "load it with mlflow.pyfunc.load_model({!r})",
+    "onnx": "load model.onnx with onnxruntime; onnx.json says what goes in",
+}
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME[@ALIAS|/VERSION]", help="A registered model.")]
+
+
+def report(
+    comparison: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="A comparison, or its run id; by default the last one.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Fetch the page and print its place."""
+    apply_environment(quiet=True)
+    from triptych.tracking import fetch_report
+
+    file = fetch_report(comparison)
+    terminal.print(str(file), soft_wrap=True, highlight=False)
+    if show:
+        webbrowser.open(file.as_uri())
+
+
+def fetch(
+    name: NameArgument,
+    to: Annotated[Path, typer.Option("--to", help="A new folder.")],
+    model_format: Annotated[str, typer.Option("--format", help="mlflow, or onnx.")] = "mlflow",
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Download a model."""
+    apply_environment(quiet=not debug)
+    from triptych.tracking import fetch_model
+
+    folder = fetch_model(name, to, model_format)
+    terminal.print(f"{folder}: {HINTS[model_format].format(str(folder))}", soft_wrap=True, highlight=False)
+
+
+def promote(name: NameArgument) -> None:
+    """Move the alias."""
+    apply_environment(quiet=True)
+    from triptych.tracking import promote as move_alias
+
+    model, separator, version = name.partition("/")
+    if not separator:
+        raise ConfigError(f"{name!r} names no version: say NAME/VERSION, such as {name}/1")
+    move_alias(model, version)
+    terminal.print(f"version {version} of {model} is the champion", highlight=False)
+
+
+def rollback(name: Annotated[str, typer.Argument(help="A registered model.")]) -> None:
+    """Move the alias back."""
+    apply_environment(quiet=True)
+    from triptych.tracking import rollback as move_back
+
+    terminal.print(f"version {move_back(name)} of {name} is the champion again", highlight=False)
+
+
+def predict(
+    name: NameArgument,
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of them.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, for other programs.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    top: Annotated[int, typer.Option(min=1, help="Classes per image.")] = 1,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Predict image by image."""
+    apply_environment(quiet=not debug)
+    from triptych.panels.prediction import find_images, predict_files
+    from triptych.tracking import find_version, load_logged_model
+
+    if as_json and as_csv:
+        raise ConfigError("--json and --csv were both given: choose one")
+    files = find_images(images)
+    version = find_version(name)
+    model = load_logged_model(f"models:/{version.name}/{version.version}")
+    rows, unreadable = predict_files(model.get_raw_model(), model.metadata.metadata["classes"], files, top)
+    _print_rows(rows, as_json=as_json, as_csv=as_csv)
+    for reason in unreadable:
+        errors.print(f"triptych: {reason}")
+    if unreadable:
+        raise typer.Exit(EXIT_FAILURE)
+
+
+def _print_rows(rows: list[dict[str, Any]], *, as_json: bool, as_csv: bool) -> None:
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    elif as_csv:
+        writer = csv.DictWriter(sys.stdout, ["image", "class", "probability"], lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerows({"image": row["image"], **guess} for guess in row["classes"])
+    else:
+        for row in rows:
+            guesses = ", ".join(f"{guess['class']} {guess['probability']:.4f}" for guess in row["classes"])
+            print(f"{row['image']}: {guesses}")

@@ -1,0 +1,92 @@
+"""What is checked before a flow run starts: a slip is answered in a second."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+from triptych.config.names import REGISTERED, WEIGHTS_SUFFIXES
+from triptych.config.resolve import Config
+from triptych.config.schema import BoardConfig
+from triptych.data.boards import BoardRecord, prepare_board
+from triptych.errors import ConfigError, WeightsError
+from triptych.system.progress import track
+
+BUNDLED_CARD = Path(__file__).parents[1] / "transfer" / "bundled" / "card.json"
+
+
+def check_inputs(config: Config) -> list[BoardRecord]:
+    """Read every data set, look for every file of weights, and return the boards.
+
+    Raises:
+        ConfigError: tuned settings are asked for, and there are none.
+        DataError: a data set is missing, damaged or cannot be split.
+        WeightsError: a file of weights is missing, or the bundled ones are another network's.
+    """
+    records = []
+    for board in map(check_weights, config.boards):
+        move = track(f"{board.name}: check data")
+        record = prepare_board(board, on_image=partial(move, detail=""))
+        images = sum(record.sizes.values())
+        move(images, images, describe_sizes(record.sizes))
+        records.append(record)
+    if config.tuned:
+        from triptych.tuning.results import use_tuned
+
+        records = [use_tuned(record) for record in records]
+    return records
+
+
+def check_tuning(config: Config, trials: int, workers: int) -> None:
+    """Check what `tune` needs beside the inputs.
+
+    Raises:
+        ConfigError: the number of trials or workers is too small, or a validation part is empty.
+        DataError: a data set is missing, damaged or cannot be split.
+        WeightsError: a file of weights is missing, or the bundled ones are another network's.
+    """
+    for name, count in {"--trials": trials, "--workers": workers}.items():
+        if count < 1:
+            raise ConfigError(f"{name} {count} is not allowed: it must be 1 or more")
+    from triptych.tuning.study import check_validation
+
+    for record in check_inputs(config):
+        check_validation(record)
+
+
+def describe_sizes(sizes: dict[str, int]) -> str:
+    """Return the sizes of the parts in a few words.
+
+    >>> describe_sizes({"train": 3, "validation": 1, "test": 2})
+    '3 train, 1 validation, 2 test'
+    """
+    return ", ".join(f"{size} {part}" for part, size in sizes.items())
+
+
+def check_weights(board: BoardConfig) -> BoardConfig:
+    """Look for the weights that a board names; return the board, registered weights named by their version.
+
+    Whether a file fits is known when it is loaded.
+
+    Raises:
+        ConfigError: there is no such registered model.
+        WeightsError: the file is missing, or the bundled or registered weights are another network's.
+    """
+    weights = board.transfer.weights
+    if not board.backbone_panels:
+        return board
+    if weights.startswith(REGISTERED):
+        from triptych.tracking import pin_weights
+
+        return pin_weights(board)
+    if Path(weights).suffix in WEIGHTS_SUFFIXES and not Path(weights).is_file():
+        raise WeightsError(f"weights file {weights} does not exist: check transfer.weights")
+    if weights == "bundled":
+        bundled = json.loads(BUNDLED_CARD.read_text(encoding="utf-8"))["architecture"]
+        for panel in board.backbone_panels:
+            if panel != bundled:
+                raise WeightsError(
+                    f"weights 'bundled' are those of {bundled}, not of {panel}: set transfer.weights to another"
+                )
+    return board

@@ -1,0 +1,160 @@
+"""The presets: named, complete configurations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from triptych.config.schema import (
+    NUMPY_MLP,
+    TORCH_MLP,
+    BoardConfig,
+    DataConfig,
+    EvaluateConfig,
+    MLPConfig,
+    SplitConfig,
+    TransferConfig,
+)
+
+DEFAULT_PRESET = "digits"
+# What a folder without a preset means.
+FOLDER_PRESET = "photos"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named, complete configuration.
+
+    Attributes:
+        summary: what it compares, in a line.
+        needs: what must be there before it can run.
+        boards: the boards, each compared within itself only.
+    """
+
+    summary: str
+    needs: str
+    boards: tuple[BoardConfig, ...]
+
+
+# The report's two networks are not twins: the PyTorch one has one hidden layer and an averaged loss.
+REPORT_TORCH_MLP = MLPConfig(
+    hidden_units=(50,),
+    loss_reduction="mean",
+    learning_rate=0.01,
+    momentum=0.9,
+    epochs=200,
+    initialisation="uniform_fan_in",
+)
+
+# Small inputs and few images: a wider network and larger steps than the book's, chosen on validation.
+DIGITS_MLP = MLPConfig(hidden_units=(100, 50), learning_rate=0.1, momentum=0.9, batch_size=16, epochs=60)
+
+# 3,072 inputs saturate sigmoids under N(0, 0.1) weights: ReLU, cross-entropy and fan-in initialisation.
+THUMBNAIL_MLP = MLPConfig(
+    hidden_units=(128, 64),
+    activation="relu",
+    loss="cross_entropy",
+    learning_rate=0.005,
+    momentum=0.9,
+    weight_decay=1e-3,
+    batch_size=32,
+    epochs=40,
+    initialisation="uniform_fan_in",
+)
+
+# Chosen on validation among one to three hidden layers of 300 to 2,048 units, with and without dropout.
+STRONG_MLP = MLPConfig(
+    hidden_units=(2048,),
+    activation="relu",
+    loss="cross_entropy",
+    learning_rate=0.1,
+    schedule="cosine",
+    momentum=0.9,
+    weight_decay=1e-4,
+    dropout=0.5,
+    input_dropout=0.2,
+    input_range="unit",
+    initialisation="he_normal",
+    epochs=40,
+    monitor="val_accuracy",
+    keep_best_epoch=True,
+    threads=2,
+)
+
+MNIST_70_30 = SplitConfig(test_fraction=0.3, validation_fraction=0.0, keep_own_parts=False)
+MNIST_WITH_VALIDATION = SplitConfig(test_fraction=0.3, validation_fraction=0.1, keep_own_parts=False)
+
+PRESETS = {
+    "digits": Preset(
+        summary="scikit-learn's digits: NumPy, its PyTorch twin, and transfer from the bundled backbone",
+        needs="nothing: no network, under a minute on two cores",
+        boards=(
+            BoardConfig(
+                name="digits",
+                panels=(NUMPY_MLP, TORCH_MLP, "shufflenet_v2_x0_5"),
+                data=DataConfig(source="digits"),
+                numpy_mlp=DIGITS_MLP,
+                torch_mlp=DIGITS_MLP,
+                transfer=TransferConfig(weights="bundled"),
+                evaluate=EvaluateConfig(compare_twins=True),
+            ),
+        ),
+    ),
+    "report": Preset(
+        summary="the report, to the letter: MNIST 70/30 by both MLPs; VGG16 and ResNet50 on Flowers-102",
+        needs="MNIST, Flowers-102 and the ImageNet weights, found on disk or downloaded",
+        boards=(
+            BoardConfig(
+                name="report-mnist",
+                data=DataConfig(source="mnist"),
+                split=MNIST_70_30,
+                torch_mlp=REPORT_TORCH_MLP,
+            ),
+            BoardConfig(
+                name="report-flowers102",
+                panels=("vgg16", "resnet50"),
+                repeats=2,
+                data=DataConfig(source="flowers102"),
+            ),
+        ),
+    ),
+    "matched": Preset(
+        summary="MNIST, where the PyTorch network is the exact twin of the NumPy one",
+        needs="MNIST, found on disk or downloaded",
+        boards=(
+            BoardConfig(
+                name="matched",
+                data=DataConfig(source="mnist"),
+                split=MNIST_WITH_VALIDATION,
+                evaluate=EvaluateConfig(compare_twins=True),
+            ),
+        ),
+    ),
+    "strong": Preset(
+        summary="MNIST by the best network by hand: ReLU, cross-entropy, momentum, a schedule and dropout",
+        needs="MNIST, found on disk or downloaded; five minutes on two cores",
+        boards=(
+            BoardConfig(
+                name="strong",
+                panels=(NUMPY_MLP,),
+                data=DataConfig(source="mnist"),
+                split=MNIST_WITH_VALIDATION,
+                numpy_mlp=STRONG_MLP,
+                torch_mlp=STRONG_MLP,
+            ),
+        ),
+    ),
+    "photos": Preset(
+        summary="one image folder, all panels on the same photos, the MLPs on thumbnails of them",
+        needs="--data DIR with a folder of images per class, and the ImageNet weights",
+        boards=(
+            BoardConfig(
+                name="photos",
+                panels=(NUMPY_MLP, TORCH_MLP, "vgg16", "resnet50"),
+                repeats=2,
+                data=DataConfig(source=""),
+                numpy_mlp=THUMBNAIL_MLP,
+                torch_mlp=THUMBNAIL_MLP,
+            ),
+        ),
+    ),
+}

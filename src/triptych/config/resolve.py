@@ -1,0 +1,215 @@
+"""The configuration: a preset with any field overridden, resolved and checked before anything runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from triptych.config.presets import DEFAULT_PRESET, FOLDER_PRESET, PRESETS
+from triptych.config.schema import (
+    DATASET_NAMES,
+    PANEL_NAMES,
+    BoardConfig,
+    DataConfig,
+    Section,
+    describe_first_error,
+    kind_of_panel,
+)
+from triptych.errors import ConfigError, suggest
+
+Overrides = dict[str, Any]
+Model = TypeVar("Model", bound=Section)
+
+
+class Config(Section):
+    """What one run of `compare` does: the boards of a preset, with any field overridden."""
+
+    preset: str = DEFAULT_PRESET
+    """Name of the preset this started from: digits, report, matched, strong or photos."""
+    data: str = ""
+    """Name of a data set, or a folder of images per class, in place of the preset's; empty keeps the preset's."""
+    boards: tuple[BoardConfig, ...] = Field(default=(), validate_default=True)
+    """The boards, each compared within itself only; left empty, those of the preset."""
+    fresh: bool = False
+    """Train every panel anew, although the same training is on disk."""
+    tuned: bool = False
+    """Train every panel that has a finished study on its board and split with the best setting of it."""
+
+    @field_validator("preset")
+    @classmethod
+    def _check_preset(cls, preset: str) -> str:
+        if preset not in PRESETS:
+            raise ValueError(
+                f"unknown preset {preset!r}: the presets are {', '.join(PRESETS)}{suggest(preset, PRESETS)}"
+            )
+        return preset
+
+    @field_validator("boards")
+    @classmethod
+    def _fill_from_preset(cls, boards: tuple[BoardConfig, ...], info: Any) -> tuple[BoardConfig, ...]:
+        if boards or "preset" not in info.data:
+            return boards
+        preset, data = info.data["preset"], info.data["data"]
+        return _choose_data(preset, PRESETS[preset].boards, data, ()) if data else PRESETS[preset].boards
+
+
+def resolve_config(
+    preset: str | None = None,
+    *,
+    data: str | None = None,
+    panels: Sequence[str] = (),
+    settings: Sequence[str] = (),
+    file: Path | None = None,
+) -> Config:
+    """Return a preset with the overrides of a file, then of `data` and `panels`, then of `settings`.
+
+    Args:
+        preset: name of the preset; where it is None the file's, or `photos` for a folder, or `digits`.
+        data: data set name or directory, in place of the preset's.
+        panels: the panels to run, in place of the preset's; a board left without a panel is dropped.
+        settings: `[BOARD.]section.field=value` strings, the value in YAML.
+        file: a YAML file with `preset`, any sections (for all boards), and `boards: {NAME: sections}`.
+
+    Raises:
+        ConfigError: a name is unknown or a value is out of range; the message is one line.
+    """
+    from_file = _read_file(file) if file else {}
+    named = from_file.pop("preset", None)
+    name = preset or named or (FOLDER_PRESET if _is_folder(data) else DEFAULT_PRESET)
+    boards = _validate(Config, {"preset": name}).boards
+    for_all, for_one = _split_by_board(from_file, settings, {board.name for board in boards})
+    boards = _choose_panels(boards, panels)
+    boards = tuple(_override(board, for_all, for_one.get(board.name, {})) for board in boards)
+    return Config(preset=name, boards=_choose_data(name, boards, data, settings))
+
+
+def _is_folder(data: str | None) -> bool:
+    return data is not None and data not in DATASET_NAMES and not data.startswith("idx:")
+
+
+def _choose_panels(boards: tuple[BoardConfig, ...], panels: Sequence[str]) -> tuple[BoardConfig, ...]:
+    """Give each asked-for panel to the boards that have a panel of its kind."""
+    if not panels:
+        return boards
+    for panel in panels:
+        if panel not in PANEL_NAMES:
+            _override(boards[0], {"panels": [panel]}, {})  # raises with the field's own words
+    chosen = []
+    for board in boards:
+        kinds = {kind_of_panel(panel) for panel in board.panels}
+        wanted = [panel for panel in dict.fromkeys(panels) if kind_of_panel(panel) in kinds]
+        chosen += [board.model_copy(update={"panels": tuple(wanted)})] if wanted else []
+    if not chosen:
+        raise ConfigError(
+            f"no board of this preset has a panel like {', '.join(panels)}: choose another preset or panel"
+        )
+    return tuple(chosen)
+
+
+def _choose_data(
+    preset: str, boards: tuple[BoardConfig, ...], data: str | None, settings: Sequence[str]
+) -> tuple[BoardConfig, ...]:
+    if data is None:
+        for board in boards:
+            if not board.data.source:
+                raise ConfigError(f"preset {preset!r} comes without images: name a folder with --data DIR")
+        return boards
+    if any(setting.partition("=")[0].strip().endswith("data.source") for setting in settings):
+        raise ConfigError(f"--data {data} and --set data.source both name the data: keep one")
+    if len(boards) > 1:
+        names = ", ".join(board.name for board in boards)
+        raise ConfigError(
+            f"--data {data} is one data set, but preset {preset!r} has the boards {names}: keep one board with "
+            f"--panel, or name the data of each with --set BOARD.data.source=..."
+        )
+    board = boards[0]
+    section = _validate(DataConfig, board.data.model_dump() | {"source": data})
+    if section == board.data:
+        return boards
+    return (board.model_copy(update={"name": f"{board.name}-{slug(section.source)}", "data": section}),)
+
+
+def slug(source: str) -> str:
+    """Return a data source as a part of a board's name.
+
+    >>> slug("folder:/home/ann/My Photos/"), slug("fashion-mnist")
+    ('my-photos', 'fashion-mnist')
+    """
+    last = Path(source.partition(":")[2] or source).name
+    return re.sub(r"[^a-z0-9_]+", "-", last.lower()).strip("-") or "data"
+
+
+def _read_file(file: Path) -> Overrides:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ConfigError(f"cannot read --config {file}: {error.strerror}; name a readable YAML file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {file} is not YAML: {' '.join(str(error).split())}") from error
+    boards = content.get("boards") or {} if isinstance(content, dict) else None
+    if not isinstance(boards, dict) or not all(isinstance(value, dict) for value in boards.values()):
+        raise ConfigError(f"--config {file} must map sections to fields, and boards: to names with sections of theirs")
+    if not all(isinstance(key, str) for key in content):
+        raise ConfigError(f"--config {file} has a section that is no word: name sections such as numpy_mlp")
+    return dict(content)
+
+
+def _split_by_board(
+    from_file: Overrides, settings: Sequence[str], names: set[str]
+) -> tuple[Overrides, dict[str, Overrides]]:
+    """Return the overrides meant for all boards, and those meant for one; settings win over the file."""
+    for_all = {key: value for key, value in from_file.items() if key != "boards"}
+    for_one: dict[str, Overrides] = dict(from_file.get("boards") or {})
+    for name in for_one:
+        if name not in names:
+            raise ConfigError(f"--config names board {name!r}, but the boards are {', '.join(sorted(names))}")
+    for setting in settings:
+        path, value = _parse_setting(setting)
+        if path[0] in names:
+            for_one[path[0]] = _merge(for_one.get(path[0], {}), _nest(path[1:], value))
+        else:
+            for_all = _merge(for_all, _nest(path, value))
+    return for_all, for_one
+
+
+def _parse_setting(setting: str) -> tuple[list[str], Any]:
+    path, equals, value = setting.partition("=")
+    if not equals or not path.strip():
+        raise ConfigError(f"--set {setting} has no value: write --set section.field=value")
+    try:
+        return path.strip().split("."), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {setting} has a value that is not YAML: quote it") from error
+
+
+def _nest(path: Sequence[str], value: Any) -> Overrides:
+    for key in reversed(path):
+        value = {key: value}
+    if not isinstance(value, dict):
+        raise ConfigError("--set names a board but no field: write --set BOARD.section.field=value")
+    return value
+
+
+def _merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> Overrides:
+    """Return `old` with `new` laid over it, section by section."""
+    merged = dict(old)
+    for key, value in new.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _override(board: BoardConfig, for_all: Overrides, for_one: Overrides) -> BoardConfig:
+    return _validate(BoardConfig, _merge(_merge(board.model_dump(), for_all), for_one))
+
+
+def _validate(model: type[Model], values: Overrides) -> Model:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(describe_first_error(model, error)) from error

@@ -1,0 +1,1 @@
+"""Data sets, splits, prepared boards, checks of data."""

@@ -1,0 +1,223 @@
+"""A board on disk: what its panels need of the data, prepared once and read by every task.
+
+The images are decoded once: to prove that each can be read, and to keep the thumbnails that the MLPs see.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych.config.schema import BoardConfig, DataConfig, kind_of_panel
+from triptych.data.datasets import Dataset, load_dataset
+from triptych.data.duplicates import Group, count_leaked, group_equal, identify_pixels
+from triptych.data.folders import VAL_IS_TEST
+from triptych.data.splits import Split, draw_split, identify_split, load_split, save_split
+from triptych.errors import ConfigError, DataError
+from triptych.images.pixels import ArrayImages, FileImages, ImageSource, Pixels, make_thumbnail
+from triptych.system.files import replace_atomically, write_atomically
+from triptych.system.paths import cache_home
+
+DECODING_THREADS = 4
+# Part of the folder's name: a change of how pixels are made must not find the old ones.
+PIXELS_METHOD = "pixels-2"
+# Written in this order: the last one says that all is there.
+STORED_FILES = ("pixels.npy", "identical.json", "dataset.json")
+
+
+@dataclass(frozen=True)
+class BoardRecord:
+    """What tasks hand each other about a board: names, hashes and places, never images.
+
+    Attributes:
+        config: the board's configuration.
+        data_name: name of the data set.
+        data_digest: SHA-256 of the data, hexadecimal.
+        classes: the class names.
+        dataset_folder: where the prepared data lie.
+        root: folder that the image files are relative to; None for arrays.
+        split_file: where the split lies.
+        split_id: hash of the data, the fractions and the seed.
+        sizes: images of each part.
+        notes: what a reader of the results must know about how the data was read.
+    """
+
+    config: BoardConfig
+    data_name: str
+    data_digest: str
+    classes: tuple[str, ...]
+    dataset_folder: Path
+    root: Path | None
+    split_file: Path
+    split_id: str
+    sizes: dict[str, int]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board, opened.
+
+    Attributes:
+        record: where it came from.
+        images: the raw images, of any sizes.
+        pixels: (n, height, width, channels) uint8, memory-mapped: the images as the MLPs see them.
+        labels: (n,) int64, an index into the record's classes.
+    """
+
+    record: BoardRecord
+    images: ImageSource
+    pixels: Pixels
+    labels: NDArray[np.int64]
+
+    @cached_property
+    def split(self) -> Split:
+        """The division that every panel uses."""
+        return load_split(self.record.split_file)
+
+
+def prepare_board(config: BoardConfig, on_image: Callable[[int, int], None] = lambda done, total: None) -> BoardRecord:
+    """Load, check, split and store what a board needs, or find it stored already.
+
+    Args:
+        config: the board's configuration.
+        on_image: called with the number of images checked and the number of all.
+
+    Raises:
+        DataError: the data set is missing, damaged or cannot be split.
+    """
+    dataset = load_dataset(config.data.source)
+    folder = cache_home() / "datasets" / f"{dataset.digest[:16]}{_pixels_key(dataset, config.data)}"
+    split_file = cache_home() / "splits" / f"{identify_split(dataset.digest, config.split)}.json"
+    if not split_file.is_file():
+        split = draw_split(dataset.labels, dataset.parts, dataset.classes, dataset.digest, config.split)
+        save_split(split, split_file)
+    if not all((folder / name).is_file() for name in STORED_FILES):
+        _store_dataset(dataset, config.data, folder, on_image)
+    split = load_split(split_file)
+    _check_choices(config, split)
+    return BoardRecord(
+        config=config,
+        data_name=dataset.name,
+        data_digest=dataset.digest,
+        classes=dataset.classes,
+        dataset_folder=folder,
+        root=dataset.root,
+        split_file=split_file,
+        split_id=split.split_id,
+        sizes=split.sizes(),
+        notes=(*_explain_parts(dataset, config), *_explain_leaks(folder, split, config.data.source)),
+    )
+
+
+def _check_choices(config: BoardConfig, split: Split) -> None:
+    """Raise where something is to be chosen on a validation part that is empty."""
+    for kind in dict.fromkeys(kind_of_panel(panel) for panel in config.panels):
+        if getattr(config, kind).chooses and not len(split.validation):
+            raise ConfigError(
+                f"{kind}.patience and {kind}.keep_best_epoch choose on the validation part, which is empty on board "
+                f"{config.name}: set split.validation_fraction, or neither of them"
+            )
+
+
+def _explain_parts(dataset: Dataset, config: BoardConfig) -> tuple[str, ...]:
+    """Return the data set's notes; those about its own parts hold only where these are kept."""
+    if config.split.keep_own_parts or dataset.parts is None:
+        return dataset.notes
+    kept = tuple(note for note in dataset.notes if note != VAL_IS_TEST)
+    return (*kept, "the data set's own parts were not kept: train, validation and test were drawn anew")
+
+
+def _explain_leaks(folder: Path, split: Split, source: str) -> list[str]:
+    """Return a warning where test images are in the other parts too."""
+    groups: list[Group] = json.loads((folder / "identical.json").read_text(encoding="utf-8"))
+    leaked = count_leaked(groups, split.parts())
+    if not leaked:
+        return []
+    counted = f"{leaked} of {len(split.test)} test images are pixel by pixel in train or validation too"
+    return [f"{counted}, which flatters every accuracy: `triptych check {source}` names them"]
+
+
+def load_board(record: BoardRecord) -> Board:
+    """Open what `prepare_board` stored; nothing is decoded and no array is read yet.
+
+    A worker on a machine that does not share the cache prepares the board there, from its own data home.
+
+    Raises:
+        DataError: the data are missing there, or are others.
+    """
+    if not (record.split_file.is_file() and (record.dataset_folder / STORED_FILES[-1]).is_file()):
+        record = _prepare_again(record)
+    pixels = np.load(record.dataset_folder / "pixels.npy", mmap_mode="r")
+    content: dict[str, Any] = json.loads((record.dataset_folder / "dataset.json").read_text(encoding="utf-8"))
+    images: ImageSource = ArrayImages(pixels)
+    if record.root is not None:
+        images = FileImages(tuple(record.root / name for name in content["files"]))
+    return Board(record, images, pixels, np.asarray(content["labels"], dtype=np.int64))
+
+
+def _prepare_again(record: BoardRecord) -> BoardRecord:
+    """Return the record of the same board on this machine."""
+    here = prepare_board(record.config)
+    require_same_data(here, record.data_digest, record.split_id)
+    return here
+
+
+def require_same_data(here: BoardRecord, data_digest: str, split_id: str) -> None:
+    """Check that a board which was prepared on this machine is that of a comparison.
+
+    Raises:
+        DataError: the data, or the split, are others.
+    """
+    if (here.data_digest, here.split_id) != (data_digest, split_id):
+        raise DataError(
+            f"data {here.config.data.source!r} on this machine ({here.data_digest[:16]}) are not those of the "
+            f"comparison ({data_digest[:16]}): copy them, or share one path"
+        )
+
+
+def _pixels_key(dataset: Dataset, data: DataConfig) -> str:
+    return f"-{PIXELS_METHOD}" if dataset.root is None else f"-{PIXELS_METHOD}-{data.thumbnail_pixels}"
+
+
+def _store_dataset(dataset: Dataset, data: DataConfig, folder: Path, on_image: Callable[[int, int], None]) -> None:
+    """Decode every image once, keep the pixels, and note which images are the same; the names last."""
+    if isinstance(dataset.images, ArrayImages):
+        pixels = dataset.images.array
+        identities = [identify_pixels(image) for image in pixels]
+    else:
+        pixels, identities = _decode_thumbnails(dataset.images, data.thumbnail_pixels, on_image)
+    with replace_atomically(folder / "pixels.npy") as partial:
+        np.save(partial, pixels)
+    write_atomically(folder / "identical.json", json.dumps(group_equal(identities)).encode())
+    files = dataset.images.files if isinstance(dataset.images, FileImages) else ()
+    names = [file.relative_to(dataset.root or file).as_posix() for file in files]
+    content = {"labels": dataset.labels.tolist(), "files": names}
+    write_atomically(folder / "dataset.json", json.dumps(content).encode())
+
+
+def _decode_thumbnails(
+    images: ImageSource, side: int, on_image: Callable[[int, int], None]
+) -> tuple[Pixels, list[bytes]]:
+    """Return (n, side, side, 3) uint8 and each image's identity; the first image that cannot be read raises."""
+    thumbnails = np.empty((len(images), side, side, 3), dtype=np.uint8)
+    identities: list[bytes] = []
+
+    def decode(index: int) -> tuple[Pixels, bytes]:
+        image = images[index]
+        return make_thumbnail(image, side), identify_pixels(image)
+
+    with ThreadPoolExecutor(DECODING_THREADS) as pool:
+        for index, (thumbnail, identity) in enumerate(pool.map(decode, range(len(images)))):
+            thumbnails[index] = thumbnail
+            identities.append(identity)
+            on_image(index + 1, len(images))
+    return thumbnails, identities

@@ -1,0 +1,224 @@
+"""What can be wrong with data: a function for each kind of finding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import count
+from typing import Any
+
+from scipy.stats import binomtest
+
+from triptych.data.checks.findings import Example, Finding, Severity, Subject
+from triptych.data.checks.inspection import TRAITS
+from triptych.data.duplicates import SMALLEST_HASHED_PIXELS, Group, count_leaked, spans
+from triptych.data.folders import explain_empty
+from triptych.evaluation.statistics import wilson_interval
+from triptych.images.pixels import FileImages
+
+FEW_TRAINING_IMAGES = 20
+STRONG_IMBALANCE = 5.0
+# What pretrained networks see of a photo, after scaling its shorter side to 256.
+CROP_PIXELS = 224
+ASSUMED_ACCURACY = 0.9
+LEVEL = 0.05
+
+
+def find_unreadable(subject: Subject) -> list[Finding]:
+    """Return the files that training would refuse."""
+    examples = tuple(
+        Example((subject.name_image(index),), inspection.problem)
+        for index, inspection in enumerate(subject.inspections)
+        if inspection.problem
+    )
+    message = f"{_count(examples, 'image')} cannot be read: replace or remove the files"
+    return [Finding("unreadable", "error", message, examples)] if examples else []
+
+
+def find_empty_classes(subject: Subject) -> list[Finding]:
+    """Return the class directories without images."""
+    return [Finding("empty_class", "error", explain_empty(directory)) for directory in subject.empty]
+
+
+def find_split_problem(subject: Subject) -> list[Finding]:
+    """Return why the data cannot be split, where no empty class says it already."""
+    if not subject.split_problem or subject.empty:
+        return []
+    return [Finding("no_split", "error", subject.split_problem)]
+
+
+def find_leaks(subject: Subject) -> list[Finding]:
+    """Return the images that are in more than one part."""
+    groups = [group for group in subject.equal if subject.crosses(group)]
+    if not groups or subject.parts is None:
+        return []
+    leaked = count_leaked(groups, subject.parts)
+    message = (
+        f"{_count(groups, 'image')} with the same pixels in different parts; {leaked} test image(s) are in train or "
+        f"validation too, which flatters every accuracy: keep one of each"
+    )
+    return [Finding("same_in_parts", "warning", message, subject.name_groups(groups))]
+
+
+def find_conflicts(subject: Subject) -> list[Finding]:
+    """Return the images that are in more than one class."""
+    groups = [group for group in subject.equal if spans(group, subject.dataset.labels)]
+    message = f"{_count(groups, 'image')} with the same pixels in different classes: keep the right one"
+    return [Finding("same_in_classes", "warning", message, subject.name_groups(groups))] if groups else []
+
+
+def find_similar(subject: Subject) -> list[Finding]:
+    """Return the images that look alike: a warning across parts, a note within one."""
+    if not any(inspection.shrunk is not None for inspection in subject.inspections):
+        message = (
+            f"near duplicates were not looked for: pictures of less than {SMALLEST_HASHED_PIXELS} pixels look alike "
+            f"without being copies"
+        )
+        return [Finding("similar_not_checked", "note", message)] if subject.inspections else []
+    across = [group for group in subject.similar if subject.crosses(group)]
+    within = [group for group in subject.similar if not subject.crosses(group)]
+    rows: tuple[tuple[str, Severity, list[Group], str], ...] = (
+        ("similar_in_parts", "warning", across, "in different parts, which may flatter every accuracy: look at them"),
+        ("similar", "note", within, subject.within),
+    )
+    return [
+        Finding(
+            kind, severity, f"{_count(groups, 'group')} of images that look alike {where}", subject.name_groups(groups)
+        )
+        for kind, severity, groups, where in rows
+        if groups
+    ]
+
+
+def find_repeats(subject: Subject) -> list[Finding]:
+    """Return the images that one part holds more than once."""
+    groups = [group for group in subject.equal if not subject.crosses(group)]
+    message = f"{_count(groups, 'image')} more than once, with the same pixels, {subject.within}: they count double"
+    return [Finding("same", "note", message, subject.name_groups(groups))] if groups else []
+
+
+def find_small_classes(subject: Subject) -> list[Finding]:
+    """Return the classes with few images to train on."""
+    if subject.parts is None:
+        return []
+    counts = subject.count_classes("train").tolist()
+    examples = tuple(
+        Example((), f"{name}: {images} in train")
+        for name, images in zip(subject.dataset.classes, counts, strict=True)
+        if images < FEW_TRAINING_IMAGES
+    )
+    message = (
+        f"{_count(examples, 'class')} with less than {FEW_TRAINING_IMAGES} training images: "
+        f"their accuracy is a matter of luck, add images"
+    )
+    return [Finding("few_images", "warning", message, examples)] if examples else []
+
+
+def find_imbalance(subject: Subject) -> list[Finding]:
+    """Return whether one class outweighs another, and what always answering with it would get."""
+    counts = subject.count_classes()
+    if counts.min() == 0 or counts.max() < STRONG_IMBALANCE * counts.min():
+        return []
+    most, least = int(counts.argmax()), int(counts.argmin())
+    names = subject.dataset.classes
+    message = (
+        f"class {names[most]!r} has {counts[most] / counts[least]:.0f} times the images of {names[least]!r} "
+        f"({counts[most]} and {counts[least]}): always answering {names[most]!r} is right for "
+        f"{counts[most] / counts.sum():.0%}, so look at macro F1 too"
+    )
+    return [Finding("imbalance", "warning", message)]
+
+
+def find_small_images(subject: Subject) -> list[Finding]:
+    """Return the images that are smaller than what pretrained networks see."""
+    readable = [(i, found) for i, found in enumerate(subject.inspections) if not found.problem]
+    small = [(i, found) for i, found in readable if min(found.height, found.width) < CROP_PIXELS]
+    if not small:
+        return []
+    files = isinstance(subject.dataset.images, FileImages)
+    examples = [Example((subject.name_image(i),), f"{found.width} x {found.height}") for i, found in small if files]
+    least = min(small, key=lambda pair: min(pair[1].height, pair[1].width))[1]
+    message = (
+        f"{len(small)} of {len(readable)} images are smaller than the {CROP_PIXELS} pixels that pretrained networks "
+        f"see, the smallest {least.width} x {least.height}: they are enlarged, which adds no detail"
+    )
+    return [Finding("small_images", "note", message, tuple(examples))]
+
+
+def find_traits(subject: Subject) -> list[Finding]:
+    """Return the files that are not plain 8-bit RGB, and how they are read."""
+    findings = []
+    for name, trait in TRAITS.items():
+        having = [index for index, found in enumerate(subject.inspections) if name in found.traits]
+        examples = tuple(Example((subject.name_image(index),)) for index in having)
+        if examples:
+            findings.append(Finding(name, "note", f"{_count(examples, 'image')} {trait.reading}", examples))
+    return findings
+
+
+def find_notes(subject: Subject) -> list[Finding]:
+    """Return how the data were understood."""
+    return [Finding("reading", "note", note) for note in subject.dataset.notes]
+
+
+def find_resolution(subject: Subject) -> list[Finding]:
+    """Return how small a difference the test part can show."""
+    images = 0 if subject.parts is None else int((subject.parts == "test").sum())
+    if not images:
+        return []
+    return [Finding("resolution", "note", explain_resolution(images))]
+
+
+def explain_resolution(images: int) -> str:
+    """Return what a test part of this many images can tell apart, in words."""
+    low, high = wilson_interval(round(ASSUMED_ACCURACY * images), images, 1 - LEVEL)
+    needed = count_decisive_images(LEVEL)
+    text = (
+        f"with {images} test images an accuracy near {ASSUMED_ACCURACY:.0%} is known to about "
+        f"{50 * (high - low):.1f} points either way (Wilson's {1 - LEVEL:.0%} interval)"
+    )
+    if images < needed:
+        return f"{text}; no difference between two models can be shown, as that takes {needed} images at least"
+    return (
+        f"{text}; one model is shown to be better than another (exact McNemar test at {LEVEL:.0%}) by {needed} images "
+        f"to 0 that only it gets right, which is {100 * needed / images:.2g} points, and by more where each gets some "
+        f"right that the other does not"
+    )
+
+
+def count_decisive_images(level: float) -> int:
+    """Return how many images only one of two models must get right, the other none, to differ significantly.
+
+    Two-sided exact McNemar test: each such image falls to either model with probability 1/2 (McNemar 1947).
+
+    >>> count_decisive_images(0.05)
+    6
+    """
+    return next(images for images in count(1) if binomtest(images, images).pvalue <= level)
+
+
+def _count(things: Iterable[Any], noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> _count("ab", "class"), _count("a", "image")
+    ('2 classes', '1 image')
+    """
+    number = len(list(things))
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+CHECKS: tuple[Callable[[Subject], list[Finding]], ...] = (
+    find_unreadable,
+    find_empty_classes,
+    find_split_problem,
+    find_leaks,
+    find_conflicts,
+    find_similar,
+    find_small_classes,
+    find_imbalance,
+    find_repeats,
+    find_small_images,
+    find_traits,
+    find_notes,
+    find_resolution,
+)

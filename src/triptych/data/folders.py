@@ -1,0 +1,150 @@
+"""A folder of photos: one directory per class, with or without train, val and test on top."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych.config.schema import DATASET_NAMES
+from triptych.errors import DataError, suggest
+from triptych.images.pixels import IMAGE_SUFFIXES
+
+Parts = NDArray[np.str_]
+
+PART_OF_DIRECTORY = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "training": "train",
+    "testing": "test",
+}
+# What archives leave behind.
+IGNORED_DIRECTORIES = ("__MACOSX",)
+VAL_IS_TEST = "val/ became the test part, as there is no test/; validation is cut out of train/"
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """What a folder holds.
+
+    Attributes:
+        files: the images, in order of part, class and name.
+        labels: (n,) int64, an index into `classes`.
+        classes: names of the class directories, sorted.
+        parts: (n,) of "train", "validation" or "test", or None where the folder is not divided.
+        notes: what a reader of the results must know about how the folder was read.
+        empty: class directories without images; none unless they were allowed.
+    """
+
+    files: list[Path]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    parts: Parts | None
+    notes: tuple[str, ...]
+    empty: tuple[Path, ...] = ()
+
+
+def scan_folder(directory: Path, *, allow_empty: bool = False) -> ImageFolder:
+    """Return the images of a folder by class and part; nothing is decoded yet.
+
+    Args:
+        directory: the folder.
+        allow_empty: list class directories without images instead of refusing them.
+
+    Raises:
+        DataError: there is no such folder, fewer than two classes, or a class without images.
+    """
+    if not directory.is_dir():
+        raise DataError(
+            f"data {str(directory)!r} is neither a directory nor the name of a data set "
+            f"({', '.join(DATASET_NAMES)}){suggest(directory.name, DATASET_NAMES)}"
+        )
+    tops, notes = _find_parts(directory)
+    classes = _name_classes(tops)
+    files: list[Path] = []
+    labels: list[int] = []
+    parts: list[str] = []
+    skipped: list[str] = []
+    empty: list[Path] = []
+    for part, top in tops.items():
+        for label, name in enumerate(classes):
+            images, others = _list_images(top / name)
+            if not images:
+                empty.append(top / name)
+            files += images
+            labels += [label] * len(images)
+            parts += [part] * len(images)
+            skipped += [file.relative_to(directory).as_posix() for file in others]
+    if empty and not allow_empty:
+        raise DataError(explain_empty(empty[0]))
+    if skipped:
+        notes += [f"{len(skipped)} file(s) skipped that are no images by their ending: {', '.join(skipped[:3])}"]
+    given = np.asarray(parts, dtype="<U10") if len(tops) > 1 else None
+    return ImageFolder(files, np.asarray(labels, dtype=np.int64), classes, given, tuple(notes), tuple(empty))
+
+
+def explain_empty(directory: Path) -> str:
+    """Return what is wrong with a class directory without images, and what to do."""
+    return (
+        f"class {directory.name!r} has no images: put some ({', '.join(IMAGE_SUFFIXES)}) into {directory}, "
+        f"or remove the directory"
+    )
+
+
+def _find_parts(directory: Path) -> tuple[dict[str, Path], list[str]]:
+    """Return the directory that holds the classes of each part, and notes on how parts were understood."""
+    tops: dict[str, Path] = {}
+    others = []
+    for name in _list_directories(directory):
+        part = PART_OF_DIRECTORY.get(name.lower())
+        if part in tops:
+            raise DataError(f"{tops[part]} and {directory / name} are both the {part} part: keep one")
+        if part:
+            tops[part] = directory / name
+        else:
+            others.append(name)
+    if not tops:
+        return {"train": directory}, []
+    if "train" not in tops:
+        raise DataError(f"{directory} has {', '.join(top.name for top in tops.values())} but no train: add one")
+    if others:
+        raise DataError(f"{directory} has {', '.join(others)} beside its parts: move what is no part elsewhere")
+    if "validation" in tops and "test" not in tops:
+        return {"train": tops["train"], "test": tops["validation"]}, [VAL_IS_TEST]
+    if len(tops) == 1:
+        return tops, ["there is only train/: the test part is cut out of it"]
+    return tops, []
+
+
+def _name_classes(tops: dict[str, Path]) -> tuple[str, ...]:
+    """Return the class names, the same in every part."""
+    found = {top: _list_directories(top) for top in tops.values()}
+    classes = found[tops["train"]]
+    for top, names in found.items():
+        if names != classes:
+            odd = ", ".join(sorted(set(names) ^ set(classes)))
+            raise DataError(f"class(es) {odd} are not in every part of {top.parent}: each part needs every class")
+    if len(classes) < 2:
+        names_found = ", ".join(classes) or "none"
+        raise DataError(
+            f"{tops['train']} has {len(classes)} class(es) ({names_found}): "
+            f"it needs one directory of images for each of at least two classes"
+        )
+    return classes
+
+
+def _list_directories(top: Path) -> tuple[str, ...]:
+    names = [child.name for child in top.iterdir() if child.is_dir() and not child.name.startswith(".")]
+    return tuple(sorted(name for name in names if name not in IGNORED_DIRECTORIES))
+
+
+def _list_images(directory: Path) -> tuple[list[Path], list[Path]]:
+    """Return the images below a class directory, and the other files."""
+    files = sorted(file for file in directory.rglob("*") if file.is_file() and not file.name.startswith("."))
+    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    return images, [file for file in files if file.suffix.lower() not in IMAGE_SUFFIXES]

@@ -1,0 +1,126 @@
+"""One stratified, hashed division into train, validation and test, shared by every panel of a board."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
+
+from triptych.config.schema import SplitConfig
+from triptych.errors import DataError
+from triptych.system.files import write_atomically
+
+Indices = NDArray[np.int64]
+
+# Part of every split id, so that a change of the method below never passes for the same split.
+METHOD = "stratified-1"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices into a data set; together they name every image exactly once.
+
+    Attributes:
+        split_id: hash of the data's own hash, the fractions and the seed.
+        train: (n_train,) int64, ascending.
+        validation: (n_validation,) int64, ascending; empty where nothing is to be chosen.
+        test: (n_test,) int64, ascending.
+    """
+
+    split_id: str
+    train: Indices
+    validation: Indices
+    test: Indices
+
+    def sizes(self) -> dict[str, int]:
+        """Return the number of images of each part."""
+        return {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
+
+    def parts(self) -> NDArray[np.str_]:
+        """Return the part of every image, (n,) of "train", "validation" or "test"."""
+        parts = np.full(sum(self.sizes().values()), "train", dtype="<U10")
+        parts[self.validation], parts[self.test] = "validation", "test"
+        return parts
+
+
+def identify_split(data_digest: str, settings: SplitConfig) -> str:
+    """Return the id, 16 hexadecimal digits, of the split that these settings draw from this data."""
+    text = json.dumps([METHOD, data_digest, settings.model_dump(mode="json")], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def draw_split(
+    labels: NDArray[np.int64],
+    parts: NDArray[np.str_] | None,
+    classes: tuple[str, ...],
+    data_digest: str,
+    settings: SplitConfig,
+) -> Split:
+    """Return the split of a data set: its own parts where it has them and may keep them, the rest drawn.
+
+    Args:
+        labels: (n,) int64, an index into `classes`.
+        parts: (n,) of "train", "validation" or "test", or None.
+        classes: the class names, for messages.
+        data_digest: the data's own hash.
+        settings: fractions and seed.
+
+    Raises:
+        DataError: a class has too few images to be in every part.
+    """
+    everything = np.arange(len(labels))
+    if parts is not None and settings.keep_own_parts:
+        test, validation = np.flatnonzero(parts == "test"), np.flatnonzero(parts == "validation")
+        training = np.flatnonzero(parts == "train")
+    else:
+        training, test = _divide(everything, settings.test_fraction, labels, classes, settings.seed)
+        validation = everything[:0]
+    if len(validation) == 0 and settings.validation_fraction > 0:
+        training, validation = _divide(training, settings.validation_fraction, labels, classes, settings.seed)
+    return Split(identify_split(data_digest, settings), training, validation, test)
+
+
+def _divide(
+    indices: Indices, fraction: float, labels: NDArray[np.int64], classes: tuple[str, ...], seed: int
+) -> tuple[Indices, Indices]:
+    """Return the larger and the smaller part, each with the classes in proportion, ascending."""
+    counts = np.bincount(labels[indices], minlength=len(classes))
+    if counts.min() < 2:
+        scarce = classes[int(counts.argmin())]
+        raise DataError(
+            f"class {scarce!r} has {counts.min()} image(s) to divide, and every part needs one: "
+            f"add images, or remove the class"
+        )
+    try:
+        rest, cut = train_test_split(indices, test_size=fraction, stratify=labels[indices], random_state=seed)
+    except ValueError as error:
+        raise DataError(
+            f"a fraction of {fraction} of {len(indices)} images does not hold every one of "
+            f"{len(classes)} classes: add images, or change split.test_fraction or split.validation_fraction"
+        ) from error
+    for part in (rest, cut):
+        present = np.bincount(labels[part], minlength=len(classes))
+        if present.min() == 0:
+            raise DataError(
+                f"class {classes[int(present.argmin())]!r} has too few images ({counts[int(present.argmin())]}) to be "
+                f"in every part: add images, or remove the class"
+            )
+    return np.sort(rest), np.sort(cut)
+
+
+def save_split(split: Split, file: Path) -> None:
+    """Write a split as JSON; readers never see half of it."""
+    content = {name: getattr(split, name).tolist() for name in ("train", "validation", "test")}
+    write_atomically(file, json.dumps({"split_id": split.split_id, **content}).encode())
+
+
+def load_split(file: Path) -> Split:
+    """Return a split that `save_split` wrote."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    parts = {name: np.asarray(content[name], dtype=np.int64) for name in ("train", "validation", "test")}
+    return Split(content["split_id"], **parts)

@@ -1,0 +1,1 @@
+"""Metrics, statistics, the report, who may be champion."""

@@ -1,0 +1,188 @@
+"""One evaluator for all panels, over every image of the test part."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych.data.boards import Board
+from triptych.errors import ReloadError
+from triptych.evaluation.calibration import fit_temperature
+from triptych.evaluation.metrics import measure_calibrated, measure_probabilities
+from triptych.evaluation.predictions import Predictions
+from triptych.images.pixels import iterate_slices
+from triptych.networks.saved import Network
+from triptych.system.files import replace_atomically
+from triptych.system.threads import release_torch_threads
+from triptych.transfer.records import EmbeddingRecord, ShardedEmbeddings, load_embeddings
+
+Probabilities = NDArray[np.floating[Any]]
+Indices = NDArray[np.int64]
+
+# Largest difference between a trainer's probabilities and those of its model loaded back: float32 rounding in
+# batches of another size, and no more.
+RELOAD_TOLERANCE = 1e-5
+# The same for a frozen network computed in 16 bits, whose rounding is coarser by three decimal places.
+COARSE_TOLERANCE = 2e-2
+# A prediction is timed until one of these is used up.
+TIMING_SECONDS, TIMED_CALLS = 0.5, 25
+# Raw images held in memory at once.
+RAW_IMAGES = 256
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Some images and the probabilities that the trainer saw for them.
+
+    Attributes:
+        indices: (n,) int64, images of the validation part, or of the training part where that is empty.
+        probabilities: (n, classes).
+    """
+
+    indices: Indices
+    probabilities: Probabilities
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a panel achieves on the test part.
+
+    Attributes:
+        metrics: the final metrics by MLflow's name.
+        predictions: of every test image.
+        reload_difference: largest difference between the logged model's and its trainer's probabilities.
+    """
+
+    metrics: dict[str, float]
+    predictions: Predictions
+    reload_difference: float
+
+
+def choose_probe(board: Board, images: int) -> Indices:
+    """Return the first images of the validation part, or of the training part where that is empty."""
+    split = board.split
+    return (split.validation if len(split.validation) else split.train)[:images]
+
+
+def save_probe(probe: Probe, file: Path) -> None:
+    """Write a probe as npz."""
+    with replace_atomically(file) as partial:
+        np.savez(partial, indices=probe.indices, probabilities=probe.probabilities)
+
+
+def load_probe(file: Path) -> Probe:
+    """Return a probe that `save_probe` wrote."""
+    with np.load(file, allow_pickle=False) as arrays:
+        return Probe(arrays["indices"], arrays["probabilities"])
+
+
+def check_reload(model: Any, board: Board, probe: Probe, tolerance: float = RELOAD_TOLERANCE) -> float:
+    """Return the largest difference between a loaded model's probabilities and its trainer's.
+
+    Args:
+        model: an `mlflow.pyfunc` model; it gets raw images, in batches of equal size.
+        board: the board.
+        probe: what the trainer saw.
+        tolerance: what still is rounding.
+
+    Raises:
+        ReloadError: the difference is no rounding error.
+    """
+    images = [board.images[int(index)] for index in probe.indices]
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for position, image in enumerate(images):
+        by_shape.setdefault(image.shape, []).append(position)
+    difference = 0.0
+    for positions in by_shape.values():
+        probabilities = model.predict(np.stack([images[position] for position in positions]))
+        difference = max(difference, float(np.abs(probabilities - probe.probabilities[positions]).max()))
+    if not difference <= tolerance:
+        raise ReloadError(
+            f"the logged model, loaded back, differs from its trainer by {difference:.3g} in a probability: "
+            f"at most {tolerance:g} is rounding"
+        )
+    return difference
+
+
+def time_predictions(network: Network, board: Board, probe: Probe) -> float:
+    """Return raw images per second of a network that is warm, all of the probe in one call; the median of some calls.
+
+    The panels of a board may be trained meanwhile, so this is a rough figure.
+    """
+    images = [board.images[int(index)] for index in probe.indices]
+    durations: list[float] = []
+    while not durations or (sum(durations) < TIMING_SECONDS and len(durations) < TIMED_CALLS):
+        started = time.perf_counter()
+        network.predict_images(images)
+        durations.append(time.perf_counter() - started)
+    return len(images) / median(durations)
+
+
+def predict_part(network: Any, board: Board, embeddings: ShardedEmbeddings | None, part: Indices) -> Probabilities:
+    """Return the probabilities of some images of the board, (n, classes).
+
+    Args:
+        network: the panel, loaded back.
+        board: the board.
+        embeddings: those of all images, (n, dimension), where the panel stands on a frozen network: its head
+            is applied to them, as `check_reload` has shown that this is the whole network. A network that was
+            trained itself sees the raw images.
+        part: (n,) int64, which images.
+    """
+    if embeddings is not None:
+        probabilities: Probabilities = network.head.predict_proba(embeddings.select(part))
+        return probabilities
+    if hasattr(network, "backbone"):
+        slices = iterate_slices(len(part), RAW_IMAGES)
+        batches = ([board.images[int(index)] for index in part[rows]] for rows in slices)
+        return np.concatenate([network.predict_images(images) for images in batches])
+    # The MLPs see pixels that were prepared from the raw images in just the way they would do it themselves.
+    return np.asarray(network.predict_images(board.pixels[part]))
+
+
+def evaluate_logged_model(model: Any, board: Board, probe: Probe, embedded: EmbeddingRecord | None) -> Evaluation:
+    """Return what a logged model achieves on the test part, once it has proven to be its trainer's.
+
+    Args:
+        model: an `mlflow.pyfunc` model.
+        board: the board.
+        probe: what the trainer saw.
+        embedded: the record of the stored embeddings where the panel stands on a frozen network.
+
+    Raises:
+        ReloadError: the model does not repeat its trainer's probabilities.
+    """
+    release_torch_threads()
+    coarse = embedded is not None and not embedded.number_format.startswith("float32")
+    difference = check_reload(model, board, probe, COARSE_TOLERANCE if coarse else RELOAD_TOLERANCE)
+    network = model.get_raw_model()
+    speed = time_predictions(network, board, probe)
+    stored = _load_stored(board, embedded)
+    test, validation = board.split.test, board.split.validation
+    probabilities = predict_part(network, board, stored, test)
+    assert len(probabilities) == len(test) == len(set(test.tolist())), "every test image is seen once"  # noqa: S101
+    bins = board.record.config.evaluate.calibration_bins
+    metrics = measure_probabilities(board.labels[test], probabilities, bins)
+    if len(validation):
+        chosen_on = predict_part(network, board, stored, validation)
+        on_validation = measure_probabilities(board.labels[validation], chosen_on, bins)
+        metrics |= {f"final_val_{name}": on_validation[f"test_{name}"] for name in ("accuracy", "log_loss")}
+        temperature = fit_temperature(board.labels[validation], chosen_on)
+        metrics |= measure_calibrated(board.labels[test], probabilities, temperature, bins)
+    metrics["predict_images_per_second"] = speed
+    return Evaluation(metrics, Predictions(test, board.labels[test], probabilities), difference)
+
+
+def _load_stored(board: Board, embedded: EmbeddingRecord | None) -> ShardedEmbeddings | None:
+    """Return the stored embeddings that a panel's head belongs to; None where it has none."""
+    if embedded is None or board.record.config.transfer.fine_tunes:
+        return None
+    from triptych.transfer.plan import find_embeddings
+
+    return load_embeddings(find_embeddings(board, embedded.panel, embedded))

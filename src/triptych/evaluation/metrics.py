@@ -1,0 +1,94 @@
+"""What is measured of a panel's class probabilities on the test part, the same for every model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, precision_recall_fscore_support
+
+from triptych.evaluation.calibration import apply_temperature, bin_confidences
+
+Probabilities = NDArray[np.floating[Any]]
+Labels = NDArray[np.int64]
+
+
+def measure_probabilities(labels: Labels, probabilities: Probabilities, calibration_bins: int) -> dict[str, float]:
+    """Return accuracy, macro F1, log loss, Brier score and calibration error under MLflow's metric names.
+
+    Args:
+        labels: (n,) int64, the true classes.
+        probabilities: (n, classes), rows summing to one.
+        calibration_bins: equal-width bins of the calibration error.
+    """
+    everything = np.arange(probabilities.shape[1])
+    predicted = probabilities.argmax(axis=1)
+    exact = probabilities.astype(np.float64)
+    exact /= exact.sum(axis=1, keepdims=True)
+    return {
+        "test_accuracy": float(accuracy_score(labels, predicted)),
+        "test_macro_f1": float(f1_score(labels, predicted, labels=everything, average="macro", zero_division=0.0)),
+        "test_log_loss": float(log_loss(labels, exact, labels=everything)),
+        "test_brier": brier_score(labels, exact),
+        "test_ece": expected_calibration_error(labels, exact, calibration_bins),
+    }
+
+
+def measure_calibrated(
+    labels: Labels, probabilities: Probabilities, temperature: float, calibration_bins: int
+) -> dict[str, float]:
+    """Return what temperature scaling makes of log loss and calibration error, and the temperature itself.
+
+    Args:
+        labels: (n,) int64.
+        probabilities: (n, classes).
+        temperature: fitted on the validation part.
+        calibration_bins: equal-width bins of the calibration error.
+    """
+    calibrated = measure_probabilities(labels, apply_temperature(probabilities, temperature), calibration_bins)
+    names = ("test_log_loss", "test_ece")
+    return {"temperature": temperature, **{f"{name}_calibrated": calibrated[name] for name in names}}
+
+
+def brier_score(labels: Labels, probabilities: Probabilities) -> float:
+    """Return the mean squared distance of probabilities and truth, over all classes: 0 is perfect, 2 the worst.
+
+    Source: Brier, "Verification of forecasts expressed in terms of probability", 1950.
+
+    >>> brier_score(np.array([0]), np.array([[0.5, 0.5]]))
+    0.5
+    """
+    truth = np.eye(probabilities.shape[1])[labels]
+    return float(((probabilities - truth) ** 2).sum(axis=1).mean())
+
+
+def measure_classes(labels: Labels, predicted: Labels, classes: int) -> list[dict[str, float]]:
+    """Return precision, recall, F1 and the number of images of each class; 0 where one is not defined."""
+    measured = precision_recall_fscore_support(labels, predicted, labels=np.arange(classes), zero_division=0.0)
+    names = ("precision", "recall", "f1", "images")
+    return [dict(zip(names, map(float, row), strict=True)) for row in zip(*measured, strict=True)]
+
+
+def expected_calibration_error(labels: Labels, probabilities: Probabilities, bins: int) -> float:
+    """Return the mean distance of confidence and accuracy over equal-width bins of confidence.
+
+    Source: Naeini, Cooper, Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", 2015.
+
+    Args:
+        labels: (n,) int64.
+        probabilities: (n, classes).
+        bins: number of bins over 0..1; a confidence on a bin's upper edge belongs to it.
+
+    >>> expected_calibration_error(np.array([0, 1]), np.array([[0.75, 0.25], [0.75, 0.25]]), bins=10)
+    0.25
+    """
+    binned = bin_confidences(labels, probabilities, bins)
+    return sum(part.images * abs(part.confidence - part.accuracy) for part in binned) / len(labels)
+
+
+def count_confusions(labels: Labels, probabilities: Probabilities) -> NDArray[np.int64]:
+    """Return the confusion matrix, (classes, classes): rows are true classes, columns predicted ones."""
+    everything = np.arange(probabilities.shape[1])
+    counts: NDArray[np.int64] = confusion_matrix(labels, probabilities.argmax(axis=1), labels=everything)
+    return counts

@@ -1,0 +1,197 @@
+"""The report of a comparison as one HTML page that needs nothing else: no script, no network, no other file."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from triptych.data.boards import Board
+from triptych.evaluation.calibration import bin_confidences
+from triptych.evaluation.figures import (
+    Curves,
+    draw_classes,
+    draw_confusions,
+    draw_costs,
+    draw_curves,
+    draw_difference,
+    draw_reliability,
+)
+from triptych.evaluation.metrics import count_confusions, measure_classes
+from triptych.evaluation.predictions import Predictions
+from triptych.evaluation.report import EvaluatedPanel, Report
+
+# Images shown of what one panel gets right and another wrong, and the longest side of each in pixels.
+SHOWN_IMAGES, SHOWN_PIXELS = 6, 96
+# Panels between which disagreements are shown: the best ones.
+SHOWN_PANELS = 3
+
+Picture = dict[str, str]
+
+
+def render_page(
+    board: Board,
+    report: Report,
+    panels: Sequence[EvaluatedPanel],
+    predictions: Mapping[str, Predictions],
+    curves: Mapping[str, Sequence[Curves]],
+    facts: Mapping[str, str],
+) -> str:
+    """Return the page.
+
+    Args:
+        board: the board; its test images are shown.
+        report: the table, the pairs and the verdict.
+        panels: every repeat of every panel.
+        predictions: of every test image, by run id.
+        curves: for each label, for each repeat, the metrics of every epoch.
+        facts: where the figures come from: versions, hashes, links.
+    """
+    ranked = [standing.label for standing in report.standings]
+    of_label = {label: [panel for panel in panels if panel.label == label] for label in ranked}
+    predicted = {label: [predictions[panel.run_id] for panel in of_label[label]] for label in ranked}
+    record = board.record
+    environment = Environment(
+        loader=PackageLoader("triptych.evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("report.html").render(
+        report=report,
+        pairs=[pair.as_row() for pair in report.pairs],
+        figures=_draw_figures(board, report, predicted, {label: curves[label] for label in ranked if label in curves}),
+        costs=[_describe_cost(label, of_label[label]) for label in ranked],
+        calibration=[_describe_calibration(label, of_label[label]) for label in ranked],
+        disagreements=_find_disagreements(board, {label: predicted[label][0] for label in ranked[:SHOWN_PANELS]}),
+        facts={
+            "data": record.data_name,
+            "data, SHA-256": record.data_digest,
+            "split": record.split_id,
+            **{f"{part} images": str(size) for part, size in record.sizes.items()},
+            **facts,
+        },
+        settings=record.config.flat(),
+    )
+
+
+def _draw_figures(
+    board: Board,
+    report: Report,
+    predicted: Mapping[str, Sequence[Predictions]],
+    curves: Mapping[str, Sequence[Curves]],
+) -> dict[str, Picture]:
+    classes = board.record.classes
+    bins = board.record.config.evaluate.calibration_bins
+    counts = {label: _sum_confusions(repeats) for label, repeats in predicted.items()}
+    first = {label: repeats[0] for label, repeats in predicted.items()}
+    recalls = {
+        label: [row["recall"] for row in measure_classes(one.labels, one.probabilities.argmax(axis=1), len(classes))]
+        for label, one in first.items()
+    }
+    reliable = {label: bin_confidences(one.labels, one.probabilities, bins) for label, one in first.items()}
+    costs = {
+        standing.label: (
+            standing.fit_seconds + (standing.embed_seconds or 0.0),
+            standing.test_accuracy,
+            standing.low,
+            standing.high,
+        )
+        for standing in report.standings
+    }
+    figures = {
+        "curves": _embed_figure(draw_curves(curves), "Loss and accuracy over the epochs; bands reach over the repeats"),
+        "costs": _embed_figure(draw_costs(costs), "Test accuracy with its interval against the seconds of training"),
+        "classes": _embed_figure(draw_classes(recalls, classes), "Recall of each class, first repeat"),
+        "reliability": _embed_figure(draw_reliability(reliable), "Accuracy against confidence, first repeat"),
+    }
+    for number, (label, matrix) in enumerate(counts.items()):
+        figures[f"confusion {number}"] = _embed_figure(
+            draw_confusions(matrix, classes, label), f"Confusion matrix of {label}, all repeats"
+        )
+    best, *others = counts
+    for number, label in enumerate(others):
+        title = f"{best} minus {label}"
+        figures[f"confusion difference {number}"] = _embed_figure(
+            draw_difference(counts[best], counts[label], classes, title), f"Confusion matrices, {title}"
+        )
+    return figures
+
+
+def _sum_confusions(repeats: Sequence[Predictions]) -> NDArray[np.int64]:
+    total: NDArray[np.int64] = np.sum([count_confusions(one.labels, one.probabilities) for one in repeats], axis=0)
+    return total
+
+
+def _embed_figure(figure: Figure, description: str) -> Picture:
+    file = io.BytesIO()
+    figure.savefig(file, format="svg", metadata={"Date": None})
+    return {"source": _encode(file, "image/svg+xml"), "description": description}
+
+
+def _encode(file: io.BytesIO, media_type: str) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _describe_cost(label: str, repeats: Sequence[EvaluatedPanel]) -> dict[str, str]:
+    mean = {name: fmean(panel.metrics[name] for panel in repeats) for name in repeats[0].metrics}
+    return {
+        "panel": label,
+        "seconds to fit": f"{mean['fit_seconds']:.2f}",
+        "seconds to embed": f"{mean['embed_seconds']:.2f}" if "embed_seconds" in mean else "-",
+        "images per second": f"{mean['predict_images_per_second']:,.0f}",
+        "parameters": f"{mean['parameters']:,.0f}",
+        "MiB on disk": f"{mean['model_mebibytes']:.2f}",
+        "peak MiB of the process": f"{mean['process_peak_mebibytes']:,.0f}"
+        if "process_peak_mebibytes" in mean
+        else "-",
+    }
+
+
+def _describe_calibration(label: str, repeats: Sequence[EvaluatedPanel]) -> dict[str, str]:
+    def mean(name: str) -> str:
+        values = [panel.metrics[name] for panel in repeats if name in panel.metrics]
+        return f"{fmean(values):.4f}" if values else "-"
+
+    return {
+        "panel": label,
+        "log loss": mean("test_log_loss"),
+        "scaled": mean("test_log_loss_calibrated"),
+        "ECE": mean("test_ece"),
+        "scaled ECE": mean("test_ece_calibrated"),
+        "Brier score": mean("test_brier"),
+        "temperature": mean("temperature"),
+    }
+
+
+def _find_disagreements(board: Board, predicted: Mapping[str, Predictions]) -> list[dict[str, Any]]:
+    """Return some test images that one panel's first repeat gets right and another's wrong, pair by pair."""
+    found = []
+    for right, wrong in permutations(predicted, 2):
+        only = np.flatnonzero(predicted[right].correct & ~predicted[wrong].correct)
+        shown = [_describe_image(board, predicted[wrong], int(row)) for row in only[:SHOWN_IMAGES]]
+        if shown:
+            found.append({"right": right, "wrong": wrong, "count": len(only), "images": shown})
+    return found
+
+
+def _describe_image(board: Board, predictions: Predictions, row: int) -> dict[str, Any]:
+    index = int(predictions.indices[row])
+    pixels = board.images[index]
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    image.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
+    file = io.BytesIO()
+    image.save(file, format="PNG")
+    classes = board.record.classes
+    return {
+        "index": index,
+        "source": _encode(file, "image/png"),
+        "truth": classes[int(predictions.labels[row])],
+        "predicted": classes[int(predictions.probabilities[row].argmax())],
+    }

@@ -1,0 +1,47 @@
+"""What a panel predicts for every test image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych.system.files import replace_atomically
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The predictions of one trained panel.
+
+    Attributes:
+        indices: (n,) int64, the test images.
+        labels: (n,) int64, their classes.
+        probabilities: (n, classes).
+    """
+
+    indices: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.floating[Any]]
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """Which images are predicted rightly, (n,)."""
+        right: NDArray[np.bool_] = self.probabilities.argmax(axis=1) == self.labels
+        return right
+
+
+def save_predictions(predictions: Predictions, file: Path) -> None:
+    """Write predictions as npz."""
+    with replace_atomically(file) as partial:
+        np.savez_compressed(
+            partial, indices=predictions.indices, labels=predictions.labels, probabilities=predictions.probabilities
+        )
+
+
+def load_predictions(file: Path) -> Predictions:
+    """Return what `save_predictions` wrote."""
+    with np.load(file, allow_pickle=False) as arrays:
+        return Predictions(arrays["indices"], arrays["labels"], arrays["probabilities"])

@@ -1,0 +1,65 @@
+"""Which of a comparison's models may become the board's champion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from triptych.evaluation.predictions import Predictions
+from triptych.evaluation.report import EvaluatedPanel
+from triptych.evaluation.statistics import PairedDifference, compare_pair
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A decision about a champion.
+
+    Attributes:
+        promoted: whether the challenger becomes the champion.
+        reason: why, with the figures, in one sentence.
+    """
+
+    promoted: bool
+    reason: str
+
+
+def choose_best(panels: Sequence[EvaluatedPanel]) -> EvaluatedPanel | None:
+    """Return the training that is best on the validation part, by accuracy, then log loss; None without one.
+
+    Never by test: a challenger that was picked there would look better than it is to the test that follows.
+    """
+    measured = [panel for panel in panels if "final_val_accuracy" in panel.metrics]
+    return max(
+        measured,
+        key=lambda panel: (panel.metrics["final_val_accuracy"], -panel.metrics["final_val_log_loss"]),
+        default=None,
+    )
+
+
+def judge(challenger: Predictions, champion: Predictions, confidence_level: float) -> Promotion:
+    """Return whether a challenger is better than the champion on the same test images.
+
+    Both must say so: the lower bound of the paired bootstrap interval, and the exact McNemar test, which alone
+    keeps its level where only a few images differ.
+
+    Args:
+        challenger: its predictions.
+        champion: the champion's, of the same images.
+        confidence_level: two-sided; the chance of a false promotion is at most half of one minus it.
+    """
+    pairs = ((challenger.indices, champion.indices), (challenger.labels, champion.labels))
+    if not all(np.array_equal(own, theirs) for own, theirs in pairs):
+        return Promotion(promoted=False, reason="the champion was tested on other images")
+    paired = compare_pair(challenger.correct[None], champion.correct[None], confidence_level)
+    better = paired.low > 0.0 and paired.p_value < 1.0 - confidence_level
+    return Promotion(better, _describe(paired, confidence_level))
+
+
+def _describe(paired: PairedDifference, confidence_level: float) -> str:
+    return (
+        f"{100 * paired.difference:+.2f} points against the champion "
+        f"({100 * confidence_level:g} % interval {100 * paired.low:+.2f} to {100 * paired.high:+.2f}, "
+        f"exact McNemar p = {paired.p_value:.2g})"
+    )

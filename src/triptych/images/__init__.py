@@ -1,0 +1,1 @@
+"""Raw pixels, from file to network input."""

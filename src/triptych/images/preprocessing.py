@@ -1,0 +1,90 @@
+"""What an image goes through before it enters a pretrained network; known to workers that do without PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from triptych.images.pixels import Pixels, match_channels
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What turns a raw image into a network's input, as `torchvision.transforms` names it.
+
+    Attributes:
+        resize_size: pixels of the shorter side after resizing.
+        crop_size: side of the central square that is kept, pixels.
+        mean: of each channel, on a scale of 0..1.
+        std: of each channel, on a scale of 0..1.
+        interpolation: of the resizing, for instance "bilinear".
+    """
+
+    resize_size: int
+    crop_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+
+    @classmethod
+    def of(cls, transforms: Any) -> Preprocessing:
+        """Return the preprocessing of some torchvision weights, from their `ImageClassification` transforms."""
+        return cls(
+            resize_size=transforms.resize_size[0],
+            crop_size=transforms.crop_size[0],
+            mean=tuple(transforms.mean),
+            std=tuple(transforms.std),
+            interpolation=transforms.interpolation.value,
+        )
+
+    def build(self) -> Callable[[Pixels], Tensor]:
+        """Return torchvision's own function from a raw image to a (3, crop, crop) float32 tensor."""
+        from torchvision.transforms import InterpolationMode
+        from torchvision.transforms._presets import ImageClassification
+
+        transforms = ImageClassification(
+            crop_size=self.crop_size,
+            resize_size=self.resize_size,
+            mean=self.mean,
+            std=self.std,
+            interpolation=InterpolationMode(self.interpolation),
+        )
+        return lambda image: transforms(Image.fromarray(match_channels(image, 3)))
+
+    def crop(self, image: Pixels) -> Pixels:
+        """Return a raw image resized and cut out, (crop, crop, 3) uint8: the first half of what `build` returns.
+
+        Pixel for pixel torchvision's `Resize` and `CenterCrop` of a Pillow image, without importing them; where
+        the image is smaller than the square, it is laid on black.
+        """
+        opened = Image.fromarray(match_channels(image, 3))
+        size = _resized(opened.width, opened.height, self.resize_size)
+        if opened.size != size:
+            opened = opened.resize(size, Image.Resampling[self.interpolation.upper()])
+        (left, width), (top, height) = (_crop_side(side, self.crop_size) for side in opened.size)
+        return np.asarray(opened.crop((left, top, left + width, top + height)))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the preprocessing as plain JSON values."""
+        return asdict(self)
+
+
+def _resized(width: int, height: int, shorter: int) -> tuple[int, int]:
+    """Return the width and height after scaling the shorter side."""
+    if width <= height:
+        return shorter, int(shorter * height / width)
+    return int(shorter * width / height), shorter
+
+
+def _crop_side(side: int, crop: int) -> tuple[int, int]:
+    """Return where a central cut begins, and its length; it begins before the image where that is smaller."""
+    if crop > side:
+        return -((crop - side) // 2), crop
+    return round((side - crop) / 2.0), crop

@@ -1,0 +1,1 @@
+"""Forward, backward, predict, save, load. No settings, no paths, no tracker."""

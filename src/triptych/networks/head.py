@@ -1,0 +1,178 @@
+"""A pretrained network, frozen, with a new last layer trained on its embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from triptych.images.pixels import Pixels
+from triptych.networks.backbones import Backbone
+from triptych.networks.initialisation import initialise_layers
+from triptych.networks.light_torch import GradientDescent
+from triptych.networks.linear_layers import hold_weights
+from triptych.networks.minibatches import Examples, OnEpoch, check_step, inplace_draw_mask, shuffle_minibatches
+from triptych.networks.torch_state import copy_state, restore_state
+from triptych.training.checkpoints import CheckpointFile
+from triptych.training.loop import fit_network
+
+if TYPE_CHECKING:
+    from triptych.config.schema import TransferConfig
+
+Floats = NDArray[np.float32]
+
+# Rows measured at once: enough for the matrix product, few enough for live embeddings.
+MEASURING_BATCH = 1024
+
+
+class Head:
+    """The new last layer: dropout while training, then one linear map to the logits of the classes.
+
+    Attributes:
+        linear: weight (classes, dimension) and bias (classes,), float32.
+        dropout: probability with which an input is dropped while training.
+        iterations: steps of the solver that found the layer; 0 where it was trained epoch by epoch.
+    """
+
+    def __init__(self, linear: nn.Linear, dropout: float = 0.0, iterations: int = 0) -> None:
+        """Take over a linear layer."""
+        self.linear = linear
+        self.dropout = dropout
+        self.iterations = iterations
+        self._optimizer = GradientDescent(self.linear.parameters(), fused=False)
+
+    def train_epoch(
+        self, train: Examples, settings: TransferConfig, learning_rate: float, rng: np.random.Generator
+    ) -> None:
+        """Take one step on the cross-entropy of the logits for each batch of a newly shuffled training part.
+
+        Args:
+            train: embeddings (n, dimension) and labels (n,).
+            settings: batch size, momentum and weight decay.
+            learning_rate: step size.
+            rng: draws the order, then what is dropped of each batch.
+
+        Raises:
+            NonFiniteStepError: the loss is infinite or not a number.
+        """
+        torch.set_num_threads(settings.threads)
+        self._optimizer.set_options(learning_rate, settings.momentum, settings.weight_decay)
+        for step, indices in enumerate(shuffle_minibatches(len(train), settings.batch_size, rng), start=1):
+            x, labels = _as_tensor(train.features[indices]), torch.from_numpy(train.labels[indices])
+            if self.dropout:
+                mask = torch.empty(x.shape, dtype=x.dtype)
+                inplace_draw_mask(mask.numpy(), self.dropout, rng)
+                x = x * mask
+            self._optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(self.linear(x), labels)
+            loss.backward()
+            self._optimizer.step()
+            check_step(loss.item(), step)
+
+    def copy_state(self) -> dict[str, Floats]:
+        """Return copies of weight and bias and of their momentum, where there is any, by name."""
+        return copy_state(self.linear, self._optimizer)
+
+    def restore_state(self, state: dict[str, Floats]) -> None:
+        """Take back what `copy_state` returned."""
+        restore_state(self.linear, self._optimizer, state)
+
+    @torch.inference_mode()
+    def predict_proba(self, embeddings: Floats) -> Floats:
+        """Return class probabilities, (n, classes) float32; the softmax belongs here alone.
+
+        Args:
+            embeddings: (n, dimension), an array or what is read like one, some rows at a time.
+        """
+        parts = (slice(start, start + MEASURING_BATCH) for start in range(0, len(embeddings), MEASURING_BATCH))
+        return np.concatenate([self.linear(_as_tensor(embeddings[part])).softmax(dim=1).numpy() for part in parts])
+
+    @torch.inference_mode()
+    def measure(self, examples: Examples) -> tuple[float, float]:
+        """Return the mean cross-entropy and the accuracy."""
+        loss, right = 0.0, 0
+        for start in range(0, len(examples), MEASURING_BATCH):
+            part = slice(start, start + MEASURING_BATCH)
+            logits = self.linear(_as_tensor(examples.features[part]))
+            labels = torch.from_numpy(examples.labels[part])
+            loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
+            right += int((logits.argmax(dim=1) == labels).sum())
+        return loss / len(examples), right / len(examples)
+
+
+@dataclass(frozen=True)
+class TransferNetwork:
+    """A frozen network and its head: raw images in, class probabilities out.
+
+    Attributes:
+        backbone: everything below the last layer.
+        head: the last layer.
+        batch_size: images that pass through the network at once.
+    """
+
+    backbone: Backbone
+    head: Head
+    batch_size: int = 32
+
+    def predict_images(self, images: Sequence[Pixels] | Pixels) -> Floats:
+        """Return class probabilities, (n, classes) float32, of raw images (height, width, channels) uint8."""
+        parts = [
+            self.head.predict_proba(self.backbone.embed(images[start : start + size]))
+            for size in [self.batch_size]
+            for start in range(0, len(images), size)
+        ]
+        return np.concatenate(parts)
+
+
+def train_head(
+    settings: TransferConfig,
+    train: Examples,
+    validation: Examples | None,
+    *,
+    classes: int,
+    dropout: float,
+    seed: int,
+    on_epoch: OnEpoch,
+    checkpoint: CheckpointFile | None = None,
+) -> Head:
+    """Train a new last layer with cross-entropy on logits.
+
+    `settings.head` says how: "sgd" by stochastic gradient descent with momentum, "lbfgs" by logistic regression.
+
+    Args:
+        settings: steps and batches.
+        train: embeddings (n, dimension) and labels (n,).
+        validation: the same for the part on which choices are made, or None.
+        classes: number of classes.
+        dropout: probability with which an input of the layer is dropped by gradient descent.
+        seed: of its initial weights, the order of the batches and the dropout.
+        on_epoch: called with the metrics of each epoch.
+        checkpoint: where to store and look for the state; None stores nothing.
+
+    Raises:
+        ConfigError: something is to be chosen on validation, but there is no validation part.
+        DivergenceError: a step or the training loss is no finite number.
+    """
+    if settings.head == "lbfgs":
+        from triptych.transfer.heads import fit_logistic_head
+
+        return fit_logistic_head(settings, train, validation, classes=classes, on_epoch=on_epoch, checkpoint=checkpoint)
+    rng = np.random.default_rng(seed)
+    head = Head(build_linear(train.features.shape[1], classes, rng), dropout)
+    fit_network(head, settings, train, validation, rng=rng, on_epoch=on_epoch, checkpoint=checkpoint)
+    return head
+
+
+def build_linear(dimension: int, classes: int, rng: np.random.Generator) -> nn.Linear:
+    """Return a linear layer with the initial weights of `torch.nn.Linear`, drawn from `rng`."""
+    [(weight, bias)] = initialise_layers((dimension, classes), "uniform_fan_in", "float32", rng)
+    return hold_weights(torch.from_numpy(weight), torch.from_numpy(bias))
+
+
+def _as_tensor(rows: Any) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(rows))

@@ -1,0 +1,48 @@
+"""One trial, from Optuna's suggestion to its nested run in MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from triptych.config.schema import kind_of_panel
+from triptych.data.boards import BoardRecord
+from triptych.networks.minibatches import EpochMetrics
+from triptych.tracking import MetricLog, StudyRecord, log_outcome, trial_run
+from triptych.training.jobs import PanelJob
+from triptych.tuning.search_spaces import find_settings, find_space, lay_over
+from triptych.tuning.study import Fit, ask_trial, open_study, tell_outcome, train_trial
+
+
+def run_trial(record: StudyRecord, index: int, fit: Fit, report: Callable[[str], None]) -> str:
+    """Run one trial of a study, and return in a few words what came of it.
+
+    Args:
+        record: the study.
+        index: of the trial among those that are planned.
+        fit: trains; called with the settings and a callback for each epoch.
+        report: told after every epoch how far the trial is; may raise to give it up.
+    """
+    study = open_study(record.board, record.panel)
+    with ask_trial(study, find_space(record.board.config, record.panel), index) as trial:
+        job = make_job(record.board, record.panel, trial.params)
+        with trial_run(record, job, trial.number) as run_id:
+            log = MetricLog(run_id)
+
+            def on_epoch(metrics: EpochMetrics) -> None:
+                log.log_epoch(metrics)
+                report(f"trial {trial.number}, epoch {metrics.epoch} of {metrics.epochs}")
+
+            outcome = train_trial(trial, job.settings, fit, on_epoch)
+            log_outcome(run_id, job, outcome)
+        tell_outcome(study, trial, outcome)
+    score = "no epoch measured" if outcome.score is None else f"{job.settings.monitor} {outcome.score:.4f}"
+    return f"trial {trial.number} {outcome.state}, {score}"
+
+
+def make_job(board: BoardRecord, panel: str, parameters: Mapping[str, Any]) -> PanelJob:
+    """Return the training of a panel with what Optuna suggested, as if it were a panel's first repeat."""
+    settings = lay_over(find_settings(board.config, panel), dict(parameters))
+    config = board.config.model_copy(update={kind_of_panel(panel): settings})
+    return PanelJob(replace(board, config=config), panel, 0)

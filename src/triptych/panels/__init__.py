@@ -1,0 +1,1 @@
+"""One entrant of a comparison: fit, save, export, predict."""

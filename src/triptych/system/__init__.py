@@ -1,0 +1,1 @@
+"""The machine: paths, atomic files, threads, environment, progress."""

@@ -1,0 +1,179 @@
+"""What the cache holds, and what of it nobody has used for long. Downloaded data sets are none of its business."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from triptych.errors import ConfigError, suggest
+from triptych.system.paths import cache_home
+
+SECONDS_PER_DAY = 86_400
+MEBIBYTE = 2**20
+
+
+@dataclass(frozen=True)
+class CacheFile:
+    """A file of the cache.
+
+    Attributes:
+        path: where it is.
+        size_bytes: its size.
+        used: when it was last used, in seconds since 1970.
+    """
+
+    path: Path
+    size_bytes: int
+    used: float
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """Files that belong together: the embeddings of one network, a training, a data set's pixels, or a split.
+
+    Attributes:
+        kind: a row of `KINDS`.
+        name: name of the folder or file.
+        files: what it consists of.
+        details: what it is of, for people.
+        images: number of images; None where that says nothing.
+    """
+
+    kind: str
+    name: str
+    files: tuple[CacheFile, ...]
+    details: str
+    images: int | None
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all files."""
+        return sum(file.size_bytes for file in self.files)
+
+    @property
+    def used(self) -> float:
+        """When any of its files was last used, in seconds since 1970."""
+        return max(file.used for file in self.files)
+
+    def select_unused(self, before: float) -> tuple[CacheFile, ...]:
+        """Return the files that may go, as they were last used before a time in seconds since 1970.
+
+        Embeddings go file by file, since each stands for images of its own; everything else goes as a whole.
+        """
+        if self.kind == "embeddings" and self.used >= before:
+            return tuple(file for file in self.files if file.used < before and file.path.suffix == ".npy")
+        return self.files if self.used < before else ()
+
+    def as_row(self) -> dict[str, Any]:
+        """Return the entry as plain values, its sizes in MiB and its age in days."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "details": self.details,
+            "images": self.images,
+            "mebibytes": round(self.size_bytes / MEBIBYTE, 2),
+            "unused_days": round((time.time() - self.used) / SECONDS_PER_DAY, 2),
+        }
+
+
+def list_cache(kinds: Sequence[str] = ()) -> list[CacheEntry]:
+    """Return what is in the cache, kind by kind, the last used first.
+
+    Args:
+        kinds: rows of `KINDS`; none means all.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    for kind in kinds:
+        if kind not in KINDS:
+            raise ConfigError(f"unknown kind {kind!r}: the kinds are {', '.join(KINDS)}{suggest(kind, KINDS)}")
+    return [entry for kind in kinds or KINDS for entry in _list_entries(kind)]
+
+
+def select_unused(entries: Iterable[CacheEntry], days: float) -> list[CacheFile]:
+    """Return the files that were not used for some days.
+
+    Raises:
+        ConfigError: the number of days is negative.
+    """
+    if not days >= 0:
+        raise ConfigError(f"--older-than {days:g} is not allowed: a number of days is 0 or more")
+    before = time.time() - days * SECONDS_PER_DAY
+    return [file for entry in entries for file in entry.select_unused(before)]
+
+
+def delete_files(files: Iterable[CacheFile]) -> None:
+    """Delete files of the cache, and the folders that are empty then."""
+    for file in files:
+        file.path.unlink(missing_ok=True)
+        for folder in file.path.parents:
+            if folder.parent == cache_home():
+                break
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
+
+
+def _list_entries(kind: str) -> list[CacheEntry]:
+    top = cache_home() / kind
+    entries = [_read_entry(kind, place) for place in (top.iterdir() if top.is_dir() else ())]
+    return sorted((entry for entry in entries if entry.files), key=lambda entry: -entry.used)
+
+
+def _read_entry(kind: str, place: Path) -> CacheEntry:
+    files = tuple(_list_files(place))
+    try:
+        details, images = KINDS[kind](place, [file.path for file in files])
+    except (OSError, ValueError, KeyError):
+        details, images = "damaged, or written by another version", None
+    return CacheEntry(kind, place.name, files, details, images)
+
+
+def _list_files(place: Path) -> Iterator[CacheFile]:
+    for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+        # Another process may be deleting it.
+        with suppress(FileNotFoundError):
+            if not path.is_dir():
+                status = path.lstat()
+                yield CacheFile(path, status.st_size, status.st_mtime)
+
+
+def _describe_embeddings(place: Path, files: list[Path]) -> tuple[str, int]:
+    described = json.loads((place / "space.json").read_text(encoding="utf-8"))
+    shards = [file for file in files if file.suffix == ".npy" and not file.name.startswith(".")]
+    images = sum(len(np.load(shard, mmap_mode="r", allow_pickle=False)) for shard in shards)
+    return f"{described['network']}, weights {described['weights_as_configured']}", images
+
+
+def _describe_training(place: Path, files: list[Path]) -> tuple[str, None]:
+    del files
+    return f"a training of {place.name.rpartition('-')[0]}", None
+
+
+def _describe_dataset(place: Path, files: list[Path]) -> tuple[str, int]:
+    del files
+    described = json.loads((place / "dataset.json").read_text(encoding="utf-8"))
+    return "photos as thumbnails" if described["files"] else "arrays", len(described["labels"])
+
+
+def _describe_split(place: Path, files: list[Path]) -> tuple[str, int]:
+    del files
+    described = json.loads(place.read_text(encoding="utf-8"))
+    sizes = {part: len(described[part]) for part in ("train", "validation", "test")}
+    return ", ".join(f"{size} {part}" for part, size in sizes.items()), sum(sizes.values())
+
+
+# The folders of the cache that can be computed again, and who says what an entry is of.
+KINDS: dict[str, Callable[[Path, list[Path]], tuple[str, int | None]]] = {
+    "embeddings": _describe_embeddings,
+    "trainings": _describe_training,
+    "datasets": _describe_dataset,
+    "splits": _describe_split,
+}

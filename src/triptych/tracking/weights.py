@@ -1,0 +1,59 @@
+"""Registered networks as a panel's starting weights: the version pinned, its files brought to this machine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import mlflow
+
+from triptych.config.names import REGISTERED
+from triptych.config.schema import BoardConfig
+from triptych.errors import WeightsError
+from triptych.system.files import replace_atomically
+from triptych.tracking.registry import find_version
+from triptych.transfer.weights import FILES, registered_folder
+
+
+def pin_weights(board: BoardConfig) -> BoardConfig:
+    """Return a board whose registered weights are named by their version, and are on this machine.
+
+    An alias moves; a comparison that says `models:/NAME@champion` shall still say which version that was.
+
+    Raises:
+        ConfigError: there is no such registered model.
+        WeightsError: it holds no frozen network, or another one than a panel's.
+    """
+    weights = board.transfer.weights
+    if not (board.backbone_panels and weights.startswith(REGISTERED)):
+        return board
+    pinned = _fetch(weights)
+    holds = json.loads((registered_folder(pinned) / FILES[0]).read_text(encoding="utf-8"))["backbone"]
+    for panel in board.backbone_panels:
+        if panel != holds:
+            raise WeightsError(
+                f"weights {pinned!r} are those of {holds}, not of {panel}: set transfer.weights to others"
+            )
+    return board.model_copy(update={"transfer": board.transfer.model_copy(update={"weights": pinned})})
+
+
+def _fetch(weights: str) -> str:
+    version = find_version(weights)
+    pinned = f"{REGISTERED}{version.name}/{version.version}"
+    folder = registered_folder(pinned)
+    if not all((folder / file).is_file() for file in FILES):
+        with TemporaryDirectory() as temporary:
+            model = Path(mlflow.artifacts.download_artifacts(pinned, dst_path=temporary))
+            _keep(model, folder, pinned)
+    return pinned
+
+
+def _keep(model: Path, folder: Path, pinned: str) -> None:
+    for name in FILES:
+        found = next((model / "data").rglob(name), None)
+        if found is None:
+            raise WeightsError(f"weights {pinned!r} hold no pretrained network: name a model of a transfer panel")
+        with replace_atomically(folder / name) as partial:
+            shutil.copyfile(found, partial)

@@ -1,0 +1,277 @@
+"""The two multilayer perceptrons as scikit-learn estimators: `fit`, `predict`, pipelines, grid searches.
+
+>>> from sklearn.datasets import load_iris
+>>> from sklearn.pipeline import make_pipeline
+>>> from sklearn.preprocessing import StandardScaler
+>>> x, species = load_iris(return_X_y=True)
+>>> classifier = make_pipeline(StandardScaler(), NumpyMLPClassifier(hidden_units=(10,), random_state=0))
+>>> bool(classifier.fit(x, species).score(x, species) > 0.95)
+True
+"""
+
+from __future__ import annotations
+
+import hashlib
+import numbers
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from triptych.config.schema import MLPConfig, describe_first_error
+from triptych.errors import ConfigError
+from triptych.networks.minibatches import EpochMetrics, Examples
+from triptych.system.threads import limit_blas_threads
+from triptych.training.checkpoints import CheckpointFile
+from triptych.training.loop import choose_epoch, fit_network, train_and_measure_epoch
+from triptych.training.mlp import build_mlp
+
+FLOATS = (np.float64, np.float32)
+
+
+class _MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+    """What both estimators share; the parameters are the fields of `triptych.config.schema.MLPConfig`."""
+
+    kind: ClassVar[str]
+
+    def __init__(  # noqa: PLR0913 - scikit-learn's convention: every setting is a parameter
+        self,
+        *,
+        hidden_units: tuple[int, ...] = (100,),
+        activation: str = "relu",
+        loss: str = "cross_entropy",
+        loss_reduction: str = "sum",
+        learning_rate: float = 0.05,
+        schedule: str = "constant",
+        momentum: float = 0.9,
+        weight_decay: float = 1e-4,
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        batch_size: int = 32,
+        epochs: int = 50,
+        initialisation: str = "he_normal",
+        validation_fraction: float = 0.0,
+        monitor: str = "val_loss",
+        patience: int = 0,
+        keep_best_epoch: bool = False,
+        threads: int = 1,
+        checkpoint_file: str | Path | None = None,
+        checkpoint_epochs: int = 10,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.hidden_units = hidden_units
+        self.activation = activation
+        self.loss = loss
+        self.loss_reduction = loss_reduction
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.initialisation = initialisation
+        self.validation_fraction = validation_fraction
+        self.monitor = monitor
+        self.patience = patience
+        self.keep_best_epoch = keep_best_epoch
+        self.threads = threads
+        self.checkpoint_file = checkpoint_file
+        self.checkpoint_epochs = checkpoint_epochs
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> _MLPClassifier:  # noqa: N803 - scikit-learn's names
+        """Train a new network, or continue from `checkpoint_file` where it holds one of this very training.
+
+        Args:
+            X: (n, features) float; float32 is trained in float32, everything else in float64.
+            y: (n,) labels of any kind.
+
+        Raises:
+            CheckpointError: the checkpoint belongs to other data, settings or another seed.
+            ConfigError: a parameter is out of range; it is a `ValueError`.
+            DivergenceError: a step or the training loss is no finite number.
+            ValueError: the data cannot be used, in scikit-learn's words.
+        """
+        features, names = validate_data(self, X, y, dtype=FLOATS)
+        check_classification_targets(names)
+        self.classes_, labels = np.unique(names, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                "This solver needs samples of at least 2 classes in the data, but the data contains only one class: "
+                f"{self.classes_[0]!r}"
+            )
+        seed = self._begin(features.dtype)
+        train, validation = self._split(Examples(features, labels.astype(np.int64)), seed)
+        checkpoint = self._find_checkpoint(features, labels, seed)
+        with limit_blas_threads(self.threads):
+            fit_network(
+                self.network_,
+                self._settings,
+                train,
+                validation,
+                rng=self._rng,
+                on_epoch=self.curve_.append,
+                checkpoint=checkpoint,
+            )
+        return self
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> _MLPClassifier:  # noqa: N803
+        """Train for one epoch on some data, from where the last call ended; the step size stays as it is.
+
+        Args:
+            X: (n, features) float.
+            y: (n,) labels, each among the classes.
+            classes: all labels there will ever be; the first call needs them.
+
+        Raises:
+            ConfigError: a parameter is out of range; it is a `ValueError`.
+            DivergenceError: a step or the training loss is no finite number.
+            ValueError: the data cannot be used, in scikit-learn's words.
+        """
+        first = not hasattr(self, "network_")
+        features, names = validate_data(self, X, y, dtype=FLOATS, reset=first)
+        check_classification_targets(names)
+        self._check_classes(classes)
+        unknown = np.setdiff1d(names, self.classes_)
+        if len(unknown):
+            raise ValueError(f"y has labels that are not in classes: {unknown!r}; classes has {self.classes_!r}")
+        if first:
+            self._begin(features.dtype)
+        wanted = self.network_.layers[0][0].dtype
+        train = Examples(features.astype(wanted, copy=False), np.searchsorted(self.classes_, names))
+        settings = self._settings.model_copy(update={"schedule": "constant"})
+        with limit_blas_threads(self.threads):
+            epoch = self.n_iter_ + 1
+            self.curve_.append(train_and_measure_epoch(self.network_, settings, train, None, epoch, self._rng))
+        return self
+
+    def predict_proba(self, X: Any) -> NDArray[np.floating[Any]]:  # noqa: N803
+        """Return class probabilities, (n, classes), in the order of `classes_`."""
+        check_is_fitted(self, "network_")
+        features = validate_data(self, X, dtype=FLOATS, reset=False)
+        probabilities: NDArray[np.floating[Any]] = self.network_.predict_proba(features)
+        return probabilities
+
+    def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
+        """Return the most probable label of each row, (n,)."""
+        probabilities = self.predict_proba(X)
+        labels: NDArray[Any] = self.classes_[probabilities.argmax(axis=1)]
+        return labels
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """The training loss after each epoch."""
+        return [metrics.train_loss for metrics in self.curve_]
+
+    @property
+    def n_iter_(self) -> int:
+        """How many epochs the network has been trained for."""
+        return len(self.curve_)
+
+    @property
+    def best_epoch_(self) -> int:
+        """The epoch whose weights are kept, from 1."""
+        return choose_epoch(self.curve_, self._settings)
+
+    def _begin(self, dtype: np.dtype[Any]) -> int:
+        """Check the parameters and build a new network; return the seed."""
+        names = set(MLPConfig.model_fields) & set(self.get_params(deep=False))
+        values = {name: getattr(self, name) for name in names}
+        try:
+            self._settings = MLPConfig.model_validate(values | {"dtype": dtype.name})
+        except ValidationError as error:
+            raise ConfigError(f"{type(self).__name__}: {describe_first_error(MLPConfig, error)}") from error
+        seed = self._choose_seed()
+        self._rng = np.random.default_rng(seed)
+        self.network_ = build_mlp(self.kind, self._settings, self.n_features_in_, len(self.classes_), self._rng)
+        self.curve_: list[EpochMetrics] = []
+        return seed
+
+    def _choose_seed(self) -> int:
+        """Return `random_state` where it is a number, or else draw one."""
+        if isinstance(self.random_state, numbers.Integral):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31))
+
+    def _check_classes(self, classes: Any) -> None:
+        """Take over the classes of the first call; later calls may only repeat them."""
+        known = hasattr(self, "classes_")
+        if classes is None:
+            if not known:
+                raise ValueError("classes must be passed on the first call to partial_fit.")
+            return
+        given = unique_labels(classes)
+        if known and not np.array_equal(given, self.classes_):
+            raise ValueError(
+                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes_!r}"
+            )
+        self.classes_ = given
+
+    def _split(self, examples: Examples, seed: int) -> tuple[Examples, Examples | None]:
+        if not self.validation_fraction:
+            return examples, None
+        rows = np.arange(len(examples))
+        train, held_out = train_test_split(
+            rows, test_size=self.validation_fraction, stratify=examples.labels, random_state=seed
+        )
+        parts = [Examples(examples.features[part], examples.labels[part]) for part in (train, held_out)]
+        return parts[0], parts[1]
+
+    def _find_checkpoint(self, features: NDArray[Any], labels: NDArray[Any], seed: int) -> CheckpointFile | None:
+        if self.checkpoint_file is None or not self.checkpoint_epochs:
+            return None
+        digest = hashlib.sha256(np.ascontiguousarray(features).tobytes() + labels.tobytes())
+        digest.update(f"{self._settings.model_dump_json()} {self.validation_fraction} {seed} {self.kind}".encode())
+        return CheckpointFile(Path(self.checkpoint_file), digest.hexdigest(), self.checkpoint_epochs)
+
+
+class NumpyMLPClassifier(_MLPClassifier):
+    """The network written by hand, as a scikit-learn estimator.
+
+    Args:
+        hidden_units: units of each hidden layer.
+        activation: "sigmoid", "tanh" or "relu", of the hidden layers.
+        loss: "squared_error" or "cross_entropy".
+        loss_reduction: "sum" or "mean" of the squared error over the outputs.
+        learning_rate: step size.
+        schedule: "constant", "linear" or "cosine": how it falls from epoch to epoch.
+        momentum: as in `torch.optim.SGD`.
+        weight_decay: as in `torch.optim.SGD`.
+        dropout: probability with which a hidden unit is left out of a step.
+        input_dropout: probability with which an input is left out of a step.
+        batch_size: examples of one step.
+        epochs: passes over the data, at most.
+        initialisation: "normal", "uniform_fan_in", "glorot_uniform" or "he_normal".
+        validation_fraction: part of the data on which the epoch is chosen; stratified.
+        monitor: "val_loss" or "val_accuracy".
+        patience: epochs without an improvement after which training stops; 0 never stops early.
+        keep_best_epoch: whether to end with the weights of the best epoch on validation.
+        threads: of the matrix products.
+        checkpoint_file: an `.npz` file for the state of the training, from which `fit` continues exactly; it needs
+            a number as `random_state`.
+        checkpoint_epochs: epochs between two checkpoints.
+        random_state: seed of the initial weights, the order of the batches and the dropout.
+
+    Attributes:
+        classes_: (classes,) the labels, sorted.
+        n_features_in_: number of features.
+        network_: the `NumpyMLP`.
+        curve_: the metrics of every epoch, `triptych.networks.minibatches.EpochMetrics`.
+    """
+
+    kind = "numpy_mlp"
+
+
+class TorchMLPClassifier(_MLPClassifier):
+    """The same network in PyTorch, with the same parameters: for one seed it is the twin of `NumpyMLPClassifier`."""
+
+    kind = "torch_mlp"

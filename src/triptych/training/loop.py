@@ -1,0 +1,162 @@
+"""The loop that every network is trained by: epochs, step sizes, the choice of the epoch, checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych.errors import ConfigError, DivergenceError, NonFiniteStepError
+from triptych.networks.minibatches import EpochMetrics, Examples, OnEpoch
+from triptych.training.checkpoints import Checkpoint, CheckpointFile
+
+if TYPE_CHECKING:
+    from triptych.config.schema import TrainingConfig
+
+# Fraction of the step size, for the fraction of the epochs that are over.
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda done: 1.0,
+    "linear": lambda done: 1.0 - done,
+    "cosine": lambda done: 0.5 * (1.0 + math.cos(math.pi * done)),  # Loshchilov and Hutter 2017, without restarts
+}
+# The larger, the better.
+SCORES: dict[str, Callable[[EpochMetrics], float]] = {
+    "val_loss": lambda metrics: -_known(metrics.val_loss),
+    "val_accuracy": lambda metrics: _known(metrics.val_accuracy),
+}
+
+
+class Trainable(Protocol):
+    """A network together with what its optimizer remembers."""
+
+    def train_epoch(self, train: Any, settings: Any, learning_rate: float, rng: np.random.Generator) -> None:
+        """Take the steps of one epoch; all randomness comes from `rng`."""
+
+    def measure(self, examples: Any) -> tuple[float, float]:
+        """Return the loss and the accuracy on some examples."""
+
+    def copy_state(self) -> dict[str, NDArray[Any]]:
+        """Return copies of the weights and of what the optimizer remembers, by name."""
+
+    def restore_state(self, state: dict[str, NDArray[Any]]) -> None:
+        """Take back what `copy_state` returned."""
+
+
+def fit_network(
+    network: Trainable,
+    settings: TrainingConfig,
+    train: Examples,
+    validation: Examples | None,
+    *,
+    rng: np.random.Generator,
+    on_epoch: OnEpoch,
+    checkpoint: CheckpointFile | None = None,
+) -> None:
+    """Train a network for some epochs, and measure, report and store each.
+
+    With a checkpoint on disk the training continues from it: `on_epoch` hears of the epochs before it again, and
+    the weights end bit for bit as if the training had never been interrupted.
+
+    Args:
+        network: is changed in place; it ends with the weights of the chosen epoch.
+        settings: epochs, step sizes, and what is chosen on validation.
+        train: the training part.
+        validation: the validation part, or None.
+        rng: draws the order of the images; its state is part of the checkpoint.
+        on_epoch: called with the metrics of each epoch.
+        checkpoint: where to store and look for the state; None stores nothing.
+
+    Raises:
+        CheckpointError: the checkpoint belongs to another training.
+        ConfigError: something is to be chosen on validation, but there is no validation part.
+        DivergenceError: a step or the training loss is no finite number.
+    """
+    if settings.chooses and validation is None:
+        raise ConfigError("patience and keep_best_epoch need a validation part, which is empty: set neither")
+    curve: list[EpochMetrics] = []
+    best: dict[str, NDArray[Any]] = {}
+    if checkpoint and (found := checkpoint.load()):
+        curve, best = list(found.curve), found.best
+        network.restore_state(found.network)
+        rng.bit_generator.state = dict(found.rng)
+        for metrics in curve:
+            on_epoch(metrics)
+    while not is_over(curve, settings):
+        metrics = train_and_measure_epoch(network, settings, train, validation, len(curve) + 1, rng)
+        curve.append(metrics)
+        if settings.keep_best_epoch and choose_epoch(curve, settings) == metrics.epoch:
+            best = network.copy_state()
+        if over := is_over(curve, settings):
+            curve[-1] = replace(metrics, epochs=metrics.epoch)
+        if checkpoint and (over or checkpoint.is_due(metrics.epoch)):
+            checkpoint.save(Checkpoint(tuple(curve), rng.bit_generator.state, network.copy_state(), best))
+        on_epoch(curve[-1])
+    if best:
+        network.restore_state(best)
+
+
+def train_and_measure_epoch(
+    network: Trainable,
+    settings: TrainingConfig,
+    train: Examples,
+    validation: Examples | None,
+    epoch: int,
+    rng: np.random.Generator,
+) -> EpochMetrics:
+    """Train for one epoch, and return its metrics, measured on both parts with the weights after it.
+
+    Args:
+        network: is changed in place.
+        settings: epochs and step sizes.
+        train: the training part.
+        validation: the validation part, or None.
+        epoch: from 1.
+        rng: draws the order of the images.
+
+    Raises:
+        DivergenceError: a step or the training loss is no finite number.
+    """
+    learning_rate = settings.learning_rate * SCHEDULES[settings.schedule]((epoch - 1) / settings.epochs)
+    where = f"epoch {epoch} of {settings.epochs}"
+    remedy = f"the learning rate {learning_rate:g} is too large"
+    started = time.perf_counter()
+    try:
+        # What overflows is reported once, by the error below.
+        with np.errstate(over="ignore", invalid="ignore"):
+            network.train_epoch(train, settings, learning_rate, rng)
+            seconds = time.perf_counter() - started
+            train_loss, train_accuracy = network.measure(train)
+    except NonFiniteStepError as error:
+        raise DivergenceError(f"the gradient is no finite number in step {error.step} of {where}: {remedy}") from error
+    if not math.isfinite(train_loss):
+        raise DivergenceError(f"the training loss is {train_loss} after the last step of {where}: {remedy}")
+    val_loss, val_accuracy = network.measure(validation) if validation is not None else (None, None)
+    return EpochMetrics(epoch, settings.epochs, train_loss, train_accuracy, seconds, val_loss, val_accuracy)
+
+
+def choose_epoch(curve: Sequence[EpochMetrics], settings: TrainingConfig) -> int:
+    """Return the epoch whose weights are kept: the first of the best on validation, or simply the last."""
+    if not settings.keep_best_epoch:
+        return curve[-1].epoch
+    return max(curve, key=SCORES[settings.monitor]).epoch
+
+
+def is_over(curve: Sequence[EpochMetrics], settings: TrainingConfig) -> bool:
+    """Return whether all epochs are done, or `patience` of them in a row were no better than one before."""
+    if not curve or len(curve) >= settings.epochs:
+        return bool(curve)
+    if not settings.patience:
+        return False
+    best = max(curve, key=SCORES[settings.monitor]).epoch
+    return len(curve) - best >= settings.patience
+
+
+def _known(value: float | None) -> float:
+    """Return a figure of the validation part, which is known to exist where something is chosen."""
+    assert value is not None  # noqa: S101 - `fit_network` has looked
+    return value

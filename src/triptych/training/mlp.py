@@ -1,0 +1,66 @@
+"""Training either of the two multilayer perceptrons: same initial weights, same batches, for the same seed."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from triptych.config.schema import MLPConfig
+from triptych.networks.initialisation import initialise_layers
+from triptych.networks.minibatches import Examples, OnEpoch
+from triptych.training.checkpoints import CheckpointFile
+from triptych.training.loop import fit_network
+
+# Importing PyTorch takes seconds: only who trains with it does.
+NETWORKS = {"numpy_mlp": "NumpyMLP", "torch_mlp": "TorchMLP"}
+
+
+def build_mlp(kind: str, settings: MLPConfig, inputs: int, classes: int, rng: np.random.Generator) -> Any:
+    """Return a new `NumpyMLP` or `TorchMLP`; for the same `rng` both get the same initial weights.
+
+    Args:
+        kind: a row of `NETWORKS`.
+        settings: layers and loss.
+        inputs: number of features.
+        classes: number of classes.
+        rng: draws the weights.
+    """
+    layers = initialise_layers((inputs, *settings.hidden_units, classes), settings.initialisation, settings.dtype, rng)
+    network = getattr(import_module(f"triptych.{kind}"), NETWORKS[kind])
+    return network(layers, settings.activation, settings.loss, settings.loss_reduction)
+
+
+def train_mlp(
+    kind: str,
+    settings: MLPConfig,
+    train: Examples,
+    validation: Examples | None = None,
+    *,
+    classes: int,
+    seed: int,
+    on_epoch: OnEpoch = lambda metrics: None,
+    checkpoint: CheckpointFile | None = None,
+) -> Any:
+    """Return a `NumpyMLP` or `TorchMLP`, trained from new weights.
+
+    Args:
+        kind: a row of `NETWORKS`.
+        settings: layers, loss and steps.
+        train: features (n, inputs) and labels (n,).
+        validation: the same for the part on which choices are made, or None.
+        classes: number of classes.
+        seed: of the initial weights, the order of the batches and the dropout.
+        on_epoch: called with the metrics of each epoch.
+        checkpoint: where to store and look for the state; None stores nothing.
+
+    Raises:
+        CheckpointError: the checkpoint belongs to another training.
+        ConfigError: something is to be chosen on validation, but there is no validation part.
+        DivergenceError: a step or the training loss is no finite number.
+    """
+    rng = np.random.default_rng(seed)
+    network = build_mlp(kind, settings, train.features.shape[1], classes, rng)
+    fit_network(network, settings, train, validation, rng=rng, on_epoch=on_epoch, checkpoint=checkpoint)
+    return network

@@ -1,0 +1,1 @@
+"""Frozen backbones, the embedding store, heads."""

@@ -1,0 +1,1 @@
+"""Training the last blocks of a pretrained network together with its head."""
