@@ -14,12 +14,14 @@ from measure import PAIRS, QUICK_PAIRS, Figure, compare_times, time_by_turns
 from triptych.data.boards import Board
 from triptych.images.pixels import Pixels
 from triptych.images.prefetch import crop_image
-from triptych.networks.backbones import Backbone, build_network, load_backbone
-from triptych.networks.precision import LEAST_COSINE, PRECISIONS, measure_formats, normalise, worst_cosine
+from triptych.networks.backbones import Backbone, build_network
+from triptych.networks.precision import PRECISIONS, normalise
 from triptych.system.paths import cache_home
 from triptych.system.threads import count_cores
+from triptych.transfer.choose_precision import LEAST_COSINE, measure_formats, worst_cosine
 from triptych.transfer.embed import store_embeddings
 from triptych.transfer.records import load_embeddings
+from triptych.transfer.weights import load_backbone
 
 SECTION = "transfer"
 BATCH, FORWARD_BATCH = 32, 16

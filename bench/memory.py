@@ -35,14 +35,14 @@ def measure_memory(*, quick: bool) -> Figure:
 
 def embed_and_train(images: int, folder: Path) -> None:
     """Write images to a file, embed them with the network that ships, and train a head on the embeddings."""
-    from triptych.config.schema import TransferConfig
-    from triptych.images.pixels import ArrayImages
-    from triptych.networks.backbones import load_backbone
-    from triptych.networks.head import train_head
+    from triptych.config.trainers import TransferConfig
+    from triptych.images.sources import ArrayImages
     from triptych.networks.minibatches import Examples
     from triptych.system.threads import count_cores
     from triptych.transfer.embed import store_embeddings
+    from triptych.transfer.heads import train_head
     from triptych.transfer.records import load_embeddings
+    from triptych.transfer.weights import load_backbone
 
     full = load_backbone("shufflenet_v2_x0_5", "bundled")
     # The memory is that of any input size, the time is not.

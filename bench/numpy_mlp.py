@@ -14,7 +14,7 @@ from sklearn.neural_network import MLPClassifier
 from textbook import TextbookMLP
 from threadpoolctl import threadpool_limits
 
-from triptych.config.schema import MLPConfig
+from triptych.config.trainers import MLPConfig
 from triptych.networks.initialisation import Layer, initialise_layers
 from triptych.networks.minibatches import Examples
 from triptych.networks.numpy_functions import Floats

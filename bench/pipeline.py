@@ -18,7 +18,7 @@ from measure import PAIRS, QUICK_PAIRS, Figure, compare_times, publish
 
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import Board, BoardRecord, load_board, prepare_board
-from triptych.panels.fitting import fit_mlp
+from triptych.panels.mlp import fit_mlp
 from triptych.system.threads import count_cores
 from triptych.training.jobs import list_jobs
 from triptych.transfer.plan import embed_board, plan_board

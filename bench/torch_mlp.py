@@ -12,7 +12,7 @@ from measure import PAIRS, QUICK_PAIRS, Figure, compare_times, publish, time_by_
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from triptych.config.schema import MLPConfig
+from triptych.config.trainers import MLPConfig
 from triptych.networks.initialisation import initialise_layers
 from triptych.networks.minibatches import Examples
 from triptych.networks.torch_mlp import TorchMLP, build_network

@@ -25,17 +25,20 @@ from torch.utils.data import DataLoader, Dataset
 from tuning_trials import measure_trials
 
 from triptych.config.resolve import resolve_config
-from triptych.config.schema import TransferConfig
+from triptych.config.trainers import TransferConfig
 from triptych.data.boards import Board, load_board, prepare_board
-from triptych.networks.backbones import Backbone, load_backbone
-from triptych.networks.head import Head, build_linear, train_head
+from triptych.networks.backbones import Backbone
+from triptych.networks.head import Head
+from triptych.networks.light_torch import build_linear
 from triptych.networks.minibatches import Examples
 from triptych.networks.precision import PRECISIONS, find_device
 from triptych.system.paths import cache_home
 from triptych.system.threads import count_cores
+from triptych.transfer.choose_precision import choose_format_for
 from triptych.transfer.embed import store_embeddings
-from triptych.transfer.plan import choose_format_for
+from triptych.transfer.heads import train_head
 from triptych.transfer.records import ShardedEmbeddings, load_embeddings
+from triptych.transfer.weights import load_backbone
 
 SECTION = "transfer"
 PANEL, REPEATS, EPOCHS = "mobilenet_v2", 2, 25

@@ -20,7 +20,7 @@ from triptych.orchestration import (
     refuse_endless_restarts,
     require_panels,
 )
-from triptych.orchestration.orders import PanelOrder
+from triptych.orchestration.remote import PanelOrder
 from triptych.system.threads import count_cores
 from triptych.tracking import ComparisonRecord, TrainedPanel
 

@@ -7,8 +7,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.embedding import submit_embedding
 from tasks.tune_panel import record_study, run_trials, start_tuning
+from triptych.config.fields import PositiveInt
 from triptych.config.resolve import Config
-from triptych.config.schema import BoardConfig, PositiveInt
+from triptych.config.schema import BoardConfig
 from triptych.orchestration import (
     ENDS,
     attempt,

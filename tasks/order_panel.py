@@ -7,7 +7,7 @@ from prefect import task
 from triptych.errors import ElsewhereError
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.orchestration import LONG_STEP, STEP, send_away, wait_for_end
-from triptych.orchestration.orders import write_order
+from triptych.orchestration.remote import write_order
 from triptych.tracking import ComparisonRecord, find_trained, load_evaluation
 from triptych.training.jobs import PanelJob
 

@@ -7,7 +7,7 @@ from prefect import task
 from triptych.config.schema import BoardConfig
 from triptych.data.boards import prepare_board
 from triptych.orchestration import STEP, ProgressReporter, describe_flow_run
-from triptych.orchestration.orders import PanelOrder, open_order
+from triptych.orchestration.remote import PanelOrder, open_order
 from triptych.panels.identity import identify_comparison
 from triptych.system.files import touch
 from triptych.tracking import ComparisonRecord, pin_weights, start_comparison

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import task
 
 from triptych.orchestration import LONG_STEP, train_in_run
-from triptych.panels.fitting import fit_mlp
+from triptych.panels.mlp import fit_mlp
 from triptych.tracking import ComparisonRecord, TrainedPanel
 from triptych.training.jobs import PanelJob
 

@@ -10,7 +10,7 @@ from prefect import task
 from prefect.logging import get_run_logger
 
 from triptych.orchestration import LONG_STEP, ProgressReporter, open_board, train_in_run
-from triptych.panels.fitting import fit_transfer
+from triptych.panels.transfer import fit_transfer
 from triptych.tracking import ComparisonRecord, StudyRecord, TrainedPanel
 from triptych.training.jobs import PanelJob
 from triptych.transfer.records import EmbeddingPlan, EmbeddingRecord, collect_records

@@ -16,11 +16,12 @@ from typing import IO
 
 import numpy as np
 
-from triptych.images.pixels import ArrayImages
 from triptych.images.preprocessing import Preprocessing
-from triptych.networks.backbones import Backbone, load_backbone
+from triptych.images.sources import ArrayImages
+from triptych.networks.backbones import Backbone
 from triptych.transfer import records as embedding_record
 from triptych.transfer.embed import store_embeddings
+from triptych.transfer.weights import load_backbone
 
 
 @dataclass(frozen=True)

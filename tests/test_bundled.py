@@ -24,11 +24,11 @@ from torchvision.models import shufflenet_v2_x0_5
 
 from triptych.data.datasets import IDX_PREFIXES, load_digits_images
 from triptych.images.preprocessing import Preprocessing
-from triptych.networks.backbones import load_bundled_weights
 from triptych.transfer.bundled import train
 from triptych.transfer.bundled.augment import augment_batch, coarsen_views, find_ink_boxes
 from triptych.transfer.bundled.digits import load_digits, prepare_batch
 from triptych.transfer.bundled.fitting import build_network, measure_accuracy
+from triptych.transfer.weights import load_bundled_weights
 
 BUNDLED = Path(train.__file__).parent
 

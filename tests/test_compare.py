@@ -21,8 +21,9 @@ from triptych.config.resolve import Config, resolve_config
 from triptych.config.schema import BoardConfig, DataConfig
 from triptych.data.boards import load_board, prepare_board
 from triptych.errors import DataError, IncompleteError, ReloadError
-from triptych.evaluation.evaluator import Probe, check_reload
+from triptych.evaluation.evaluator import check_reload
 from triptych.evaluation.report import ComparisonResult
+from triptych.panels.reference import Probe
 from triptych.tracking import (
     connect,
     find_panel_runs,

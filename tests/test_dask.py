@@ -14,7 +14,7 @@ from triptych.config.resolve import resolve_config
 from triptych.config.runner import check_runner
 from triptych.data.boards import load_board, prepare_board
 from triptych.errors import ConfigError, DataError
-from triptych.images.pixels import ArrayImages
+from triptych.images.sources import ArrayImages
 from triptych.transfer.plan import embed_board as embed
 from triptych.transfer.plan import find_embeddings, plan_board
 from triptych.transfer.records import load_embeddings

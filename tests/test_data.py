@@ -18,7 +18,8 @@ from triptych.config.schema import BoardConfig, DataConfig
 from triptych.data.boards import load_board, prepare_board
 from triptych.data.datasets import load_dataset
 from triptych.errors import DataError
-from triptych.images.pixels import decode_image, make_thumbnail, scale_pixels, stack_as
+from triptych.images.decoding import decode_image
+from triptych.images.pixels import make_thumbnail, scale_pixels, stack_as
 
 MakePhotos = Callable[..., Path]
 

@@ -24,7 +24,8 @@ from triptych.data.checks.inspection import inspect_file
 from triptych.data.checks.rules import count_decisive_images, explain_resolution
 from triptych.data.duplicates import group_similar, shrink_for_hash
 from triptych.errors import DataError
-from triptych.images.pixels import Pixels, decode_image
+from triptych.images.decoding import decode_image
+from triptych.images.pixels import Pixels
 
 MakePhotos = Callable[..., Path]
 

@@ -20,23 +20,28 @@ import numpy as np
 import pytest
 
 from triptych.config.resolve import resolve_config
-from triptych.config.schema import TransferConfig
+from triptych.config.trainers import TransferConfig
 from triptych.data.boards import load_board, prepare_board
 from triptych.data.datasets import load_dataset
 from triptych.images import prefetch as reading
-from triptych.images.pixels import ArrayImages, FileImages, ImageSource, Pixels, decode_image
+from triptych.images.decoding import decode_image
+from triptych.images.pixels import Pixels
 from triptych.images.preprocessing import Preprocessing
+from triptych.images.sources import ArrayImages, FileImages, ImageSource
 from triptych.networks import precision as number_formats
-from triptych.networks.backbones import Backbone, load_backbone
-from triptych.networks.head import Head, train_head
+from triptych.networks.backbones import Backbone
+from triptych.networks.head import Head
 from triptych.networks.minibatches import Examples
-from triptych.networks.precision import LEAST_COSINE, PRECISIONS, choose_format, measure_formats, worst_cosine
+from triptych.networks.precision import PRECISIONS
 from triptych.system.cache import list_cache, select_unused
 from triptych.system.threads import count_cores
 from triptych.transfer import records as embedding_record
+from triptych.transfer.choose_precision import LEAST_COSINE, choose_format, measure_formats, worst_cosine
 from triptych.transfer.embed import LiveEmbeddings, store_embeddings
+from triptych.transfer.heads import train_head
 from triptych.transfer.records import ShardedEmbeddings, load_embeddings
 from triptych.transfer.shards import MappedShard, is_sound, try_lock, write_shard
+from triptych.transfer.weights import load_backbone
 
 Damage = Callable[[Path], None]
 

@@ -18,19 +18,24 @@ from torch import nn
 from torchvision.transforms import RandomResizedCrop
 
 from triptych.config.resolve import resolve_config
-from triptych.config.schema import BoardConfig, TransferConfig
+from triptych.config.schema import BoardConfig
+from triptych.config.trainers import TransferConfig
 from triptych.data.boards import BoardRecord, load_board, prepare_board
 from triptych.errors import ConfigError, DivergenceError, FrozenError, ProcessError, UnreadableImageError
 from triptych.evaluation.evaluator import check_reload, evaluate_logged_model, predict_part
 from triptych.images.augmentation import AUGMENTATIONS, augment, draw_box
-from triptych.images.pixels import ArrayImages
-from triptych.networks.backbones import Backbone, load_backbone
-from triptych.networks.head import TransferNetwork, build_linear, train_head
-from triptych.networks.minibatches import EpochMetrics, Examples
+from triptych.images.prefetch import read_ahead
+from triptych.images.sources import ArrayImages
+from triptych.networks.backbones import Backbone
+from triptych.networks.head import TransferNetwork
+from triptych.networks.light_torch import build_linear
+from triptych.networks.minibatches import Examples
 from triptych.networks.saved import load_model
-from triptych.panels.fitting import FittedPanel, fit_transfer
+from triptych.panels.fitting import FittedPanel
+from triptych.panels.transfer import fit_transfer
 from triptych.training.checkpoints import CheckpointFile
-from triptych.training.examples import ImageRows, read_ahead, select_parts
+from triptych.training.epochs import EpochMetrics
+from triptych.training.examples import ImageRows, select_parts
 from triptych.training.jobs import PanelJob
 from triptych.training.loop import fit_network
 from triptych.transfer.finetuning import data_parallel
@@ -39,7 +44,9 @@ from triptych.transfer.finetuning.process_group import run_processes
 from triptych.transfer.finetuning.ranks import Rank
 from triptych.transfer.finetuning.steps import FineTuning
 from triptych.transfer.finetuning.unfreezing import list_blocks, select_last
+from triptych.transfer.heads import train_head
 from triptych.transfer.records import EmbeddingRecord
+from triptych.transfer.weights import load_backbone
 from triptych.tuning.trainers import load_trainer
 
 NAME, CLASSES, IMAGES = "shufflenet_v2_x0_5", 3, 11

@@ -10,9 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from triptych.networks.light_torch import GradientDescent
-from triptych.networks.linear_layers import hold_weights
-from triptych.networks.torch_state import copy_state, restore_state
+from triptych.networks.light_torch import GradientDescent, copy_state, hold_weights, restore_state
 
 
 def draw_layer() -> nn.Linear:

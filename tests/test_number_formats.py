@@ -14,29 +14,28 @@ from torch import Tensor, nn
 
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import Board, load_board, prepare_board
-from triptych.images.pixels import ArrayImages, Pixels
+from triptych.images.pixels import Pixels
+from triptych.images.sources import ArrayImages
 from triptych.networks import precision as number_formats
-from triptych.networks.backbones import Backbone, Embeddings, load_backbone
-from triptych.networks.precision import (
-    EXACT,
-    FORMATS,
+from triptych.networks.backbones import Backbone, Embeddings
+from triptych.networks.precision import EXACT, FORMATS, PRECISIONS, NumberFormat, fold_batch_norm
+from triptych.transfer import plan as embedding_plan
+from triptych.transfer.choose_precision import (
     LEAST_COSINE,
     LEAST_GAIN,
     OPERATIONS_WORTH_MEASURING,
-    PRECISIONS,
     TIMED_PASSES,
     MeasuredFormat,
-    NumberFormat,
     choose_format,
+    choose_format_for,
     count_operations,
-    fold_batch_norm,
     is_worth_measuring,
     measure_formats,
     worst_cosine,
 )
-from triptych.transfer import plan as embedding_plan
 from triptych.transfer.embed import store_embeddings
-from triptych.transfer.plan import choose_format_for, plan_board
+from triptych.transfer.plan import plan_board
+from triptych.transfer.weights import load_backbone
 
 # BatchNorms that stay as they are: those of a DenseNet that come before their convolution.
 LEFT_OVER = {"resnet18": 0, "mobilenet_v2": 0, "shufflenet_v2_x0_5": 0, "densenet121": 62}

@@ -8,12 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triptych.config.schema import MLPConfig
+from triptych.config.trainers import MLPConfig
 from triptych.networks.initialisation import initialise_layers
-from triptych.networks.minibatches import EpochMetrics, Examples, inplace_draw_mask, shuffle_minibatches
+from triptych.networks.minibatches import Examples, inplace_draw_mask, shuffle_minibatches
 from triptych.networks.numpy_functions import ACTIVATIONS, LOSSES
 from triptych.networks.numpy_mlp import Dropout, NumpyMLP
 from triptych.networks.torch_mlp import CRITERIA, TARGETS, TorchMLP
+from triptych.training.epochs import EpochMetrics
 from triptych.training.mlp import train_mlp
 
 train_numpy_mlp, train_torch_mlp = (partial(train_mlp, kind) for kind in ("numpy_mlp", "torch_mlp"))

@@ -26,15 +26,16 @@ from triptych.config.resolve import resolve_config
 from triptych.data.boards import Board
 from triptych.errors import ConfigError, ExportError
 from triptych.images.preprocessing import Preprocessing
-from triptych.networks.backbones import load_backbone
-from triptych.networks.head import Head, TransferNetwork, build_linear
+from triptych.networks.head import Head, TransferNetwork
 from triptych.networks.initialisation import initialise_layers
+from triptych.networks.light_torch import build_linear
 from triptych.networks.numpy_mlp import NumpyMLP
 from triptych.networks.saved import PixelNetwork, load_model, save_mlp, save_transfer
 from triptych.networks.torch_mlp import TorchMLP
 from triptych.panels import onnx_export
 from triptych.panels.onnx_export import export_model
 from triptych.tracking import connect
+from triptych.transfer.weights import load_backbone
 
 TOLERANCE = 1e-5
 SETTINGS = ("numpy_mlp.epochs=3", "torch_mlp.epochs=3", "transfer.epochs=3", "transfer.precision=float32")

@@ -12,8 +12,10 @@ from prefect.states import Failed
 from prefect.task_engine import TaskRunTimeoutError
 
 from triptych.errors import DataError, ElsewhereError, EndlessRestartError
-from triptych.orchestration import STEP, ends, refuse_endless_restarts, reporting, require_all
-from triptych.orchestration.steps import retry_if_passing
+from triptych.orchestration import STEP, refuse_endless_restarts, require_all
+from triptych.orchestration import hooks as ends
+from triptych.orchestration import progress as reporting
+from triptych.orchestration.options import retry_if_passing
 
 FLOW_RUN = "5a3f7a0e-9d0b-4a52-9df1-6a0c8e5d1c11"
 

@@ -24,8 +24,7 @@ from flows.compare import compare
 from triptych.cli import app
 from triptych.config.resolve import resolve_config
 from triptych.evaluation.report import ComparisonResult
-from triptych.tracking.client import LOCAL_PAGE
-from triptych.tracking.links import FIRST_CHARTS
+from triptych.tracking.links import FIRST_CHARTS, LOCAL_PAGE
 
 CHROMIUM = shutil.which("chromium")
 SETTINGS = ("repeats=2", "numpy_mlp.epochs=3", "torch_mlp.epochs=3")

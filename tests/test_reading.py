@@ -10,9 +10,9 @@ import pytest
 
 from triptych.errors import UnreadableImageError
 from triptych.images import prefetch as reading
-from triptych.images.pixels import ArrayImages, FileImages
 from triptych.images.prefetch import crop_image, describe_readers, map_ahead, open_readers
 from triptych.images.preprocessing import Preprocessing
+from triptych.images.sources import ArrayImages, FileImages
 
 MakePhotos = Callable[..., Path]
 SMALL = Preprocessing(40, 32, (0.5,) * 3, (0.25,) * 3, "bilinear")

@@ -23,7 +23,8 @@ from triptych.config.resolve import Config, resolve_config
 from triptych.data.boards import BoardRecord, prepare_board
 from triptych.errors import AtWorkError
 from triptych.panels.identity import find_checkpoint, identify_comparison
-from triptych.tracking import ComparisonRecord, StudyRecord, claims, start_comparison, start_study, trial_run
+from triptych.tracking import ComparisonRecord, StudyRecord, start_comparison, start_study, trial_run
+from triptych.tracking import resume as claims
 from triptych.tracking.resume import FLOW_RUN, claim, release
 from triptych.training.checkpoints import Checkpoint, CheckpointFile
 from triptych.training.jobs import PanelJob

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from triptych.images.pixels import scale_pixels, stack_as
-from triptych.networks.backbones import load_backbone
-from triptych.networks.head import Head, TransferNetwork, build_linear
+from triptych.networks.head import Head, TransferNetwork
 from triptych.networks.initialisation import initialise_layers
+from triptych.networks.light_torch import build_linear
 from triptych.networks.numpy_mlp import NumpyMLP
 from triptych.networks.saved import Network, PixelNetwork, copy_modules, load_model, save_mlp, save_transfer
 from triptych.networks.torch_mlp import TorchMLP
+from triptych.transfer.weights import load_backbone
 
 CLASSES = ("ant", "bee", "wasp")
 SHAPE = (8, 8, 3)

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from triptych.config.schema import MLPConfig, TrainingConfig, TransferConfig
+from triptych.config.trainers import MLPConfig, TrainingConfig, TransferConfig
 from triptych.errors import CheckpointError, ConfigError, DivergenceError
-from triptych.networks.head import train_head
-from triptych.networks.minibatches import EpochMetrics, Examples
+from triptych.networks.minibatches import Examples
 from triptych.training.checkpoints import CheckpointFile
+from triptych.training.epochs import EpochMetrics
 from triptych.training.loop import SCHEDULES, choose_epoch, is_over
 from triptych.training.mlp import NETWORKS, train_mlp
+from triptych.transfer.heads import train_head
 
 KINDS = tuple(NETWORKS)
 # Everything that a checkpoint has to bring back: momentum, what is drawn, the schedule and the best epoch.

@@ -13,22 +13,20 @@ from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from triptych.config.schema import TransferConfig
+from triptych.config.trainers import TransferConfig
 from triptych.errors import ConfigError, WeightsError
-from triptych.images.pixels import ArrayImages
 from triptych.images.preprocessing import Preprocessing
-from triptych.networks.backbones import (
-    Backbone,
-    build_network,
-    default_preprocessing,
-    load_backbone,
-    load_weights,
-)
-from triptych.networks.head import Head, TransferNetwork, build_linear, train_head
-from triptych.networks.minibatches import EpochMetrics, Examples
+from triptych.images.sources import ArrayImages
+from triptych.networks.backbones import Backbone, build_network
+from triptych.networks.head import Head, TransferNetwork
+from triptych.networks.light_torch import build_linear
+from triptych.networks.minibatches import Examples
 from triptych.training.checkpoints import CheckpointFile
+from triptych.training.epochs import EpochMetrics
 from triptych.transfer.embed import store_embeddings
+from triptych.transfer.heads import train_head
 from triptych.transfer.records import load_embeddings
+from triptych.transfer.weights import default_preprocessing, load_backbone, load_weights
 
 # One network of each family that is small enough to be built here, with the dropout in front of its last layer.
 FAMILIES = {

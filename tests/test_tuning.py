@@ -24,12 +24,13 @@ from flows.compare import compare
 from flows.tune import tune
 from triptych.commands.preflight import check_tuning
 from triptych.config.resolve import Config, resolve_config
-from triptych.config.schema import BoardConfig, MLPConfig, TransferConfig
+from triptych.config.schema import BoardConfig
+from triptych.config.trainers import MLPConfig, TransferConfig
 from triptych.data.boards import Board, BoardRecord, prepare_board
 from triptych.errors import ConfigError, DivergenceError
-from triptych.networks.minibatches import EpochMetrics
 from triptych.tracking import connect
 from triptych.tracking.studies import find_trial_runs
+from triptych.training.epochs import EpochMetrics
 from triptych.training.jobs import list_jobs
 from triptych.tuning.results import TuningResult, summarise_study, use_setting, use_tuned
 from triptych.tuning.search_spaces import SEARCH_SPACES, find_space, lay_over

@@ -30,8 +30,8 @@ from triptych.errors import ConfigError, InputError
 from triptych.evaluation.predictions import Predictions
 from triptych.evaluation.promotion import judge
 from triptych.evaluation.report import ComparisonResult, EvaluatedPanel
-from triptych.networks.backbones import load_backbone
 from triptych.tracking import challenge, connect, list_artifacts, pin_weights, promote, rollback
+from triptych.transfer.weights import load_backbone
 
 LEVEL = 0.95
 SETTINGS = ("numpy_mlp.epochs=3", "torch_mlp.epochs=3", "transfer.epochs=3")

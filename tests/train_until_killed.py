@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from triptych.config.schema import MLPConfig
-from triptych.networks.minibatches import EpochMetrics, Examples
+from triptych.config.trainers import MLPConfig
+from triptych.networks.minibatches import Examples
 from triptych.training.checkpoints import CheckpointFile
+from triptych.training.epochs import EpochMetrics
 from triptych.training.mlp import train_mlp
 
 EPOCHS = 100

@@ -1,4 +1,7 @@
-"""Prefect's temporary server, begun while Prefect is imported: python -m triptych.commands.temporary_server PORT PARENT."""
+"""Prefect's temporary server, begun while Prefect is imported.
+
+python -m triptych.commands.temporary_server PORT PARENT
+"""
 
 from __future__ import annotations
 

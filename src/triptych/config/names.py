@@ -1,6 +1,6 @@
-"""torchvision's classification networks by name, so that a name is checked without importing torchvision.
+"""The names of panels, data sets and backbones, so that a name is checked without importing anything heavy.
 
-A test compares this table with `torchvision.models.list_models`.
+A test compares the backbones with `torchvision.models.list_models`.
 """
 
 # Files of weights are told from names of weights by these endings.
@@ -90,3 +90,7 @@ BACKBONE_NAMES = (
     "wide_resnet50_2",
     "wide_resnet101_2",
 )
+
+NUMPY_MLP = "numpy-mlp"
+TORCH_MLP = "torch-mlp"
+DATASET_NAMES = ("digits", "mnist", "fashion-mnist", "kmnist", "flowers102")

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from triptych.config.schema import (
-    NUMPY_MLP,
-    TORCH_MLP,
-    BoardConfig,
-    DataConfig,
-    EvaluateConfig,
-    MLPConfig,
-    SplitConfig,
-    TransferConfig,
-)
+from triptych.config.names import NUMPY_MLP, TORCH_MLP
+from triptych.config.schema import BoardConfig, DataConfig, EvaluateConfig, SplitConfig
+from triptych.config.trainers import MLPConfig, TransferConfig
 
 DEFAULT_PRESET = "digits"
 # What a folder without a preset means.

@@ -10,16 +10,11 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
+from triptych.config.fields import Section, describe_first_error
+from triptych.config.names import DATASET_NAMES
 from triptych.config.presets import DEFAULT_PRESET, FOLDER_PRESET, PRESETS
-from triptych.config.schema import (
-    DATASET_NAMES,
-    PANEL_NAMES,
-    BoardConfig,
-    DataConfig,
-    Section,
-    describe_first_error,
-    kind_of_panel,
-)
+from triptych.config.schema import BoardConfig, DataConfig
+from triptych.config.trainers import PANEL_NAMES, kind_of_panel
 from triptych.errors import ConfigError, suggest
 
 Overrides = dict[str, Any]

@@ -16,13 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.config.schema import BoardConfig, DataConfig, kind_of_panel
+from triptych.config.schema import BoardConfig, DataConfig
+from triptych.config.trainers import kind_of_panel
 from triptych.data.datasets import Dataset, load_dataset
 from triptych.data.duplicates import Group, count_leaked, group_equal, identify_pixels
 from triptych.data.folders import VAL_IS_TEST
 from triptych.data.splits import Split, draw_split, identify_split, load_split, save_split
 from triptych.errors import ConfigError, DataError
-from triptych.images.pixels import ArrayImages, FileImages, ImageSource, Pixels, make_thumbnail
+from triptych.images.pixels import Pixels, make_thumbnail
+from triptych.images.sources import ArrayImages, FileImages, ImageSource
 from triptych.system.files import replace_atomically, write_atomically
 from triptych.system.paths import cache_home
 

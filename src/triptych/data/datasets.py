@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from triptych.data.folders import ImageFolder, Parts, scan_folder
 from triptych.errors import DataError, suggest
-from triptych.images.pixels import ArrayImages, FileImages, ImageSource, Pixels, identify_file
+from triptych.images.pixels import Pixels
+from triptych.images.sources import ArrayImages, FileImages, ImageSource, identify_file
 from triptych.system.paths import data_homes, download_home
 
 IDX_UNSIGNED_BYTE = 0x08

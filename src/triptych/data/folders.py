@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.config.schema import DATASET_NAMES
+from triptych.config.names import DATASET_NAMES
 from triptych.errors import DataError, suggest
-from triptych.images.pixels import IMAGE_SUFFIXES
+from triptych.images.decoding import IMAGE_SUFFIXES
 
 Parts = NDArray[np.str_]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -16,15 +15,14 @@ from triptych.errors import ReloadError
 from triptych.evaluation.calibration import fit_temperature
 from triptych.evaluation.metrics import measure_calibrated, measure_probabilities
 from triptych.evaluation.predictions import Predictions
-from triptych.images.pixels import iterate_slices
 from triptych.networks.saved import Network
-from triptych.system.files import replace_atomically
+from triptych.panels.reference import Probe
+from triptych.system.slices import iterate_slices
 from triptych.system.threads import release_torch_threads
 from triptych.transfer.records import EmbeddingRecord, ShardedEmbeddings, load_embeddings
 
 Probabilities = NDArray[np.floating[Any]]
 Indices = NDArray[np.int64]
-
 # Largest difference between a trainer's probabilities and those of its model loaded back: float32 rounding in
 # batches of another size, and no more.
 RELOAD_TOLERANCE = 1e-5
@@ -34,19 +32,6 @@ COARSE_TOLERANCE = 2e-2
 TIMING_SECONDS, TIMED_CALLS = 0.5, 25
 # Raw images held in memory at once.
 RAW_IMAGES = 256
-
-
-@dataclass(frozen=True)
-class Probe:
-    """Some images and the probabilities that the trainer saw for them.
-
-    Attributes:
-        indices: (n,) int64, images of the validation part, or of the training part where that is empty.
-        probabilities: (n, classes).
-    """
-
-    indices: Indices
-    probabilities: Probabilities
 
 
 @dataclass(frozen=True)
@@ -62,24 +47,6 @@ class Evaluation:
     metrics: dict[str, float]
     predictions: Predictions
     reload_difference: float
-
-
-def choose_probe(board: Board, images: int) -> Indices:
-    """Return the first images of the validation part, or of the training part where that is empty."""
-    split = board.split
-    return (split.validation if len(split.validation) else split.train)[:images]
-
-
-def save_probe(probe: Probe, file: Path) -> None:
-    """Write a probe as npz."""
-    with replace_atomically(file) as partial:
-        np.savez(partial, indices=probe.indices, probabilities=probe.probabilities)
-
-
-def load_probe(file: Path) -> Probe:
-    """Return a probe that `save_probe` wrote."""
-    with np.load(file, allow_pickle=False) as arrays:
-        return Probe(arrays["indices"], arrays["probabilities"])
 
 
 def check_reload(model: Any, board: Board, probe: Probe, tolerance: float = RELOAD_TOLERANCE) -> float:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from triptych.config.schema import NUMPY_MLP, TORCH_MLP
+from triptych.config.names import NUMPY_MLP, TORCH_MLP
 from triptych.data.boards import BoardRecord
 from triptych.evaluation.pairs import Pair, compare_pairs, decide
 from triptych.evaluation.predictions import Predictions

@@ -11,13 +11,17 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from triptych.images.pixels import ImageSource, Pixels, decode_image
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych.images.decoding import decode_image
+from triptych.images.pixels import Pixels
 from triptych.images.preprocessing import Preprocessing
+from triptych.images.sources import ImageSource
 from triptych.system.threads import count_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
 # Pillow lets other threads run while it decodes and resizes, so that a few threads do as well as processes; what
 # they do in between is Python, which runs in one thread at a time and holds up the network on a large machine.
 CORES_WORTH_PROCESSES = 4
@@ -83,3 +87,32 @@ def map_ahead(
         result = future.result()
         waiting.extend((following, begin(following)) for following in islice(rest, 1))
         yield item, result
+
+
+# Batches that are read before they are wanted.
+BATCHES_AHEAD = 2
+
+
+def read_ahead(load: Callable[[int], Pixels], batches: Iterable[NDArray[np.int64]], threads: int) -> Iterator[Pixels]:
+    """Yield the images of each batch, (batch, height, width, 3) uint8.
+
+    Args:
+        load: returns the image of an index, (height, width, 3) uint8; called in several threads.
+        batches: the indices of each batch, (batch,) int64.
+        threads: how many images are read at once.
+    """
+    pool = ThreadPoolExecutor(threads)
+    ahead: deque[list[Future[Pixels]]] = deque()
+    try:
+        for batch in batches:
+            ahead.append([pool.submit(load, index) for index in batch.tolist()])
+            if len(ahead) > BATCHES_AHEAD:
+                yield _stack(ahead.popleft())
+        while ahead:
+            yield _stack(ahead.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _stack(futures: list[Future[Pixels]]) -> Pixels:
+    return np.stack([future.result() for future in futures])

@@ -7,37 +7,29 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import re
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 import torchvision.models
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from triptych.config.names import REGISTERED, WEIGHTS_SUFFIXES
-from triptych.errors import WeightsError, suggest
+from triptych.errors import WeightsError
 from triptych.images.pixels import Pixels
 from triptych.images.preprocessing import Preprocessing
 from triptych.networks.precision import EXACT, FORMATS, normalise
 
 State = Mapping[str, Tensor]
 Embeddings = NDArray[np.float32]
-
-BUNDLED = Path(__file__).parents[1] / "transfer" / "bundled"
-IMAGENET = "IMAGENET1K_V1"
 # Seed of the weights of an untrained network, the same in every repeat: an ablation, not a lottery.
 RANDOM_WEIGHTS_SEED = 0
 TRANSFORMING_NETWORKS, TRANSFORMS_INPUT = ("googlenet", "inception_v3"), "transform_input"
@@ -119,22 +111,6 @@ def fetch(embeddings: Tensor) -> Embeddings:
     """Return what `Backbone.launch` has begun, (n, dimension) float32, when it is done."""
     fetched: Embeddings = embeddings.cpu().numpy()
     return fetched
-
-
-def load_backbone(name: str, weights: str) -> Backbone:
-    """Return a network with the weights that a `transfer.weights` names, cut and frozen.
-
-    Raises:
-        WeightsError: the weights are unknown, missing, cannot be downloaded, or are another network's.
-    """
-    if weights.startswith(REGISTERED):
-        # A network that travels alone has no need of this project's folders.
-        from triptych.transfer.weights import load_registered_weights
-
-        trunk, preprocessing = load_registered_weights(name, weights)
-        return assemble_backbone(name, weights, preprocessing, trunk, trunk_only=True)
-    state, preprocessing = load_weights(name, weights)
-    return assemble_backbone(name, weights, preprocessing, state)
 
 
 def assemble_backbone(
@@ -231,90 +207,3 @@ def _load_strictly(network: nn.Module, state: State, source: str, name: str) -> 
         raise WeightsError(
             f"{source} do not fit {name}: {' '.join(details)[:160]}; name weights of that network"
         ) from error
-
-
-def load_weights(name: str, weights: str) -> tuple[State | None, Preprocessing]:
-    """Return the state dict (None for random weights) and the preprocessing that a `transfer.weights` names.
-
-    Raises:
-        WeightsError: they are unknown, missing, damaged or cannot be downloaded.
-    """
-    if Path(weights).suffix in WEIGHTS_SUFFIXES:
-        return read_state(Path(weights)), default_preprocessing(name)
-    if weights in SOURCES:
-        return SOURCES[weights](name)
-    return load_named_weights(name, weights)
-
-
-def load_bundled_weights(name: str) -> tuple[State, Preprocessing]:
-    """Return the small network that ships with this project."""
-    card = json.loads((BUNDLED / "card.json").read_text(encoding="utf-8"))
-    if name != card["architecture"]:
-        raise WeightsError(f"weights 'bundled' are those of {card['architecture']}, not of {name}: name another file")
-    given = card["preprocessing"]
-    fields = {field: given[field] for field in ("resize_size", "crop_size", "interpolation")}
-    preprocessing = Preprocessing(mean=tuple(given["mean"]), std=tuple(given["std"]), **fields)
-    return read_state(BUNDLED / card["weights"]), preprocessing
-
-
-def load_named_weights(name: str, weights: str) -> tuple[State, Preprocessing]:
-    """Return torchvision's weights by the name in their enum, from `TORCH_HOME` or downloaded to it."""
-    known = torchvision.models.get_model_weights(name)
-    choice = weights.rpartition(".")[2]
-    if choice not in known.__members__:
-        choices = [*SOURCES, *known.__members__]
-        raise WeightsError(
-            f"unknown weights {weights!r} for {name}: a file ({', '.join(WEIGHTS_SUFFIXES)}) or one of "
-            f"{', '.join(choices)}{suggest(weights, choices)}"
-        )
-    member = known[choice]
-    try:
-        state = member.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        place = Path(torch.hub.get_dir()) / "checkpoints" / member.url.rpartition("/")[2]
-        raise WeightsError(
-            f"weights {weights!r} of {name} are not at {place} and could not be downloaded ({error}): put the file "
-            f"there, or name another with transfer.weights"
-        ) from error
-    return state, Preprocessing.of(member.transforms())
-
-
-def default_preprocessing(name: str) -> Preprocessing:
-    """Return the preprocessing of a network's first ImageNet weights, for weights that come without one."""
-    known = torchvision.models.get_model_weights(name)
-    member = known[IMAGENET] if IMAGENET in known.__members__ else next(iter(known))
-    return Preprocessing.of(member.transforms())
-
-
-def read_state(file: Path) -> dict[str, Tensor]:
-    """Return a state dict from a `.safetensors` or `.pth` file as float32, never unpickling code.
-
-    Raises:
-        WeightsError: the file is missing, damaged or holds something else.
-    """
-    if not file.is_file():
-        raise WeightsError(f"weights file {file} does not exist: check transfer.weights")
-    try:
-        state = safetensors.torch.load_file(file) if file.suffix == ".safetensors" else _read_pth(file)
-    except Exception as error:  # each format has errors of its own, and none is documented
-        raise WeightsError(f"weights file {file} cannot be read ({_first_line(error)}): fetch it again") from error
-    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-
-
-def _read_pth(file: Path) -> dict[str, Tensor]:
-    content = torch.load(file, map_location="cpu", weights_only=True)
-    state = content.get("state_dict", content)
-    if not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError("it holds no state dict")
-    return dict(state)
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:160]}"
-
-
-SOURCES: dict[str, Callable[[str], tuple[State | None, Preprocessing]]] = {
-    "imagenet": lambda name: load_named_weights(name, IMAGENET),
-    "bundled": load_bundled_weights,
-    "random": lambda name: (None, default_preprocessing(name)),
-}

@@ -13,19 +13,13 @@ from torch import Tensor, nn
 
 from triptych.images.pixels import Pixels
 from triptych.networks.backbones import Backbone
-from triptych.networks.initialisation import initialise_layers
-from triptych.networks.light_torch import GradientDescent
-from triptych.networks.linear_layers import hold_weights
-from triptych.networks.minibatches import Examples, OnEpoch, check_step, inplace_draw_mask, shuffle_minibatches
-from triptych.networks.torch_state import copy_state, restore_state
-from triptych.training.checkpoints import CheckpointFile
-from triptych.training.loop import fit_network
+from triptych.networks.light_torch import GradientDescent, copy_state, restore_state
+from triptych.networks.minibatches import Examples, check_step, inplace_draw_mask, shuffle_minibatches
 
 if TYPE_CHECKING:
-    from triptych.config.schema import TransferConfig
+    from triptych.config.trainers import TransferConfig
 
 Floats = NDArray[np.float32]
-
 # Rows measured at once: enough for the matrix product, few enough for live embeddings.
 MEASURING_BATCH = 1024
 
@@ -127,51 +121,6 @@ class TransferNetwork:
             for start in range(0, len(images), size)
         ]
         return np.concatenate(parts)
-
-
-def train_head(
-    settings: TransferConfig,
-    train: Examples,
-    validation: Examples | None,
-    *,
-    classes: int,
-    dropout: float,
-    seed: int,
-    on_epoch: OnEpoch,
-    checkpoint: CheckpointFile | None = None,
-) -> Head:
-    """Train a new last layer with cross-entropy on logits.
-
-    `settings.head` says how: "sgd" by stochastic gradient descent with momentum, "lbfgs" by logistic regression.
-
-    Args:
-        settings: steps and batches.
-        train: embeddings (n, dimension) and labels (n,).
-        validation: the same for the part on which choices are made, or None.
-        classes: number of classes.
-        dropout: probability with which an input of the layer is dropped by gradient descent.
-        seed: of its initial weights, the order of the batches and the dropout.
-        on_epoch: called with the metrics of each epoch.
-        checkpoint: where to store and look for the state; None stores nothing.
-
-    Raises:
-        ConfigError: something is to be chosen on validation, but there is no validation part.
-        DivergenceError: a step or the training loss is no finite number.
-    """
-    if settings.head == "lbfgs":
-        from triptych.transfer.heads import fit_logistic_head
-
-        return fit_logistic_head(settings, train, validation, classes=classes, on_epoch=on_epoch, checkpoint=checkpoint)
-    rng = np.random.default_rng(seed)
-    head = Head(build_linear(train.features.shape[1], classes, rng), dropout)
-    fit_network(head, settings, train, validation, rng=rng, on_epoch=on_epoch, checkpoint=checkpoint)
-    return head
-
-
-def build_linear(dimension: int, classes: int, rng: np.random.Generator) -> nn.Linear:
-    """Return a linear layer with the initial weights of `torch.nn.Linear`, drawn from `rng`."""
-    [(weight, bias)] = initialise_layers((dimension, classes), "uniform_fan_in", "float32", rng)
-    return hold_weights(torch.from_numpy(weight), torch.from_numpy(bias))
 
 
 def _as_tensor(rows: Any) -> Tensor:

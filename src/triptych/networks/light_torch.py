@@ -1,4 +1,4 @@
-"""PyTorch's stochastic gradient descent, without the seconds that the first optimizer of a process costs."""
+"""PyTorch without importing its compiler, which costs seconds: layers, the optimizer, and their state as arrays."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
+
+from triptych.networks.initialisation import initialise_layers
 
 
 class GradientDescent:
@@ -62,3 +66,53 @@ class GradientDescent:
         )
         for state, buffer in zip(remembered, buffers, strict=True):
             state["momentum_buffer"] = buffer
+
+
+def hold_weights(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """Return a linear layer whose parameters are the given tensors, not copies.
+
+    Nothing is drawn, so PyTorch's global generator stays as it is. `torch.nn.utils.skip_init` would give the same
+    behind seconds of imports, as it empties its parameters by code that belongs to PyTorch's compiler.
+
+    Args:
+        weight: (outputs, inputs), of any number format.
+        bias: (outputs,), of the same.
+    """
+    outputs, inputs = weight.shape
+    linear = nn.Linear(inputs, outputs, device="meta")
+    linear.weight, linear.bias = nn.Parameter(weight.contiguous()), nn.Parameter(bias.contiguous())
+    return linear
+
+
+State = dict[str, NDArray[np.floating[Any]]]
+
+
+def copy_state(network: nn.Module, optimizer: GradientDescent | torch.optim.SGD) -> State:
+    """Return copies of the parameters that are trained and of their momentum, where there is any."""
+    state: State = {}
+    for name, parameter in _list_trained(network):
+        state[name] = parameter.detach().cpu().numpy().copy()
+        if (buffer := optimizer.state[parameter].get("momentum_buffer")) is not None:
+            state[f"momentum of {name}"] = buffer.cpu().numpy().copy()
+    return state
+
+
+@torch.no_grad()
+def restore_state(network: nn.Module, optimizer: GradientDescent | torch.optim.SGD, state: State) -> None:
+    """Take back what `copy_state` returned."""
+    for name, parameter in _list_trained(network):
+        parameter.copy_(torch.from_numpy(state[name]))
+        momentum = state.get(f"momentum of {name}")
+        # Ordered in memory like the parameter, as the optimizer itself makes it: the same bits after the next step.
+        buffer = torch.empty_like(parameter).copy_(torch.from_numpy(momentum)) if momentum is not None else None
+        optimizer.state[parameter] = {"momentum_buffer": buffer}
+
+
+def _list_trained(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    return [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
+
+
+def build_linear(dimension: int, classes: int, rng: np.random.Generator) -> nn.Linear:
+    """Return a linear layer with the initial weights of `torch.nn.Linear`, drawn from `rng`."""
+    [(weight, bias)] = initialise_layers((dimension, classes), "uniform_fan_in", "float32", rng)
+    return hold_weights(torch.from_numpy(weight), torch.from_numpy(bias))

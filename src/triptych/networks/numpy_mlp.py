@@ -38,7 +38,7 @@ from triptych.networks.minibatches import Examples, check_step, inplace_draw_mas
 from triptych.networks.numpy_functions import ACTIVATIONS, LOSSES, Floats, normalise_rows
 
 if TYPE_CHECKING:
-    from triptych.config.schema import MLPConfig
+    from triptych.config.trainers import MLPConfig
 
 # Images measured at once: enough for the matrix products, few enough for the cache.
 MEASURING_BATCH = 4096

@@ -226,7 +226,7 @@ def _load_transfer(folder: Path, description: dict[str, Any]) -> Network:
     from triptych.images.preprocessing import Preprocessing
     from triptych.networks.backbones import assemble_backbone
     from triptych.networks.head import Head, TransferNetwork
-    from triptych.networks.linear_layers import hold_weights
+    from triptych.networks.light_torch import hold_weights
     from triptych.networks.precision import find_device
 
     given = description["preprocessing"]

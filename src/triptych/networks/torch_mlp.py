@@ -11,16 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from triptych.networks.initialisation import Layer
-from triptych.networks.light_torch import GradientDescent
-from triptych.networks.linear_layers import hold_weights
+from triptych.networks.light_torch import GradientDescent, copy_state, hold_weights, restore_state
 from triptych.networks.minibatches import Examples, check_step, inplace_draw_mask, shuffle_minibatches
-from triptych.networks.torch_state import copy_state, restore_state
 
 if TYPE_CHECKING:
-    from triptych.config.schema import MLPConfig
+    from triptych.config.trainers import MLPConfig
 
 Floats = NDArray[np.floating[Any]]
-
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}
 # Cross-entropy takes logits: its softmax belongs to prediction only.
 OUTPUTS: dict[str, Callable[[], nn.Module]] = {"squared_error": nn.Sigmoid, "cross_entropy": nn.Identity}

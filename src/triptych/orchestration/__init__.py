@@ -2,6 +2,7 @@
 
 from triptych.orchestration.automations import provide_automations
 from triptych.orchestration.hooks import ENDS, refuse_endless_restarts
+from triptych.orchestration.options import LONG_STEP, STEP
 from triptych.orchestration.progress import ProgressReporter, describe_flow_run, name_key
 from triptych.orchestration.remote import send_away, wait_for_end
 from triptych.orchestration.results import (
@@ -13,7 +14,7 @@ from triptych.orchestration.results import (
     require_panels,
 )
 from triptych.orchestration.runners import run_on, share_shards
-from triptych.orchestration.steps import LONG_STEP, STEP, open_board, train_in_run
+from triptych.orchestration.steps import open_board, train_in_run
 
 __all__ = [
     "ENDS",

@@ -15,13 +15,12 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
-from triptych.networks.minibatches import EpochMetrics, OnEpoch
 from triptych.orchestration.interrupts import refuse_interrupted
 from triptych.system.progress import track
+from triptych.training.epochs import EpochMetrics, OnEpoch
 
 # An update of the artifact is a request to the server: not for every epoch of a fast trainer.
 SECONDS_BETWEEN_UPDATES = 2.0
-
 T = TypeVar("T")
 
 

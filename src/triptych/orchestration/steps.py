@@ -6,18 +6,11 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from httpx import HTTPStatusError, TransportError
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
-from prefect.task_engine import TaskRunTimeoutError
-from prefect.tasks import exponential_backoff
 
 from triptych.data.boards import Board, BoardRecord, load_board
 from triptych.errors import DivergenceError
-from triptych.networks.minibatches import OnEpoch
 from triptych.orchestration.progress import describe_flow_run, report_epochs
 from triptych.panels.fitting import FittedPanel
 from triptych.tracking import (
@@ -25,46 +18,15 @@ from triptych.tracking import (
     MetricLog,
     TrainedPanel,
     find_trained,
-    is_passing,
     log_fitted,
     note_trained,
     panel_run,
     pin_weights,
 )
+from triptych.training.epochs import OnEpoch
 from triptych.training.jobs import PanelJob
 
 Fit = Callable[[Board, PanelJob, Path, OnEpoch], FittedPanel]
-
-
-def retry_if_passing(task: object, task_run: object, state: State) -> bool:
-    """Tell Prefect whether a task that failed is to be run again: only where that may help.
-
-    Bad input, a training that diverges and a task that used up its time fail the same way again. A training that is
-    run again takes up its MLflow run and its checkpoint.
-    """
-    del task, task_run
-    error = state.result(raise_on_failure=False)
-    if not isinstance(error, Exception) or isinstance(error, TaskRunTimeoutError):
-        return False
-    return is_passing(error) or isinstance(error, TransportError) or is_overloaded(error)
-
-
-def is_overloaded(error: Exception) -> bool:
-    """Return whether Prefect's server could not answer at the moment, as its client says after attempts of its own."""
-    return isinstance(error, HTTPStatusError) and error.response.is_server_error
-
-
-# What every task is given: a few attempts, further and further apart, and not all tasks at the same moment.
-STEP: dict[str, Any] = {
-    "cache_policy": NO_CACHE,
-    "retries": 3,
-    "retry_delay_seconds": exponential_backoff(backoff_factor=5),
-    "retry_jitter_factor": 0.5,
-    "retry_condition_fn": retry_if_passing,
-    "timeout_seconds": 2 * 3600,
-}
-# A training or embedding may take the night.
-LONG_STEP = STEP | {"timeout_seconds": 12 * 3600}
 
 # For every task on a thread Prefect warns that its time limit holds only between two steps of Python, of which
 # trainings have thousands.

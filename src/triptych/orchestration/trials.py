@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from triptych.config.schema import kind_of_panel
+from triptych.config.trainers import kind_of_panel
 from triptych.data.boards import BoardRecord
-from triptych.networks.minibatches import EpochMetrics
 from triptych.tracking import MetricLog, StudyRecord, log_outcome, trial_run
+from triptych.training.epochs import EpochMetrics
 from triptych.training.jobs import PanelJob
 from triptych.tuning.search_spaces import find_settings, find_space, lay_over
 from triptych.tuning.study import Fit, ask_trial, open_study, tell_outcome, train_trial

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from triptych.config.schema import TransferConfig
+from triptych.config.trainers import TransferConfig
 from triptych.data.boards import Board
-from triptych.evaluation.evaluator import Probe, choose_probe
-from triptych.networks.backbones import load_backbone
-from triptych.networks.minibatches import OnEpoch
 from triptych.networks.saved import save_transfer
 from triptych.panels.fitting import CurveRecorder, FittedPanel, measure_fit
 from triptych.panels.identity import TRAINING, find_checkpoint, identify_training
+from triptych.panels.reference import Probe, choose_probe
+from triptych.training.epochs import OnEpoch
 from triptych.training.examples import select_parts
 from triptych.training.jobs import PanelJob
 from triptych.training.loop import fit_network
 from triptych.transfer.finetuning.data_parallel import count_processes, train_in_processes
 from triptych.transfer.finetuning.steps import FineTuning
 from triptych.transfer.records import EmbeddingRecord
+from triptych.transfer.weights import load_backbone
 
 
 def fit_fine_tuned(

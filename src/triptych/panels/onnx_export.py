@@ -20,14 +20,12 @@ from numpy.typing import NDArray
 from triptych.errors import ConfigError, ExportError
 from triptych.images.pixels import INPUT_RANGES, Pixels
 from triptych.networks.saved import DESCRIPTION, PixelNetwork, load_model
+from triptych.panels.onnx_contract import BATCH, INPUT, OPSET, OUTPUT
 
 if TYPE_CHECKING:
     from triptych.networks.head import TransferNetwork
 
 MODEL_FILE, CONTRACT_FILE = "model.onnx", "onnx.json"
-INPUT, OUTPUT, BATCH = "images", "probabilities", "batch"
-# Old enough for the runtimes of the last years.
-OPSET = 18
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 # Largest difference of a probability that is rounding, and no more.
 TOLERANCE = 1e-5

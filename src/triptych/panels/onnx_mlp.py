@@ -1,6 +1,7 @@
 """A multilayer perceptron as an ONNX graph, from raw pixels to probabilities; PyTorch has no part in it.
 
-The nodes follow `triptych.networks.numpy_mlp`: pixels are scaled, then z = a W^T + b and a = activation(z) for each layer.
+The nodes follow `triptych.networks.numpy_mlp`: pixels are scaled, then z = a W^T + b and a = activation(z) for each
+layer.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from triptych.images.pixels import INPUT_RANGES
 from triptych.networks.saved import PixelNetwork
-from triptych.panels.onnx_export import BATCH, INPUT, OPSET, OUTPUT
+from triptych.panels.onnx_contract import BATCH, INPUT, OPSET, OUTPUT
 
 # The one that PyTorch's exporter writes with this opset.
 IR_VERSION = 10

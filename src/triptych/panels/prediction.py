@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from triptych.errors import ConfigError, DataError
-from triptych.images.pixels import IMAGE_SUFFIXES, decode_image
+from triptych.images.decoding import IMAGE_SUFFIXES, decode_image
 from triptych.networks.saved import Network
 
 # Images decoded and predicted at once.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from triptych.config.schema import NUMPY_MLP, TORCH_MLP, BoardConfig
+from triptych.config.names import NUMPY_MLP, TORCH_MLP
+from triptych.config.schema import BoardConfig
 from triptych.data.boards import BoardRecord
 from triptych.panels.identity import weights_file
 from triptych.training.checkpoints import load_weights

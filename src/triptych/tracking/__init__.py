@@ -15,7 +15,8 @@ from triptych.tracking.artifacts import (
     log_evaluation,
     log_fitted,
 )
-from triptych.tracking.client import connect, list_artifacts, local_uri, page_address, tracking_uri
+from triptych.tracking.client import connect, list_artifacts, local_uri, tracking_uri
+from triptych.tracking.links import page_address
 from triptych.tracking.metrics import MetricLog
 from triptych.tracking.provenance import describe_board
 from triptych.tracking.queries import fetch_report, find_panel_runs, find_recorded

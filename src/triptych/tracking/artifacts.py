@@ -17,15 +17,16 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from triptych.config.schema import NUMPY_MLP, TORCH_MLP
+from triptych.config.names import NUMPY_MLP, TORCH_MLP
 from triptych.data.boards import Board
-from triptych.evaluation.evaluator import Evaluation, Probe, load_probe, save_probe
+from triptych.evaluation.evaluator import Evaluation
 from triptych.evaluation.figures import Curves, draw_confusions, draw_curves
 from triptych.evaluation.metrics import count_confusions, measure_classes
 from triptych.evaluation.predictions import Predictions, load_predictions, save_predictions
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.networks.saved import REQUIREMENTS, copy_modules
 from triptych.panels.fitting import FittedPanel
+from triptych.panels.reference import Probe, load_probe, save_probe
 from triptych.tracking.client import connect
 from triptych.tracking.links import link_to_view
 from triptych.tracking.metrics import MetricLog, read_metrics
@@ -42,13 +43,10 @@ PREDICTIONS_FILE = "test_predictions.json"
 PREDICTIONS_ARRAYS = "test_predictions.npz"
 # Longest side of the example image that is stored with a model, as JSON; any size is a valid input.
 EXAMPLE_PIXELS = 32
-
 # Tag of a run that has all its final metrics and predictions.
 EVALUATED = "evaluated"
 DRIFT_METRIC = "largest_weight_difference_of_twins"
-
 IMAGES_IN = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, -1))
-
 # Held while MLflow changes the import path.
 _import_path = threading.Lock()
 

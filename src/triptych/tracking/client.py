@@ -6,7 +6,7 @@ import os
 import socket
 from functools import cache
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import mlflow
 from filelock import FileLock
@@ -18,7 +18,6 @@ from triptych.system.paths import local_store
 
 PORTS = {"http": 80, "https": 443}
 CONNECTION_SECONDS = 5.0
-LOCAL_PAGE = "http://127.0.0.1:5000"
 
 
 def tracking_uri() -> str:
@@ -72,31 +71,6 @@ def create_store(uri: str) -> None:
         if not file.exists():
             with replace_atomically(file) as partial:
                 mlflow.MlflowClient(f"sqlite:///{partial}").search_experiments()
-
-
-def page_address() -> str:
-    """Return where MLflow's pages are: the tracking server, or where `make ui` serves the local store."""
-    uri = tracking_uri()
-    return uri.rstrip("/") if uri.startswith(("http://", "https://")) else LOCAL_PAGE
-
-
-def select_panels(comparison: str) -> str:
-    """Return the search for the panel runs of a comparison."""
-    return f"tags.comparison = '{comparison}' and tags.role = 'panel'"
-
-
-def link_to_charts(experiment_id: str, comparison: str) -> str:
-    """Return the address of MLflow's page with the charts of just this comparison, in MLflow's own order."""
-    query = quote(select_panels(comparison), safe="")
-    return (
-        f"{page_address()}/#/experiments/{experiment_id}/runs"
-        f"?workflowType=machine_learning&searchFilter={query}&compareRunsMode=CHART"
-    )
-
-
-def link_to_run(experiment_id: str, run_id: str) -> str:
-    """Return the address of MLflow's page of one run."""
-    return f"{page_address()}/#/experiments/{experiment_id}/runs/{run_id}"
 
 
 def find_or_create_experiment(client: mlflow.MlflowClient, name: str) -> str:

@@ -13,14 +13,16 @@ import json
 import time
 import zlib
 from typing import Any
+from urllib.parse import quote
 
 import mlflow
 
-from triptych.tracking.client import page_address, select_panels
+from triptych.tracking.client import tracking_uri
 
 VIEW_TAG = "mlflow.sharedViewState."
 SECTION = "model-metrics"
 LINE, BAR = "LINE", "BAR"
+
 # The other metrics follow by name.
 FIRST_CHARTS = {
     "val_loss": LINE,
@@ -34,7 +36,9 @@ FIRST_CHARTS = {
     "fit_seconds": BAR,
     "predict_images_per_second": BAR,
 }
+
 TABLE_METRICS = ("test_accuracy", "test_macro_f1", "test_log_loss", "final_val_accuracy", "fit_seconds", "parameters")
+
 # What the page needs to know of each kind of chart beside the metric; it has no defaults for views.
 CHART_DEFAULTS: dict[str, dict[str, Any]] = {
     LINE: {
@@ -52,6 +56,7 @@ CHART_DEFAULTS: dict[str, dict[str, Any]] = {
     },
     BAR: {},
 }
+
 # More runs than any comparison has; MLflow would draw the first ten.
 RUNS_IN_A_CHART = 100
 
@@ -94,3 +99,31 @@ def _describe_chart(metric: str, kind: str) -> dict[str, Any]:
 def _deflate(text: str) -> str:
     """Return a text as MLflow's page compresses views."""
     return "deflate;" + base64.b64encode(zlib.compress(text.encode())).decode()
+
+
+LOCAL_PAGE = "http://127.0.0.1:5000"
+
+
+def page_address() -> str:
+    """Return where MLflow's pages are: the tracking server, or where `make ui` serves the local store."""
+    uri = tracking_uri()
+    return uri.rstrip("/") if uri.startswith(("http://", "https://")) else LOCAL_PAGE
+
+
+def select_panels(comparison: str) -> str:
+    """Return the search for the panel runs of a comparison."""
+    return f"tags.comparison = '{comparison}' and tags.role = 'panel'"
+
+
+def link_to_charts(experiment_id: str, comparison: str) -> str:
+    """Return the address of MLflow's page with the charts of just this comparison, in MLflow's own order."""
+    query = quote(select_panels(comparison), safe="")
+    return (
+        f"{page_address()}/#/experiments/{experiment_id}/runs"
+        f"?workflowType=machine_learning&searchFilter={query}&compareRunsMode=CHART"
+    )
+
+
+def link_to_run(experiment_id: str, run_id: str) -> str:
+    """Return the address of MLflow's page of one run."""
+    return f"{page_address()}/#/experiments/{experiment_id}/runs/{run_id}"

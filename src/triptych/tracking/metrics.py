@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from mlflow.entities import Metric, Run
 
-from triptych.networks.minibatches import EpochMetrics
 from triptych.tracking.client import connect
+from triptych.training.epochs import EpochMetrics
 
 # MLflow's own measurements of the machine go on by themselves.
 SYSTEM_METRICS = "system/"

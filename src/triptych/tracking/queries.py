@@ -14,8 +14,8 @@ from mlflow.exceptions import MlflowException
 
 from triptych.errors import ConfigError
 from triptych.system.paths import cache_home
-from triptych.tracking.client import connect, link_to_charts, link_to_run, select_panels
-from triptych.tracking.links import VIEW_TAG, link_to_view
+from triptych.tracking.client import connect
+from triptych.tracking.links import VIEW_TAG, link_to_charts, link_to_run, link_to_view, select_panels
 from triptych.tracking.records import PanelRun, RecordedRun
 
 REPORT_FILE = "report.html"

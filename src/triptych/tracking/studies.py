@@ -14,7 +14,8 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from triptych.data.boards import BoardRecord
-from triptych.tracking.client import connect, find_or_create_experiment, link_to_run, page_address
+from triptych.tracking.client import connect, find_or_create_experiment
+from triptych.tracking.links import link_to_run, page_address
 from triptych.tracking.provenance import describe_board
 from triptych.tracking.records import StudyRecord
 from triptych.tracking.resume import FLOW_RUN, HOST, claim_studies, find_host, release

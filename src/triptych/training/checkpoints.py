@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import CheckpointError
-from triptych.networks.minibatches import EpochMetrics
 from triptych.system.files import replace_atomically
+from triptych.training.epochs import EpochMetrics
 
 Arrays = dict[str, NDArray[Any]]
-
 # What `np.load` raises for a file that is cut off or damaged; each part of it carries a checksum.
 DAMAGE = (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError)
 

@@ -25,11 +25,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from triptych.config.schema import MLPConfig, describe_first_error
+from triptych.config.fields import describe_first_error
+from triptych.config.trainers import MLPConfig
 from triptych.errors import ConfigError
-from triptych.networks.minibatches import EpochMetrics, Examples
+from triptych.networks.minibatches import Examples
 from triptych.system.threads import limit_blas_threads
 from triptych.training.checkpoints import CheckpointFile
+from triptych.training.epochs import EpochMetrics
 from triptych.training.loop import choose_epoch, fit_network, train_and_measure_epoch
 from triptych.training.mlp import build_mlp
 

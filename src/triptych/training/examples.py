@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,11 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.data.boards import Board
-from triptych.images.pixels import ImageSource, Pixels
+from triptych.images.sources import ImageSource
 from triptych.networks.minibatches import Examples
-
-# Batches that are read before they are wanted.
-BATCHES_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -48,26 +42,14 @@ def select_parts(board: Board) -> tuple[Examples, Examples | None]:
     return train, validation if len(validation) else None
 
 
-def read_ahead(load: Callable[[int], Pixels], batches: Iterable[NDArray[np.int64]], threads: int) -> Iterator[Pixels]:
-    """Yield the images of each batch, (batch, height, width, 3) uint8.
-
-    Args:
-        load: returns the image of an index, (height, width, 3) uint8; called in several threads.
-        batches: the indices of each batch, (batch,) int64.
-        threads: how many images are read at once.
-    """
-    pool = ThreadPoolExecutor(threads)
-    ahead: deque[list[Future[Pixels]]] = deque()
-    try:
-        for batch in batches:
-            ahead.append([pool.submit(load, index) for index in batch.tolist()])
-            if len(ahead) > BATCHES_AHEAD:
-                yield _stack(ahead.popleft())
-        while ahead:
-            yield _stack(ahead.popleft())
-    finally:
-        pool.shutdown(cancel_futures=True)
+def select_examples(board: Board, rows: Any) -> tuple[Examples, Examples | None]:
+    """Return the training and the validation examples; None where the validation part is empty."""
+    train, validation = board.split.train, board.split.validation
+    labels = board.labels
+    chosen = Examples(_take(rows, validation), labels[validation]) if len(validation) else None
+    return Examples(_take(rows, train), labels[train]), chosen
 
 
-def _stack(futures: list[Future[Pixels]]) -> Pixels:
-    return np.stack([future.result() for future in futures])
+def _take(rows: Any, indices: NDArray[np.int64]) -> Any:
+    """Return some rows of an array, or of embeddings that are read or computed when asked for."""
+    return rows.select(indices) if hasattr(rows, "select") else rows[indices]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from triptych.config.schema import PanelKind, TrainingConfig, kind_of_panel
+from triptych.config.trainers import TrainingConfig, kind_of_panel
 from triptych.data.boards import BoardRecord
 
 
@@ -25,7 +25,7 @@ class PanelJob:
     fresh_since: float | None = None
 
     @property
-    def kind(self) -> PanelKind:
+    def kind(self) -> str:
         """Which trainer it needs."""
         return kind_of_panel(self.panel)
 

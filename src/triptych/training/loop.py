@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import ConfigError, DivergenceError, NonFiniteStepError
-from triptych.networks.minibatches import EpochMetrics, Examples, OnEpoch
+from triptych.networks.minibatches import Examples
 from triptych.training.checkpoints import Checkpoint, CheckpointFile
+from triptych.training.epochs import EpochMetrics, OnEpoch
 
 if TYPE_CHECKING:
-    from triptych.config.schema import TrainingConfig
+    from triptych.config.trainers import TrainingConfig
 
 # Fraction of the step size, for the fraction of the epochs that are over.
 SCHEDULES: dict[str, Callable[[float], float]] = {

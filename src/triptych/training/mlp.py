@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from triptych.config.schema import MLPConfig
+from triptych.config.trainers import MLPConfig
 from triptych.networks.initialisation import initialise_layers
-from triptych.networks.minibatches import Examples, OnEpoch
+from triptych.networks.minibatches import Examples
 from triptych.training.checkpoints import CheckpointFile
+from triptych.training.epochs import OnEpoch
 from triptych.training.loop import fit_network
 
 # Importing PyTorch takes seconds: only who trains with it does.

@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from triptych.images.pixels import ImageSource, Pixels
+from triptych.images.pixels import Pixels
 from triptych.images.prefetch import AHEAD, crop_image, map_ahead, open_readers
 from triptych.images.preprocessing import Preprocessing
+from triptych.images.sources import ImageSource
 from triptych.networks.backbones import Backbone, fetch
 from triptych.system.threads import count_cores
 from triptych.transfer.records import EmbeddingRecord, Embeddings

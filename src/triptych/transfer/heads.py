@@ -14,12 +14,14 @@ from sklearn.linear_model import LogisticRegression
 
 from triptych.errors import ConfigError
 from triptych.networks.head import Head
-from triptych.networks.linear_layers import hold_weights
-from triptych.networks.minibatches import EpochMetrics, Examples, OnEpoch
+from triptych.networks.light_torch import build_linear, hold_weights
+from triptych.networks.minibatches import Examples
 from triptych.training.checkpoints import Checkpoint, CheckpointFile
+from triptych.training.epochs import EpochMetrics, OnEpoch
+from triptych.training.loop import fit_network
 
 if TYPE_CHECKING:
-    from triptych.config.schema import TransferConfig
+    from triptych.config.trainers import TransferConfig
 
 # Steps of the solver, at most; a few hundred are usual.
 MAX_ITERATIONS = 2000
@@ -114,3 +116,42 @@ def _build_head(weight: NDArray[Any], bias: NDArray[Any], iterations: int) -> He
 
 def _restore_head(found: Checkpoint) -> Head:
     return _build_head(found.network["weight"], found.network["bias"], int(found.network[ITERATIONS]))
+
+
+def train_head(
+    settings: TransferConfig,
+    train: Examples,
+    validation: Examples | None,
+    *,
+    classes: int,
+    dropout: float,
+    seed: int,
+    on_epoch: OnEpoch,
+    checkpoint: CheckpointFile | None = None,
+) -> Head:
+    """Train a new last layer with cross-entropy on logits.
+
+    `settings.head` says how: "sgd" by stochastic gradient descent with momentum, "lbfgs" by logistic regression.
+
+    Args:
+        settings: steps and batches.
+        train: embeddings (n, dimension) and labels (n,).
+        validation: the same for the part on which choices are made, or None.
+        classes: number of classes.
+        dropout: probability with which an input of the layer is dropped by gradient descent.
+        seed: of its initial weights, the order of the batches and the dropout.
+        on_epoch: called with the metrics of each epoch.
+        checkpoint: where to store and look for the state; None stores nothing.
+
+    Raises:
+        ConfigError: something is to be chosen on validation, but there is no validation part.
+        DivergenceError: a step or the training loss is no finite number.
+    """
+    if settings.head == "lbfgs":
+        from triptych.transfer.heads import fit_logistic_head
+
+        return fit_logistic_head(settings, train, validation, classes=classes, on_epoch=on_epoch, checkpoint=checkpoint)
+    rng = np.random.default_rng(seed)
+    head = Head(build_linear(train.features.shape[1], classes, rng), dropout)
+    fit_network(head, settings, train, validation, rng=rng, on_epoch=on_epoch, checkpoint=checkpoint)
+    return head

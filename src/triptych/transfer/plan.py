@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import platform
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
-import numpy as np
 import torch
 
 from triptych.data.boards import Board
-from triptych.images.pixels import ImageSource
-from triptych.networks.backbones import Backbone, load_backbone
-from triptych.networks.precision import (
-    EXACT,
-    FORMATS,
-    PRECISIONS,
-    SAMPLE_IMAGES,
-    find_device,
-    is_worth_measuring,
-    measure_formats,
-)
-from triptych.system.files import write_atomically
-from triptych.system.paths import cache_home
-from triptych.system.threads import count_cores, count_threads
+from triptych.networks.precision import PRECISIONS, find_device
+from triptych.system.threads import count_threads
+from triptych.transfer.choose_precision import choose_format_for
 from triptych.transfer.embed import OnImages, store_embeddings
 from triptych.transfer.records import EmbeddingPlan, EmbeddingRecord, PlannedNetwork
-from triptych.transfer.store import EmbeddingSpace, list_shards
+from triptych.transfer.weights import load_backbone
 
 
 def plan_board(board: Board, panels: Sequence[str]) -> EmbeddingPlan:
@@ -91,42 +76,3 @@ def find_embeddings(board: Board, panel: str, record: EmbeddingRecord) -> Embedd
     plan = EmbeddingPlan({panel: PlannedNetwork(record.number_format, record.reason, 0.0)})
     found = embed_board(board, plan, range(len(record.shards)), on_images=lambda done, total: None)[panel]
     return replace(found, reason=record.reason)
-
-
-def choose_format_for(backbone: Backbone, images: ImageSource, allowed: Sequence[str]) -> tuple[str, str]:
-    """Return the number format in which a network embeds some images, and why.
-
-    What is stored already is used; else what was found to be fastest on this machine before; else it is measured.
-    """
-    if len(allowed) == 1:
-        return allowed[0], "as configured"
-    place = cache_home() / "number-formats" / f"{_identify_machine(backbone, allowed)}.json"
-    remembered = json.loads(place.read_text(encoding="utf-8"))["chosen"] if place.is_file() else allowed[0]
-    for name in dict.fromkeys((allowed[0], remembered)):
-        if _is_stored(backbone.in_format(name), images):
-            return name, "stored already"
-    if place.is_file():
-        return remembered, "the fastest here, as measured before"
-    if not is_worth_measuring(backbone, len(images)):
-        return allowed[0], "too few images to look for a faster one"
-    chosen_images = np.linspace(0, len(images) - 1, min(SAMPLE_IMAGES, len(images)), dtype=int).tolist()
-    sample = np.stack([backbone.preprocessing.crop(images[index]) for index in chosen_images])
-    chosen, measured = measure_formats(backbone, sample, len(images), allowed)
-    content = {"chosen": chosen, "measured": [asdict(one) for one in measured]}
-    write_atomically(place, (json.dumps(content, indent=2) + "\n").encode())
-    return chosen, "measured: " + ", ".join(one.describe() for one in measured)
-
-
-def _is_stored(backbone: Backbone, images: ImageSource) -> bool:
-    """Return whether the store holds every embedding; whether each is sound is seen when they are used."""
-    space = EmbeddingSpace.of(backbone)
-    return space.folder.is_dir() and all(shard.file.is_file() for shard in list_shards([space], images))
-
-
-def _identify_machine(backbone: Backbone, allowed: Sequence[str]) -> str:
-    """Return a name for this network on this processor with these libraries."""
-    device = torch.cuda.get_device_name() if backbone.device == "cuda" else platform.processor() or platform.machine()
-    capability = torch.backends.cpu.get_cpu_capability()
-    machine = (device, capability, count_cores(), torch.__version__, backbone.name, asdict(backbone.preprocessing))
-    formats = {name: str(FORMATS[name]) for name in (EXACT, *allowed)}
-    return f"{backbone.name}-{hashlib.sha256(repr((machine, formats)).encode()).hexdigest()[:16]}"

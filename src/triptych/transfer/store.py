@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from triptych.images.pixels import ImageSource, iterate_slices
+from triptych.images.sources import ImageSource
 from triptych.networks.backbones import Backbone
 from triptych.system.files import touch, write_atomically
 from triptych.system.paths import cache_home
+from triptych.system.slices import iterate_slices
 from triptych.transfer import records as embedding_record
 from triptych.transfer.shards import is_sound
 

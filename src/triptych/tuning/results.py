@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 from optuna import Study
 
-from triptych.config.schema import EMBEDDING_FIELDS, BoardConfig, TrainingConfig, TransferConfig, kind_of_panel
+from triptych.config.schema import BoardConfig
+from triptych.config.trainers import EMBEDDING_FIELDS, TrainingConfig, TransferConfig, kind_of_panel
 from triptych.data.boards import BoardRecord
 from triptych.errors import ConfigError, DivergenceError
 from triptych.system.files import write_atomically

@@ -7,10 +7,10 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from triptych.config.schema import BoardConfig, TrainingConfig, TransferConfig, kind_of_panel
+from triptych.config.schema import BoardConfig
+from triptych.config.trainers import TrainingConfig, TransferConfig, kind_of_panel
 
 Space = dict[str, BaseDistribution]
-
 # The choices hold what the presets use, so that their own setting can be the first trial.
 BATCH_SIZES = CategoricalDistribution((16, 32, 64, 100))
 MLP_SPACE: Space = {

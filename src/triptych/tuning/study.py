@@ -23,16 +23,15 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
-from triptych.config.schema import TrainingConfig, TransferConfig
+from triptych.config.trainers import TrainingConfig, TransferConfig
 from triptych.data.boards import BoardRecord
 from triptych.errors import ConfigError, DivergenceError
-from triptych.networks.minibatches import EpochMetrics, OnEpoch
 from triptych.system.paths import cache_home
+from triptych.training.epochs import EpochMetrics, OnEpoch
 from triptych.training.loop import choose_epoch
 from triptych.tuning.search_spaces import FIXED_FOR_TRIALS, Space, find_settings, find_space, select_known
 
 Fit = Callable[[Any, OnEpoch], object]
-
 DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {"val_loss": "minimize", "val_accuracy": "maximize"}
 # What a result does not depend on, or only by rounding.
 NOT_IDENTIFYING = {

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from triptych.config.schema import MLPConfig, PanelKind, TransferConfig, kind_of_panel
+from triptych.config.trainers import MLPConfig, TransferConfig, kind_of_panel
 from triptych.data.boards import Board
 from triptych.images.pixels import scale_pixels
-from triptych.networks.minibatches import Examples, OnEpoch
+from triptych.networks.minibatches import Examples
 from triptych.system.threads import limit_blas_threads
+from triptych.training.epochs import OnEpoch
 from triptych.training.mlp import train_mlp
 from triptych.transfer.records import EmbeddingRecord, load_embeddings
 from triptych.tuning.study import Fit
@@ -49,9 +50,9 @@ def _load_mlp_trainer(board: Board, panel: str, embedded: Mapping[str, Embedding
 
 
 def _load_head_trainer(board: Board, panel: str, embedded: Mapping[str, EmbeddingRecord] | None) -> Fit:
-    from triptych.networks.backbones import load_backbone
-    from triptych.networks.head import train_head
+    from triptych.transfer.heads import train_head
     from triptych.transfer.plan import find_embeddings
+    from triptych.transfer.weights import load_backbone
 
     fixed = board.record.config.for_panel(panel).transfer
     if fixed.fine_tunes:
@@ -73,10 +74,10 @@ def _load_head_trainer(board: Board, panel: str, embedded: Mapping[str, Embeddin
 
 def _load_fine_tuner(board: Board, panel: str) -> Fit:
     """Return a function that trains head and last blocks on images, in one process: trials run side by side."""
-    from triptych.networks.backbones import load_backbone
     from triptych.training.examples import select_parts
     from triptych.training.loop import fit_network
     from triptych.transfer.finetuning.steps import FineTuning
+    from triptych.transfer.weights import load_backbone
 
     backbone = load_backbone(panel, board.record.config.transfer.weights)
     parts = select_parts(board)
@@ -89,7 +90,7 @@ def _load_fine_tuner(board: Board, panel: str) -> Fit:
     return fit
 
 
-LOADERS: dict[PanelKind, Callable[[Board, str, Mapping[str, EmbeddingRecord] | None], Fit]] = {
+LOADERS: dict[str, Callable[[Board, str, Mapping[str, EmbeddingRecord] | None], Fit]] = {
     "numpy_mlp": _load_mlp_trainer,
     "torch_mlp": _load_mlp_trainer,
     "transfer": _load_head_trainer,

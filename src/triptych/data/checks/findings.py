@@ -14,7 +14,7 @@ from triptych.data.checks.inspection import Inspection
 from triptych.data.datasets import Dataset
 from triptych.data.duplicates import Group, spans
 from triptych.data.folders import Parts
-from triptych.images.pixels import FileImages
+from triptych.images.sources import FileImages
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")

@@ -11,7 +11,9 @@ from PIL import ExifTags, Image, ImageFile
 
 from triptych.data.duplicates import identify_pixels, shrink_for_hash
 from triptych.errors import UnreadableImageError
-from triptych.images.pixels import FileImages, ImageSource, Pixels, decode_opened, open_image
+from triptych.images.decoding import decode_opened, open_image
+from triptych.images.pixels import Pixels
+from triptych.images.sources import FileImages, ImageSource
 
 READING_THREADS = 4
 

@@ -13,7 +13,7 @@ from triptych.data.checks.inspection import TRAITS
 from triptych.data.duplicates import SMALLEST_HASHED_PIXELS, Group, count_leaked, spans
 from triptych.data.folders import explain_empty
 from triptych.evaluation.statistics import wilson_interval
-from triptych.images.pixels import FileImages
+from triptych.images.sources import FileImages
 
 FEW_TRAINING_IMAGES = 20
 STRONG_IMBALANCE = 5.0

@@ -14,14 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import shufflenet_v2_x0_5
 
-from triptych.images.pixels import iterate_slices
 from triptych.images.preprocessing import Preprocessing
+from triptych.system.slices import iterate_slices
 from triptych.transfer.bundled.augment import augment_batch, find_ink_boxes
 from triptych.transfer.bundled.digits import Digits, prepare_batch
 
 CLASSES = 10
 MEASURED_AT_ONCE = 500  # images
-
 log = logging.getLogger(__name__)
 
 

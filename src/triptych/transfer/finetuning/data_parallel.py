@@ -23,11 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych import errors
-from triptych.config.schema import TransferConfig
+from triptych.config.trainers import TransferConfig
 from triptych.errors import ConfigError, TriptychError
-from triptych.networks.minibatches import EpochMetrics, OnEpoch
 from triptych.system.threads import count_cores
 from triptych.training.checkpoints import Checkpoint, CheckpointFile
+from triptych.training.epochs import EpochMetrics, OnEpoch
 from triptych.training.jobs import PanelJob
 from triptych.transfer.finetuning.process_group import Message, run_processes
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from triptych.transfer.finetuning.ranks import Rank
 
 State = dict[str, NDArray[Any]]
-
 JOB, STATE, MEETING_POINT = "job.pickle", "state.npz", "meeting-point"
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
@@ -128,10 +127,10 @@ def take_part(folder: Path, number: int, size: int, tell: Callable[[Message], No
 
 def _train(shared: SharedJob, rank: Rank, tell: Callable[[Message], None]) -> State:
     from triptych.data.boards import load_board
-    from triptych.networks.backbones import load_backbone
     from triptych.training.examples import select_parts
     from triptych.training.loop import fit_network
     from triptych.transfer.finetuning.steps import FineTuning
+    from triptych.transfer.weights import load_backbone
 
     board, checkpoint = load_board(shared.job.board), shared.checkpoint
     if checkpoint and not rank.is_first:

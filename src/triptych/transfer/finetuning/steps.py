@@ -22,20 +22,22 @@ from torch.nn.parallel import DistributedDataParallel
 
 from triptych.errors import FrozenError
 from triptych.images.augmentation import augment
-from triptych.images.pixels import Pixels, iterate_slices
-from triptych.networks import torch_state
+from triptych.images.pixels import Pixels
+from triptych.images.prefetch import read_ahead
+from triptych.networks import light_torch
 from triptych.networks.backbones import Backbone
-from triptych.networks.head import Head, TransferNetwork, build_linear
+from triptych.networks.head import Head, TransferNetwork
+from triptych.networks.light_torch import build_linear
 from triptych.networks.minibatches import Examples, check_step, inplace_draw_mask, shuffle_minibatches
 from triptych.networks.precision import find_device, normalise
+from triptych.system.slices import iterate_slices
 from triptych.system.threads import count_cores
-from triptych.training.examples import ImageRows, read_ahead
+from triptych.training.examples import ImageRows
 from triptych.transfer.finetuning.ranks import ALONE, Rank
-from triptych.transfer.finetuning.unfreezing import list_blocks, select_last
-from triptych.transfer.finetuning.whole_network import WholeNetwork
+from triptych.transfer.finetuning.unfreezing import WholeNetwork, list_blocks, select_last
 
 if TYPE_CHECKING:
-    from triptych.config.schema import TransferConfig
+    from triptych.config.trainers import TransferConfig
 
 State = dict[str, NDArray[Any]]
 EPOCH = "epoch"
@@ -162,11 +164,11 @@ class FineTuning:
         buffers = {
             f"{BUFFER}{name}": value.cpu().numpy().copy() for name, value in self.network.changing_buffers().items()
         }
-        return torch_state.copy_state(self.network, self._optimizer) | buffers | {EPOCH: np.asarray(self._epoch)}
+        return light_torch.copy_state(self.network, self._optimizer) | buffers | {EPOCH: np.asarray(self._epoch)}
 
     def restore_state(self, state: State) -> None:
         """Take back what `copy_state` returned."""
-        torch_state.restore_state(self.network, self._optimizer, state)
+        light_torch.restore_state(self.network, self._optimizer, state)
         for name, buffer in self.network.changing_buffers().items():
             buffer.copy_(torch.from_numpy(state[f"{BUFFER}{name}"]))
         self._epoch = int(state[EPOCH])

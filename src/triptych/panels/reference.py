@@ -1,0 +1,47 @@
+"""Reference predictions: some images and the probabilities that the trainer computed for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych.data.boards import Board
+from triptych.system.files import replace_atomically
+
+Probabilities = NDArray[np.floating[Any]]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Some images and the probabilities that the trainer saw for them.
+
+    Attributes:
+        indices: (n,) int64, images of the validation part, or of the training part where that is empty.
+        probabilities: (n, classes).
+    """
+
+    indices: Indices
+    probabilities: Probabilities
+
+
+def choose_probe(board: Board, images: int) -> Indices:
+    """Return the first images of the validation part, or of the training part where that is empty."""
+    split = board.split
+    return (split.validation if len(split.validation) else split.train)[:images]
+
+
+def save_probe(probe: Probe, file: Path) -> None:
+    """Write a probe as npz."""
+    with replace_atomically(file) as partial:
+        np.savez(partial, indices=probe.indices, probabilities=probe.probabilities)
+
+
+def load_probe(file: Path) -> Probe:
+    """Return a probe that `save_probe` wrote."""
+    with np.load(file, allow_pickle=False) as arrays:
+        return Probe(arrays["indices"], arrays["probabilities"])
