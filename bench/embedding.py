@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from measure import PAIRS, QUICK_PAIRS, Figure, compare_times, time_by_turns
 
-from triptych.data.boards import Board
+from triptych.data.boards import BoardData
 from triptych.images.pixels import Pixels
 from triptych.images.prefetch import crop_image
 from triptych.networks.backbones import Backbone, build_network
@@ -67,14 +67,14 @@ def build_eager_forward(name: str, backbone: Backbone) -> Callable[[Pixels], np.
     return forward
 
 
-def measure_files(board: Board, backbone: Backbone, *, quick: bool) -> Figure:
+def measure_files(data: BoardData, backbone: Backbone, *, quick: bool) -> Figure:
     """Compare the pass from files with the sum of its two parts alone, which share the same cores."""
     torch.set_num_threads(count_cores())
-    images = range(len(board.images))
+    images = range(len(data.images))
 
     def read_alone() -> list[Pixels]:
         with ThreadPoolExecutor(count_cores()) as pool:
-            return list(pool.map(lambda index: crop_image(board.images.locate(index), backbone.preprocessing), images))
+            return list(pool.map(lambda index: crop_image(data.images.locate(index), backbone.preprocessing), images))
 
     crops = np.stack(read_alone())
 
@@ -84,7 +84,7 @@ def measure_files(board: Board, backbone: Backbone, *, quick: bool) -> Figure:
 
     def whole() -> None:
         shutil.rmtree(cache_home() / "embeddings", ignore_errors=True)
-        store_embeddings([backbone], board.images, batch_size=BATCH, threads=count_cores())
+        store_embeddings([backbone], data.images, batch_size=BATCH, threads=count_cores())
 
     jobs: dict[str, Callable[[], object]] = {"read": read_alone, "forward": forward_alone, "whole": whole}
     seconds = time_by_turns(jobs, QUICK_PAIRS if quick else PAIRS)
@@ -93,19 +93,19 @@ def measure_files(board: Board, backbone: Backbone, *, quick: bool) -> Figure:
     return compare_times(SECTION, figure, bound, seconds["whole"], BOUND_TARGET)
 
 
-def measure_nearness(board: Board, exact: Backbone, chosen: str) -> Figure:
+def measure_nearness(data: BoardData, exact: Backbone, chosen: str) -> Figure:
     """Return the cosine similarity of our embeddings to plain eager float32's, of the worst photo.
 
     Theirs share nothing with ours: torchvision's transforms, PyTorch's own layout, and no store.
     """
-    [record] = store_embeddings([exact.in_format(chosen)], board.images, batch_size=BATCH, threads=count_cores())
+    [record] = store_embeddings([exact.in_format(chosen)], data.images, batch_size=BATCH, threads=count_cores())
     trunk = copy.deepcopy(exact.trunk).to(memory_format=torch.contiguous_format)
     transform = exact.preprocessing.build()
     with torch.inference_mode():
         theirs = np.concatenate(
             [
-                trunk(torch.stack([transform(board.images[index]) for index in indices])).numpy()
-                for indices in np.array_split(np.arange(len(board.images)), -(-len(board.images) // BATCH))
+                trunk(torch.stack([transform(data.images[index]) for index in indices])).numpy()
+                for indices in np.array_split(np.arange(len(data.images)), -(-len(data.images) // BATCH))
             ]
         )
     cosine = worst_cosine(np.asarray(load_embeddings(record)), theirs)

@@ -17,7 +17,7 @@ from examples import find_photos
 from measure import PAIRS, QUICK_PAIRS, Figure, compare_times, publish
 
 from triptych.config.resolve import resolve_config
-from triptych.data.boards import Board, BoardRecord, load_board, prepare_board
+from triptych.data.boards import BoardData, PreparedBoard, load_board, prepare_board
 from triptych.panels.mlp import fit_mlp
 from triptych.system.threads import count_cores
 from triptych.training.jobs import list_jobs
@@ -46,12 +46,12 @@ def time_command(*arguments: str, home: Path | None = None) -> float:
 def time_trainers(panels: Sequence[str]) -> float:
     """Return the seconds that the trainers of the report's MNIST compute, one after the other and nothing else."""
     config = resolve_config("report", panels=panels)
-    record = prepare_board(config.boards[0])
-    board = load_board(record)
+    prepared = prepare_board(config.boards[0])
+    data = load_board(prepared)
     started = time.perf_counter()
-    for job in list_jobs(record, fresh_since=time.time()):
+    for job in list_jobs(prepared, fresh_since=time.time()):
         with tempfile.TemporaryDirectory() as folder:
-            fit_mlp(board, job, Path(folder) / "model", lambda metrics: None)
+            fit_mlp(data, job, Path(folder) / "model", lambda metrics: None)
     return time.perf_counter() - started
 
 
@@ -71,11 +71,11 @@ def measure_seconds(name: str, seconds: Sequence[float], target: float) -> Figur
     return Figure(SECTION, name, median(seconds), min(seconds), max(seconds), target, at_most=True)
 
 
-def embed_with(workers: int, board: Board) -> float:
+def embed_with(workers: int, data: BoardData) -> float:
     """Return the seconds that workers of one core each take to embed some shards, once they are up and warm."""
     from distributed import Client, LocalCluster
 
-    plan = plan_board(board, board.record.config.backbone_panels)
+    plan = plan_board(data, data.prepared.config.backbone_panels)
     with (
         LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,
@@ -84,18 +84,18 @@ def embed_with(workers: int, board: Board) -> float:
         for first, count in ((SHARDS, workers), (0, SHARDS)):
             started = time.perf_counter()
             shares = [range(number, number + 1) for number in range(first, first + count)]
-            client.gather([client.submit(embed_share, board.record, share, plan) for share in shares])
+            client.gather([client.submit(embed_share, data.prepared, share, plan) for share in shares])
             seconds = time.perf_counter() - started
     return seconds
 
 
-def embed_share(record: BoardRecord, share: range, plan: EmbeddingPlan) -> int:
+def embed_share(prepared: PreparedBoard, share: range, plan: EmbeddingPlan) -> int:
     """Embed one share in a worker, which has the data from its own disk."""
-    records = embed_board(load_board(record), plan, share, on_images=lambda done, total: None)
-    return sum(record.images for record in records.values())
+    records = embed_board(load_board(prepared), plan, share, on_images=lambda done, total: None)
+    return sum(prepared.images for prepared in records.values())
 
 
-def open_mnist() -> Board:
+def open_mnist() -> BoardData:
     """Return MNIST with the small network that ships."""
     settings = ["transfer.weights=bundled", "transfer.embedding_threads=1", "transfer.precision=float32"]
     config = resolve_config("digits", data="mnist", panels=["shufflenet_v2_x0_5"], settings=settings)

@@ -26,7 +26,7 @@ from tuning_trials import measure_trials
 
 from triptych.config.resolve import resolve_config
 from triptych.config.trainers import TransferConfig
-from triptych.data.boards import Board, load_board, prepare_board
+from triptych.data.boards import BoardData, load_board, prepare_board
 from triptych.networks.backbones import Backbone
 from triptych.networks.head import Head
 from triptych.networks.light_torch import build_linear
@@ -53,9 +53,9 @@ LEAST_ACCURACY = 0.9
 class Photos(Dataset[tuple[torch.Tensor, int]]):
     """The photos of a part, decoded and transformed each time."""
 
-    def __init__(self, board: Board, backbone: Backbone, indices: np.ndarray) -> None:
+    def __init__(self, data: BoardData, backbone: Backbone, indices: np.ndarray) -> None:
         """Remember which."""
-        self._board, self._preprocess, self._indices = board, backbone.preprocessing.build(), indices
+        self._board, self._preprocess, self._indices = data, backbone.preprocessing.build(), indices
 
     def __len__(self) -> int:
         """Return how many."""
@@ -67,16 +67,16 @@ class Photos(Dataset[tuple[torch.Tensor, int]]):
         return self._preprocess(self._board.images[index]), int(self._board.labels[index])
 
 
-def build_tutorial_epoch(board: Board, backbone: Backbone) -> tuple[Callable[[], None], nn.Linear]:
+def build_tutorial_epoch(data: BoardData, backbone: Backbone) -> tuple[Callable[[], None], nn.Linear]:
     """Return a function that trains and validates for one epoch as the tutorial does, and the head it trains."""
-    head = build_linear(backbone.dimension, len(board.record.classes), np.random.default_rng(0))
+    head = build_linear(backbone.dimension, len(data.prepared.classes), np.random.default_rng(0))
     # In the layout that PyTorch gives it; ours is another.
     trunk = copy.deepcopy(backbone.trunk).to(memory_format=torch.contiguous_format)
     network = nn.Sequential(trunk, nn.Dropout(backbone.head_dropout), head)
     optimizer = torch.optim.SGD(head.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
     loaders = [
-        DataLoader(Photos(board, backbone, indices), BATCH, shuffle=True, num_workers=count_cores())
-        for indices in (board.split.train, board.split.validation)
+        DataLoader(Photos(data, backbone, indices), BATCH, shuffle=True, num_workers=count_cores())
+        for indices in (data.split.train, data.split.validation)
     ]
 
     def run() -> None:
@@ -92,37 +92,37 @@ def build_tutorial_epoch(board: Board, backbone: Backbone) -> tuple[Callable[[],
     return run, head
 
 
-def check_answer(board: Board, backbone: Backbone) -> None:
+def check_answer(data: BoardData, backbone: Backbone) -> None:
     """Raise unless the heads name most of the test photos rightly: what is timed must be the real thing."""
-    for head, stored in run_ours(board, backbone):
-        if (accuracy := measure_accuracy(board, head, stored)) < LEAST_ACCURACY:
+    for head, stored in run_ours(data, backbone):
+        if (accuracy := measure_accuracy(data, head, stored)) < LEAST_ACCURACY:
             raise SystemExit(f"a head gets {accuracy:.3f} of the test photos right: at least {LEAST_ACCURACY} is known")
 
 
-def measure_accuracy(board: Board, head: Head, stored: ShardedEmbeddings) -> float:
+def measure_accuracy(data: BoardData, head: Head, stored: ShardedEmbeddings) -> float:
     """Return the fraction of the test photos that a head names rightly."""
-    test = board.split.test
-    return float((head.predict_proba(np.asarray(stored[test])).argmax(axis=1) == board.labels[test]).mean())
+    test = data.split.test
+    return float((head.predict_proba(np.asarray(stored[test])).argmax(axis=1) == data.labels[test]).mean())
 
 
-def run_ours(board: Board, backbone: Backbone, epochs: int = EPOCHS) -> list[tuple[Head, ShardedEmbeddings]]:
+def run_ours(data: BoardData, backbone: Backbone, epochs: int = EPOCHS) -> list[tuple[Head, ShardedEmbeddings]]:
     """Choose the number format, embed what the store lacks, and train the head of every repeat."""
     settings = TransferConfig(epochs=epochs, batch_size=BATCH, learning_rate=LEARNING_RATE, momentum=MOMENTUM)
     # Training a head has left this thread with one.
     torch.set_num_threads(count_cores())
-    chosen, _ = choose_format_for(backbone, board.images, PRECISIONS["auto"])
-    [record] = store_embeddings([backbone.in_format(chosen)], board.images, batch_size=BATCH, threads=count_cores())
+    chosen, _ = choose_format_for(backbone, data.images, PRECISIONS["auto"])
+    [record] = store_embeddings([backbone.in_format(chosen)], data.images, batch_size=BATCH, threads=count_cores())
     stored = load_embeddings(record)
     parts = [
-        Examples(stored.select(indices), board.labels[indices])  # type: ignore[arg-type]  # taken like an array
-        for indices in (board.split.train, board.split.validation)
+        Examples(stored.select(indices), data.labels[indices])  # type: ignore[arg-type]  # taken like an array
+        for indices in (data.split.train, data.split.validation)
     ]
     heads = [
         train_head(
             settings,
             parts[0],
             parts[1],
-            classes=len(board.record.classes),
+            classes=len(data.prepared.classes),
             dropout=backbone.head_dropout,
             seed=repeat,
             on_epoch=lambda metrics: None,
@@ -145,17 +145,17 @@ def time_once(job: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def measure_whole_job(board: Board, backbone: Backbone, *, quick: bool) -> list[Figure]:
+def measure_whole_job(data: BoardData, backbone: Backbone, *, quick: bool) -> list[Figure]:
     """Compare the whole job of the tutorial's loop with ours, from an empty and from a filled store."""
-    epoch, _ = build_tutorial_epoch(board, backbone)
+    epoch, _ = build_tutorial_epoch(data, backbone)
     epoch()  # warm-up
-    check_answer(board, backbone)
+    check_answer(data, backbone)
     cold, warm = [], []
     for _ in range(QUICK_PAIRS if quick else PAIRS):
         whole = time_once(epoch) * EPOCHS * REPEATS
         forget_embeddings()
-        cold.append(whole / time_once(lambda: run_ours(board, backbone)))
-        warm.append(whole / time_once(lambda: run_ours(board, backbone)))
+        cold.append(whole / time_once(lambda: run_ours(data, backbone)))
+        warm.append(whole / time_once(lambda: run_ours(data, backbone)))
     name = f"{REPEATS} x {EPOCHS} epochs, tutorial's loop (one epoch timed, multiplied) / ours"
     return [
         Figure(SECTION, f"{name}, {store} store", float(np.median(ratios)), min(ratios), max(ratios), target)
@@ -163,29 +163,29 @@ def measure_whole_job(board: Board, backbone: Backbone, *, quick: bool) -> list[
     ]
 
 
-def measure_accuracy_beside_tutorial(board: Board, backbone: Backbone) -> Figure:
+def measure_accuracy_beside_tutorial(data: BoardData, backbone: Backbone) -> Figure:
     """Train both for a few epochs with one seed, and compare how many test photos they name rightly."""
-    epoch, tutorials_head = build_tutorial_epoch(board, backbone)
+    epoch, tutorials_head = build_tutorial_epoch(data, backbone)
     for _ in range(COMPARED_EPOCHS):
         epoch()
-    head, _ = run_ours(board, backbone, COMPARED_EPOCHS)[0]
-    [exact] = store_embeddings([backbone], board.images, batch_size=BATCH, threads=count_cores())
+    head, _ = run_ours(data, backbone, COMPARED_EPOCHS)[0]
+    [exact] = store_embeddings([backbone], data.images, batch_size=BATCH, threads=count_cores())
     stored = load_embeddings(exact)
-    accuracies = [measure_accuracy(board, one, stored) for one in (Head(tutorials_head), head)]
-    images = abs(round((accuracies[1] - accuracies[0]) * len(board.split.test)))
-    name = f"test photos (of {len(board.split.test)}) between our head and the tutorial's, {COMPARED_EPOCHS} epochs"
+    accuracies = [measure_accuracy(data, one, stored) for one in (Head(tutorials_head), head)]
+    images = abs(round((accuracies[1] - accuracies[0]) * len(data.split.test)))
+    name = f"test photos (of {len(data.split.test)}) between our head and the tutorial's, {COMPARED_EPOCHS} epochs"
     return Figure(SECTION, name, images, images, images, 1, at_most=True)
 
 
-def measure_all(board: Board, backbone: Backbone, *, quick: bool) -> list[Figure]:
+def measure_all(data: BoardData, backbone: Backbone, *, quick: bool) -> list[Figure]:
     """Return every figure, those of the whole job first."""
-    figures = measure_whole_job(board, backbone, quick=quick)
-    chosen, _ = choose_format_for(backbone, board.images, PRECISIONS["auto"])
-    figures.append(measure_files(board, backbone.in_format(chosen), quick=quick))
-    figures.append(measure_nearness(board, backbone, chosen))
+    figures = measure_whole_job(data, backbone, quick=quick)
+    chosen, _ = choose_format_for(backbone, data.images, PRECISIONS["auto"])
+    figures.append(measure_files(data, backbone.in_format(chosen), quick=quick))
+    figures.append(measure_nearness(data, backbone, chosen))
     if not quick:
-        figures.append(measure_accuracy_beside_tutorial(board, backbone))
-    figures.append(measure_trials(board, PANEL, forget_embeddings, quick=quick))
+        figures.append(measure_accuracy_beside_tutorial(data, backbone))
+    figures.append(measure_trials(data, PANEL, forget_embeddings, quick=quick))
     # VGG16 takes seconds a pass in plain float32.
     figures += [measure_forward(name, quick=quick) for name in ("resnet50", *(() if quick else ("vgg16",)))]
     figures.append(measure_memory(quick=quick))
@@ -202,10 +202,10 @@ def main() -> None:
         os.environ["TRIPTYCH_CACHE_HOME"] = folder
         settings = [f"transfer.weights={weights}"]
         config = resolve_config("photos", data=str(photos), panels=[PANEL], settings=settings)
-        board = load_board(prepare_board(config.boards[0]))
+        data = load_board(prepare_board(config.boards[0]))
         backbone = load_backbone(PANEL, str(weights)).on_device(find_device())
-        figures = measure_all(board, backbone, quick=quick)
-    publish(SECTION, figures, f"ants and bees, {len(board.images)} photos, {PANEL}, {count_cores()} cores")
+        figures = measure_all(data, backbone, quick=quick)
+    publish(SECTION, figures, f"ants and bees, {len(data.images)} photos, {PANEL}, {count_cores()} cores")
     if find_device() == "cpu":
         print("There was no GPU: images per second of ResNet50 on one were not measured.")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from measure import Figure
 
-from triptych.data.boards import Board
+from triptych.data.boards import BoardData
 from triptych.orchestration.trials import make_job
 from triptych.system.paths import cache_home
 from triptych.transfer.plan import embed_board, plan_board
@@ -20,32 +20,32 @@ from triptych.tuning.trainers import load_trainer
 SECTION, TRIALS, TARGET = "transfer", 100, 1.0
 
 
-def measure_trials(board: Board, panel: str, forget: Callable[[], None], *, quick: bool) -> Figure:
+def measure_trials(data: BoardData, panel: str, forget: Callable[[], None], *, quick: bool) -> Figure:
     """Compare the seconds of the trials with those of one pass into an empty store.
 
     Args:
-        board: the board.
+        data: the board.
         panel: the pretrained network.
         forget: empties the store.
         quick: fewer trials, the seconds multiplied.
     """
     forget()
-    plan = plan_board(board, board.record.config.backbone_panels)
+    plan = plan_board(data, data.prepared.config.backbone_panels)
     started = time.perf_counter()
-    shards = range(count_shards(len(board.images)))
-    records = collect_records(plan, [embed_board(board, plan, shards, lambda done, total: None)])
+    shards = range(count_shards(len(data.images)))
+    records = collect_records(plan, [embed_board(data, plan, shards, lambda done, total: None)])
     embedding_seconds = time.perf_counter() - started
     trials = TRIALS // 5 if quick else TRIALS
     shutil.rmtree(cache_home() / "studies", ignore_errors=True)
-    fit = load_trainer(board, panel, records)
-    prepare_study(board.record, panel, trials, 1)
+    fit = load_trainer(data, panel, records)
+    prepare_study(data.prepared, panel, trials, 1)
     started = time.perf_counter()
-    space = find_space(board.record.config, panel)
+    space = find_space(data.prepared.config, panel)
     for index in range(trials):
         # Opened anew for each trial, as `run_trial` does.
-        study = open_study(board.record, panel)
+        study = open_study(data.prepared, panel)
         with ask_trial(study, space, index) as trial:
-            job = make_job(board.record, panel, trial.params)
+            job = make_job(data.prepared, panel, trial.params)
             tell_outcome(study, trial, train_trial(trial, job.settings, fit, lambda metrics: None))
     seconds = (time.perf_counter() - started) * TRIALS / trials
     settled = list_settled(study)

@@ -12,7 +12,7 @@ from tasks.split_data import split_data
 from triptych.config.resolve import Config
 from triptych.config.schema import BoardConfig
 from triptych.evaluation.report import ComparisonResult
-from triptych.orchestration import ENDS, attempt, refuse_endless_restarts, require_all
+from triptych.orchestration import ENDS, attempt, enforce_restart_limit, require_all
 from triptych.system.threads import count_cores
 
 
@@ -34,14 +34,14 @@ def compare(config: Config) -> list[ComparisonResult]:
     Raises:
         IncompleteError: a panel or a board is missing.
     """
-    refuse_endless_restarts()
+    enforce_restart_limit()
     return require_all(
         {board.name: attempt(compare_board, board, fresh=config.fresh, tuned=config.tuned) for board in config.boards}
     )
 
 
-def compare_board(board: BoardConfig, *, fresh: bool, tuned: bool) -> ComparisonResult:
+def compare_board(config: BoardConfig, *, fresh: bool, tuned: bool) -> ComparisonResult:
     """Compare the panels of one board: one split, every frozen network embedded once, every repeat trained."""
-    comparison = split_data(board, tuned=tuned, fresh=fresh)
+    comparison = split_data(config, tuned=tuned, fresh=fresh)
     panels, missing = train_panels(comparison)
     return record_comparison(comparison, panels, missing, promote_champion(comparison, panels))

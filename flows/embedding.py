@@ -45,6 +45,6 @@ def submit_embedding(opened: ComparisonRecord | StudyRecord) -> SubmittedEmbeddi
     if not opened.backbones:
         return SubmittedEmbedding()
     plan = plan_embedding.submit(opened)
-    shards = embed_shards.map(unmapped(opened), share_shards(opened.board), unmapped(plan))
+    shards = embed_shards.map(unmapped(opened), share_shards(opened.prepared), unmapped(plan))
     records = collect_embeddings.submit(opened, plan, shards)
     return SubmittedEmbedding(opened.backbones, records, [plan, *shards, records])

@@ -17,7 +17,7 @@ from triptych.orchestration import (
     ENDS,
     SubmittedPanel,
     collect_panels,
-    refuse_endless_restarts,
+    enforce_restart_limit,
     require_panels,
 )
 from triptych.orchestration.remote import PanelOrder
@@ -42,7 +42,7 @@ def panel(order: PanelOrder) -> None:
     Args:
         order: which panel of which comparison.
     """
-    refuse_endless_restarts()
+    enforce_restart_limit()
     require_panels(*train_panels(open_ordered(order)))
 
 

@@ -14,7 +14,7 @@ from triptych.orchestration import (
     ENDS,
     attempt,
     collect_results,
-    refuse_endless_restarts,
+    enforce_restart_limit,
     require_all,
 )
 from triptych.system.threads import count_cores
@@ -39,7 +39,7 @@ def tune(config: Config, trials: PositiveInt = 20, workers: PositiveInt | None =
     Raises:
         IncompleteError: a study failed, and others didn't.
     """
-    refuse_endless_restarts()
+    enforce_restart_limit()
     workers = workers or count_cores()
     return require_all(
         {
@@ -52,9 +52,9 @@ def tune(config: Config, trials: PositiveInt = 20, workers: PositiveInt | None =
     )
 
 
-def tune_panel(board: BoardConfig, panel: str, *, trials: int, workers: int, preset: str) -> TuningResult:
+def tune_panel(config: BoardConfig, panel: str, *, trials: int, workers: int, preset: str) -> TuningResult:
     """Tune one panel: one split, its frozen network embedded once, trials side by side until there are enough."""
-    study = start_tuning(board.model_copy(update={"panels": (panel,)}), panel, trials, workers)
+    study = start_tuning(config.model_copy(update={"panels": (panel,)}), panel, trials, workers)
     embedded = submit_embedding(study)
     shares = [run_trials.submit(study, worker, embedded.needed_by(panel)) for worker in range(len(study.shares))]
     collect_results(shares, after=embedded.steps)

@@ -12,7 +12,7 @@ from triptych.tracking import (
     TrainedPanel,
     load_evaluation,
     load_logged_model,
-    load_logged_probe,
+    load_logged_reference,
     log_evaluation,
     resume_run,
 )
@@ -28,8 +28,8 @@ def _evaluate(trained: TrainedPanel) -> dict[str, float]:
     with resume_run(trained.run_id):
         evaluation = evaluate_logged_model(
             load_logged_model(trained.model_uri),
-            load_board(trained.job.board),
-            load_logged_probe(trained.run_id),
+            load_board(trained.job.prepared),
+            load_logged_reference(trained.run_id),
             trained.embedded,
         )
         return log_evaluation(trained.run_id, trained.job, evaluation)

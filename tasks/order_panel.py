@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import task
 
-from triptych.errors import ElsewhereError
+from triptych.errors import RemotePanelError
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.orchestration import LONG_STEP, STEP, send_away, wait_for_end
 from triptych.orchestration.remote import write_order
@@ -16,7 +16,7 @@ from triptych.training.jobs import PanelJob
 def send_panel(comparison: ComparisonRecord, panel: str) -> str:
     """Start the flow `panel` on a machine of the panel's work pool; return the flow run's id."""
     order = write_order(comparison, panel).model_dump(mode="json")
-    deployment = f"panel/{comparison.board.config.find_pool(panel)}"
+    deployment = f"panel/{comparison.prepared.config.find_pool(panel)}"
     return send_away(deployment, {"order": order}, f"{comparison.comparison}-{panel}")
 
 
@@ -27,5 +27,5 @@ def collect_panel(comparison: ComparisonRecord, job: PanelJob, sent: str) -> Eva
     trained = find_trained(comparison, job)
     metrics = load_evaluation(trained.run_id) if trained else None
     if trained is None or metrics is None:
-        raise ElsewhereError(f"flow run {sent} is completed, but MLflow has no evaluation of {job.run_label}")
+        raise RemotePanelError(f"flow run {sent} is completed, but MLflow has no evaluation of {job.run_label}")
     return trained.with_metrics(metrics)

@@ -11,17 +11,17 @@ from triptych.orchestration import STEP
 from triptych.tracking import ComparisonRecord, challenge, register_panel
 
 
-@task(task_run_name="promote {comparison.board.config.name}", **STEP)
+@task(task_run_name="promote {comparison.prepared.config.name}", **STEP)
 def promote_champion(comparison: ComparisonRecord, panels: list[EvaluatedPanel]) -> str:
     """Register the best repeat of each panel; return in one line who is the champion, and why."""
     for name in dict.fromkeys(panel.panel for panel in panels):
         best = choose_best([panel for panel in panels if panel.panel == name])
         if best is not None:
-            register_panel(comparison.board, best)
+            register_panel(comparison.prepared, best)
     challenger = choose_best(panels)
     if challenger is None:
         return "no model was registered: without a validation part none can be chosen"
-    told = _describe(challenger, challenge(comparison.board, challenger))
+    told = _describe(challenger, challenge(comparison.prepared, challenger))
     get_run_logger().info(told)
     return told
 

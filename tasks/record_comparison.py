@@ -20,19 +20,19 @@ from triptych.tracking import (
 )
 
 
-@task(task_run_name="compare {comparison.board.config.name}", **STEP)
+@task(task_run_name="compare {comparison.prepared.config.name}", **STEP)
 def record_comparison(
     comparison: ComparisonRecord, panels: list[EvaluatedPanel], missing: list[MissingPanel], promotion: str
 ) -> ComparisonResult:
     """Write the report of a comparison to MLflow and to the flow run's page, and close the comparison."""
-    drifts = [measure_drift(comparison.board, repeat) for repeat in range(comparison.board.config.repeats)]
+    drifts = [measure_drift(comparison.prepared, repeat) for repeat in range(comparison.prepared.config.repeats)]
     log_drifts(panels, drifts)
     predictions = {panel.run_id: load_logged_predictions(panel.run_id) for panel in panels}
-    report = write_report(comparison.board, panels, predictions, drifts, missing)
+    report = write_report(comparison.prepared, panels, predictions, drifts, missing)
     curves = load_logged_curves(panels)
     facts = {"comparison": comparison.comparison, "champion": promotion}
-    facts |= describe_board(comparison.board) | describe_flow_run()
-    page = render_page(load_board(comparison.board), report, panels, predictions, curves, facts)
+    facts |= describe_board(comparison.prepared) | describe_flow_run()
+    page = render_page(load_board(comparison.prepared), report, panels, predictions, curves, facts)
     link = finish_comparison(comparison, report.as_json(), report.as_markdown(), curves, page)
     key = name_key(report.board)
     create_table_artifact(report.as_rows(), key=f"{key}-table", description=report.verdict)

@@ -13,24 +13,24 @@ from triptych.system.files import touch
 from triptych.tracking import ComparisonRecord, pin_weights, start_comparison
 
 
-@task(task_run_name="split {board.name}", **STEP)
-def split_data(board: BoardConfig, *, tuned: bool = False, fresh: bool = False) -> ComparisonRecord:
+@task(task_run_name="split {config.name}", **STEP)
+def split_data(config: BoardConfig, *, tuned: bool = False, fresh: bool = False) -> ComparisonRecord:
     """Store the one split that every panel of the board uses, and start its comparison, or take it up again.
 
     Args:
-        board: the board.
+        config: the board.
         tuned: whether its panels are trained with the best setting of their study.
         fresh: whether a new comparison is started, and every panel trained anew, although there are the same.
     """
-    report = ProgressReporter(f"{board.name}: split")
-    record = prepare_board(pin_weights(board), on_image=report)
-    report(1, 1, record.split_id)
-    touch(record.split_file, *record.dataset_folder.iterdir())
+    report = ProgressReporter(f"{config.name}: split")
+    prepared = prepare_board(pin_weights(config), on_image=report)
+    report(1, 1, prepared.split_id)
+    touch(prepared.split_file, *prepared.dataset_folder.iterdir())
     if tuned:
         from triptych.tuning.results import use_tuned
 
-        record = use_tuned(record)
-    return start_comparison(record, describe_flow_run(), identify_comparison(record), fresh=fresh)
+        prepared = use_tuned(prepared)
+    return start_comparison(prepared, describe_flow_run(), identify_comparison(prepared), fresh=fresh)
 
 
 @task(task_run_name="open {order.board.name} for {order.panel}", **STEP)

@@ -21,7 +21,7 @@ def plan_embedding(opened: ComparisonRecord | StudyRecord) -> EmbeddingPlan:
     """Find the fastest number format that is exact enough for each pretrained network, on this machine."""
     from triptych.transfer.plan import plan_board
 
-    plan = plan_board(open_board(opened.board), opened.backbones)
+    plan = plan_board(open_board(opened.prepared), opened.backbones)
     for panel, planned in plan.networks.items():
         get_run_logger().info("%s is computed in %s (%s)", panel, planned.number_format, planned.reason)
     return plan
@@ -34,9 +34,9 @@ def embed_shards(
     """Compute what enters the last layers for some of the images, or find it in the store; all repeats use it."""
     from triptych.transfer.plan import embed_board
 
-    names = [PanelJob(opened.board, panel, 0).label for panel in plan.networks]
+    names = [PanelJob(opened.prepared, panel, 0).label for panel in plan.networks]
     report = ProgressReporter(f"embed {', '.join(names)}", key=f"shard {numbers.start}")
-    records = embed_board(open_board(opened.board), plan, numbers, on_images=report)
+    records = embed_board(open_board(opened.prepared), plan, numbers, on_images=report)
     embeddings = sum(record.images for record in records.values())
     report(embeddings, embeddings, "; ".join(dict.fromkeys(record.describe() for record in records.values())))
     for shard in [shard for record in records.values() for shard in record.damaged_shards]:

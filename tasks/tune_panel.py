@@ -19,20 +19,20 @@ from triptych.tuning.study import check_validation, identify_study, prepare_stud
 from triptych.tuning.trainers import load_trainer
 
 
-@task(task_run_name="open the study of {panel} on {board.name}", **LONG_STEP)
-def start_tuning(board: BoardConfig, panel: str, trials: int, workers: int) -> StudyRecord:
+@task(task_run_name="open the study of {panel} on {config.name}", **LONG_STEP)
+def start_tuning(config: BoardConfig, panel: str, trials: int, workers: int) -> StudyRecord:
     """Open a panel's study, or find the one to continue, and share out the trials that it lacks."""
-    record = prepare_board(pin_weights(board))
-    check_validation(record)
-    shares = prepare_study(record, panel, trials, workers)
-    return start_study(record, panel, identify_study(record, panel), shares, describe_flow_run())
+    prepared = prepare_board(pin_weights(config))
+    check_validation(prepared)
+    shares = prepare_study(prepared, panel, trials, workers)
+    return start_study(prepared, panel, identify_study(prepared, panel), shares, describe_flow_run())
 
 
 @task(task_run_name="tune {study.panel}, share {worker}", **LONG_STEP)
 def run_trials(study: StudyRecord, worker: int, embedded: dict[str, EmbeddingRecord] | None) -> None:
     """Run a worker's share of the trials, one after the other, on data that is read once."""
     share = study.shares[worker]
-    fit = load_trainer(open_board(study.board), study.panel, embedded)
+    fit = load_trainer(open_board(study.prepared), study.panel, embedded)
     report = ProgressReporter(f"{study.panel}: worker {worker + 1}")
     for done, index in enumerate(share):
         described = run_trial(study, index, fit, partial(report, done, len(share)))
@@ -43,9 +43,9 @@ def run_trials(study: StudyRecord, worker: int, embedded: dict[str, EmbeddingRec
 @task(task_run_name="record the study of {study.panel}", **LONG_STEP)
 def record_study(study: StudyRecord, preset: str) -> TuningResult:
     """Write the best setting and all trials to MLflow and to the flow run's page, and close the study's run."""
-    findings = summarise_study(study.board, study.panel)
+    findings = summarise_study(study.prepared, study.panel)
     best = findings.as_yaml(preset)
     link = finish_study(study, findings, best)
-    key = name_key(f"{study.board.config.name}-{study.panel}-trials")
+    key = name_key(f"{study.prepared.config.name}-{study.panel}-trials")
     create_table_artifact(findings.as_rows(), key=key, description=findings.verdict)
     return TuningResult(findings, save_best(findings, best), link)

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from triptych.config.resolve import resolve_config
-from triptych.data.boards import Board, load_board, prepare_board
+from triptych.data.boards import BoardData, load_board, prepare_board
 from triptych.system.environment import apply_environment
 
 MakePhotos = Callable[..., Path]
@@ -111,7 +111,7 @@ def data_home() -> Path:
 
 
 @pytest.fixture(scope="session")
-def digits() -> Board:
+def digits() -> BoardData:
     """scikit-learn's digits with the default split."""
     return load_board(prepare_board(resolve_config("digits").boards[0]))
 

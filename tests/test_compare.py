@@ -23,7 +23,7 @@ from triptych.data.boards import load_board, prepare_board
 from triptych.errors import DataError, IncompleteError, ReloadError
 from triptych.evaluation.evaluator import check_reload
 from triptych.evaluation.report import ComparisonResult
-from triptych.panels.reference import Probe
+from triptych.panels.reference import ReferencePredictions
 from triptych.tracking import (
     connect,
     find_panel_runs,
@@ -129,8 +129,8 @@ def test_figures_and_predictions_are_kept(runs: list[Any]) -> None:
 
 
 def test_logged_models_load_with_plain_mlflow_and_predict_raw_images(runs: list[Any], photos: Path) -> None:
-    board = load_board(prepare_board(resolve_config("photos", data=str(photos)).boards[0]))
-    image = board.images[0][None]
+    data = load_board(prepare_board(resolve_config("photos", data=str(photos)).boards[0]))
+    image = data.images[0][None]
     for run in runs:
         [output] = run.outputs.model_outputs
         model = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
@@ -264,16 +264,16 @@ def test_a_failing_board_does_not_stop_the_next(prefect_server: None, tmp_path: 
 
 
 def test_a_model_that_does_not_repeat_its_trainer_is_refused(photos: Path) -> None:
-    board = load_board(prepare_board(BoardConfig.model_validate({"data": {"source": str(photos)}})))
-    probe = Probe(np.arange(3), np.array([[0.5, 0.5]] * 3))
+    data = load_board(prepare_board(BoardConfig.model_validate({"data": {"source": str(photos)}})))
+    probe = ReferencePredictions(np.arange(3), np.array([[0.5, 0.5]] * 3))
 
     class Constant:
         def predict(self, images: np.ndarray) -> np.ndarray:
             return np.tile(np.array([[0.5, 0.5]]), (len(images), 1))
 
-    assert check_reload(Constant(), board, probe) == 0.0
+    assert check_reload(Constant(), data, probe) == 0.0
     with pytest.raises(ReloadError, match=r"differs from its trainer by 0\.001"):
-        check_reload(Constant(), board, Probe(probe.indices, probe.probabilities + 0.001))
+        check_reload(Constant(), data, ReferencePredictions(probe.indices, probe.probabilities + 0.001))
 
 
 def test_an_interrupt_closes_every_run_and_says_so(prefect_server: None, tmp_path: Path) -> None:

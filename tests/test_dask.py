@@ -43,31 +43,31 @@ def test_a_machine_without_the_shared_path_prepares_the_board_itself(
 ) -> None:
     photos = make_photos(tmp_path / "photos", {"a": 8, "b": 8})
     monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "head"))
-    record = prepare_board(resolve_config("photos", data=str(photos)).boards[0])
-    there = load_board(record)
+    prepared = prepare_board(resolve_config("photos", data=str(photos)).boards[0])
+    there = load_board(prepared)
     pixels, split = there.pixels.copy(), there.split
     shutil.rmtree(tmp_path / "head")
     monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "worker"))
-    here = load_board(record)
-    assert here.record.split_file.is_relative_to(tmp_path / "worker")
+    here = load_board(prepared)
+    assert here.prepared.split_file.is_relative_to(tmp_path / "worker")
     np.testing.assert_array_equal(here.pixels, pixels)
     np.testing.assert_array_equal(here.split.test, split.test)
     (photos / "a" / "0.jpg").unlink()
     shutil.rmtree(tmp_path / "worker")
     with pytest.raises(DataError, match="are not those of the comparison"):
-        load_board(record)
+        load_board(prepared)
 
 
 def test_a_machine_without_the_shared_path_embeds_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "head"))
-    board = load_board(prepare_board(resolve_config("digits", panels=[PANEL]).boards[0]))
-    board = replace(board, images=ArrayImages(board.images.array[:40]))  # type: ignore[attr-defined]
-    planned = plan_board(board, [PANEL])
-    record = embed(board, planned, range(1), lambda done, total: None)[PANEL]
-    assert find_embeddings(board, PANEL, record) is record
+    data = load_board(prepare_board(resolve_config("digits", panels=[PANEL]).boards[0]))
+    data = replace(data, images=ArrayImages(data.images.array[:40]))  # type: ignore[attr-defined]
+    planned = plan_board(data, [PANEL])
+    record = embed(data, planned, range(1), lambda done, total: None)[PANEL]
+    assert find_embeddings(data, PANEL, record) is record
     expected = load_embeddings(record)[:]
     shutil.rmtree(tmp_path / "head" / "embeddings")
     monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "worker"))
-    found = find_embeddings(board, PANEL, record)
+    found = find_embeddings(data, PANEL, record)
     assert found.shards[0].is_relative_to(tmp_path / "worker")
     np.testing.assert_array_equal(load_embeddings(found)[:], expected)

@@ -127,10 +127,10 @@ def test_val_becomes_the_test_part_where_there_is_no_test(tmp_path: Path, make_p
     make_photos(tmp_path / "val", {"a": 3, "b": 2}, seed=1)
     (tmp_path / "train" / "a" / "notes.txt").write_text("no image")
     config = BoardConfig(data=DataConfig(source=str(tmp_path)))
-    record = prepare_board(config)
-    assert record.sizes == {"train": 9, "validation": 3, "test": 5}
-    assert "val/ became the test part" in record.notes[0]
-    assert "train/a/notes.txt" in record.notes[1]
+    prepared = prepare_board(config)
+    assert prepared.sizes == {"train": 9, "validation": 3, "test": 5}
+    assert "val/ became the test part" in prepared.notes[0]
+    assert "train/a/notes.txt" in prepared.notes[1]
 
 
 def test_given_parts_are_kept(tmp_path: Path, make_photos: MakePhotos) -> None:
@@ -191,10 +191,10 @@ def test_the_digest_follows_every_byte_of_the_data(tmp_path: Path, make_photos: 
 
 
 def test_images_stay_eight_bit_until_a_model_asks(photos: Path) -> None:
-    board = load_board(prepare_board(resolve_config("photos", data=str(photos)).boards[0]))
-    assert board.images[0].dtype == board.pixels.dtype == np.uint8
-    assert board.pixels.shape == (40, 32, 32, 3)
-    np.testing.assert_array_equal(board.pixels[5], make_thumbnail(board.images[5], 32))
+    data = load_board(prepare_board(resolve_config("photos", data=str(photos)).boards[0]))
+    assert data.images[0].dtype == data.pixels.dtype == np.uint8
+    assert data.pixels.shape == (40, 32, 32, 3)
+    np.testing.assert_array_equal(data.pixels[5], make_thumbnail(data.images[5], 32))
 
 
 def test_a_prepared_board_is_found_again(photos: Path) -> None:

@@ -20,7 +20,7 @@ from torchvision.transforms import RandomResizedCrop
 from triptych.config.resolve import resolve_config
 from triptych.config.schema import BoardConfig
 from triptych.config.trainers import TransferConfig
-from triptych.data.boards import BoardRecord, load_board, prepare_board
+from triptych.data.boards import PreparedBoard, load_board, prepare_board
 from triptych.errors import ConfigError, DivergenceError, FrozenError, ProcessError, UnreadableImageError
 from triptych.evaluation.evaluator import check_reload, evaluate_logged_model, predict_part
 from triptych.images.augmentation import AUGMENTATIONS, augment, draw_box
@@ -308,21 +308,21 @@ def test_boxes_are_torchvisions(width: int, height: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def record(make_photos: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> BoardRecord:
+def record(make_photos: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> PreparedBoard:
     """A board whose 12 training images make batches of 11 and 1: two processes can share neither evenly."""
     folder = make_photos(tmp_path_factory.mktemp("few") / "colours", PHOTOS)
     board = resolve_config("digits", data=f"folder:{folder}").boards[0]
     return prepare_board(board.model_copy(update={"panels": (NAME,), "transfer": configure(batch_size=11)}))
 
 
-def make_job(record: BoardRecord, **fields: Any) -> PanelJob:
-    transfer = record.config.transfer.model_copy(update=fields)
-    return PanelJob(replace(record, config=record.config.model_copy(update={"transfer": transfer})), NAME, 0)
+def make_job(prepared: PreparedBoard, **fields: Any) -> PanelJob:
+    transfer = prepared.config.transfer.model_copy(update=fields)
+    return PanelJob(replace(prepared, config=prepared.config.model_copy(update={"transfer": transfer})), NAME, 0)
 
 
-def test_two_processes_give_the_weights_of_one(record: BoardRecord, tmp_path: Path) -> None:
-    job = make_job(record, augmentation="flip", keep_best_epoch=True, checkpoint_epochs=1)
-    board, settings = load_board(job.board), job.board.config.transfer
+def test_two_processes_give_the_weights_of_one(prepared: PreparedBoard, tmp_path: Path) -> None:
+    job = make_job(prepared, augmentation="flip", keep_best_epoch=True, checkpoint_epochs=1)
+    board, settings = load_board(job.prepared), job.prepared.config.transfer
     train_part, validation = select_parts(board)
     assert len(train_part) == 12
     alone: list[EpochMetrics] = []
@@ -363,9 +363,9 @@ def test_the_losses_of_all_processes_average_to_that_of_one(
     np.testing.assert_allclose(shares, measure(0, 1), rtol=1e-4, atol=1e-5)
 
 
-def test_an_error_in_a_process_is_the_parents(record: BoardRecord) -> None:
+def test_an_error_in_a_process_is_the_parents(prepared: PreparedBoard) -> None:
     with pytest.raises(DivergenceError, match="learning rate 1e\\+30 is too large") as caught:
-        train_in_processes(make_job(record, learning_rate=1e30), 1, None, lambda metrics: None)
+        train_in_processes(make_job(prepared, learning_rate=1e30), 1, None, lambda metrics: None)
     assert "\n" not in str(caught.value)
 
 
@@ -436,16 +436,16 @@ def has_ended(pid: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def fitted(record: BoardRecord, tmp_path_factory: pytest.TempPathFactory) -> FittedPanel:
-    job = make_job(record, augmentation="crop_and_flip", learning_rate=0.05)
+def fitted(prepared: PreparedBoard, tmp_path_factory: pytest.TempPathFactory) -> FittedPanel:
+    job = make_job(prepared, augmentation="crop_and_flip", learning_rate=0.05)
     embedded = EmbeddingRecord((), load_backbone(NAME, "bundled").digest(), 24, 0, 0.5)
     folder = tmp_path_factory.mktemp("model") / "model"
-    return fit_transfer(load_board(job.board), job, folder, lambda metrics: None, embedded=embedded)
+    return fit_transfer(load_board(job.prepared), job, folder, lambda metrics: None, embedded=embedded)
 
 
-def test_a_fine_tuned_panel_repeats_its_probabilities(record: BoardRecord, fitted: FittedPanel) -> None:
-    board, model = load_board(record), load_model(fitted.folder)
-    assert check_reload(model, board, fitted.probe) <= 1e-5
+def test_a_fine_tuned_panel_repeats_its_probabilities(prepared: PreparedBoard, fitted: FittedPanel) -> None:
+    board, model = load_board(prepared), load_model(fitted.folder)
+    assert check_reload(model, board, fitted.reference) <= 1e-5
     network: Any = model.get_raw_model()
     assert isinstance(network, TransferNetwork)
     tested = predict_part(network, board, None, board.split.test)
@@ -453,19 +453,19 @@ def test_a_fine_tuned_panel_repeats_its_probabilities(record: BoardRecord, fitte
     np.testing.assert_array_equal(tested, expected)
 
 
-def test_test_images_go_through_the_network_that_was_trained(record: BoardRecord, fitted: FittedPanel) -> None:
-    job, nowhere = make_job(record), EmbeddingRecord((Path("of-the-frozen-network.npy"),), "", 24, 0, 0.0)
-    board, model = load_board(job.board), load_model(fitted.folder)
-    evaluation = evaluate_logged_model(model, board, fitted.probe, nowhere)
+def test_test_images_go_through_the_network_that_was_trained(prepared: PreparedBoard, fitted: FittedPanel) -> None:
+    job, nowhere = make_job(prepared), EmbeddingRecord((Path("of-the-frozen-network.npy"),), "", 24, 0, 0.0)
+    board, model = load_board(job.prepared), load_model(fitted.folder)
+    evaluation = evaluate_logged_model(model, board, fitted.reference, nowhere)
     expected = predict_part(model.get_raw_model(), board, None, board.split.test)
     np.testing.assert_array_equal(evaluation.predictions.probabilities, expected)
 
 
-def test_a_trial_fine_tunes_too(record: BoardRecord) -> None:
-    job = make_job(record, learning_rate=0.05)
+def test_a_trial_fine_tunes_too(prepared: PreparedBoard) -> None:
+    job = make_job(prepared, learning_rate=0.05)
     tried: list[EpochMetrics] = []
     trained: list[EpochMetrics] = []
-    board, settings = load_board(job.board), job.board.config.transfer
+    board, settings = load_board(job.prepared), job.prepared.config.transfer
     load_trainer(board, NAME, None)(settings, tried.append)
     tuning = FineTuning(load_backbone(NAME, "bundled"), settings, 2, seed=0)
     fit_network(tuning, settings, *select_parts(board), rng=tuning.rng, on_epoch=trained.append)

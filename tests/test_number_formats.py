@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from triptych.config.resolve import resolve_config
-from triptych.data.boards import Board, load_board, prepare_board
+from triptych.data.boards import BoardData, load_board, prepare_board
 from triptych.images.pixels import Pixels
 from triptych.images.sources import ArrayImages
 from triptych.networks import precision as number_formats
@@ -195,7 +195,7 @@ def backbone() -> Backbone:
 
 
 @pytest.fixture(scope="module")
-def crops(digits: Board) -> Pixels:
+def crops(digits: BoardData) -> Pixels:
     """48 digits, cut out for that network."""
     preprocessing = load_backbone("shufflenet_v2_x0_5", "bundled").preprocessing
     return np.stack([preprocessing.crop(digits.images[index]) for index in range(48)])

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from flows.compare import compare
 from triptych.cli import app
 from triptych.config.resolve import resolve_config
-from triptych.data.boards import Board
+from triptych.data.boards import BoardData
 from triptych.errors import ConfigError, ExportError
 from triptych.images.preprocessing import Preprocessing
 from triptych.networks.head import Head, TransferNetwork
@@ -100,7 +100,7 @@ def load_test_part(name: str) -> tuple[NDArray[np.int64], NDArray[Any]]:
 @pytest.mark.parametrize("batch", [1, 7, 540])
 @pytest.mark.parametrize("name", PANELS)
 def test_every_panel_repeats_the_pipelines_test_probabilities(
-    fetched: dict[str, Path], digits: Board, name: str, batch: int
+    fetched: dict[str, Path], digits: BoardData, name: str, batch: int
 ) -> None:
     indices, expected = load_test_part(name)
     contract = read_contract(fetched[name])
@@ -230,7 +230,7 @@ def save_bundled(folder: Path, number_format: str) -> TransferNetwork:
 @pytest.mark.slow
 @pytest.mark.parametrize("number_format", ["float32-folded", "bfloat16-folded"])
 def test_other_number_formats_are_exported_in_float32_and_said_to_be(
-    tmp_path: Path, digits: Board, number_format: str
+    tmp_path: Path, digits: BoardData, number_format: str
 ) -> None:
     network = save_bundled(tmp_path / "model", number_format)
     card = export_model(tmp_path / "model", tmp_path)

@@ -11,8 +11,8 @@ from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 from prefect.states import Failed
 from prefect.task_engine import TaskRunTimeoutError
 
-from triptych.errors import DataError, ElsewhereError, EndlessRestartError
-from triptych.orchestration import STEP, refuse_endless_restarts, require_all
+from triptych.errors import DataError, RemotePanelError, RestartLimitError
+from triptych.orchestration import STEP, enforce_restart_limit, require_all
 from triptych.orchestration import hooks as ends
 from triptych.orchestration import progress as reporting
 from triptych.orchestration.options import retry_if_passing
@@ -33,7 +33,7 @@ def answer(status: int) -> HTTPStatusError:
         (TimeoutError("the server was slow"), True),
         (TaskRunTimeoutError("the task's own limit"), False),
         (DataError("bad input"), False),
-        (ElsewhereError("failed there"), False),
+        (RemotePanelError("failed there"), False),
         (ReadError("cut"), True),
         (answer(503), True),
         (answer(404), False),
@@ -97,12 +97,12 @@ def test_work_goes_on_where_the_server_cannot_be_told_how_far_it_is(
 
 
 def test_a_flow_run_that_crashes_again_and_again_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    for starts in range(1, ends.MOST_STARTS + 1):
+    for starts in range(1, ends.MAX_STARTS + 1):
         monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__RUN_COUNT", str(starts))
-        refuse_endless_restarts()
-    monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__RUN_COUNT", str(ends.MOST_STARTS + 1))
-    with pytest.raises(EndlessRestartError, match="was cut off 5 times: find out why"):
-        refuse_endless_restarts()
+        enforce_restart_limit()
+    monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__RUN_COUNT", str(ends.MAX_STARTS + 1))
+    with pytest.raises(RestartLimitError, match="was cut off 5 times: find out why"):
+        enforce_restart_limit()
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 
 from triptych.config.resolve import Config, resolve_config
-from triptych.data.boards import BoardRecord, prepare_board
-from triptych.errors import AtWorkError
+from triptych.data.boards import PreparedBoard, prepare_board
+from triptych.errors import ConcurrentRunError
 from triptych.panels.identity import find_checkpoint, identify_comparison
 from triptych.tracking import ComparisonRecord, StudyRecord, start_comparison, start_study, trial_run
 from triptych.tracking import resume as claims
@@ -210,41 +210,41 @@ def config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Config:
 
 
 def test_a_comparison_is_taken_up_by_the_same_board_only(config: Config) -> None:
-    record = prepare_board(config.boards[0])
-    first = start_comparison(record, {}, identify_comparison(record))
+    prepared = prepare_board(config.boards[0])
+    first = start_comparison(prepared, {}, identify_comparison(prepared))
     # Another process that starts while this one works opens its own.
-    second = start_comparison(record, {}, identify_comparison(record))
+    second = start_comparison(prepared, {}, identify_comparison(prepared))
     assert second.comparison != first.comparison
     release(first.comparison)
-    again = start_comparison(record, {}, identify_comparison(record))
+    again = start_comparison(prepared, {}, identify_comparison(prepared))
     assert (again.comparison, again.run_id) == (first.comparison, first.run_id)
     release(first.comparison)
     other = resolve_config("digits", panels=["numpy-mlp"], settings=["numpy_mlp.epochs=7"]).boards[0]
     changed = prepare_board(other)
-    assert identify_comparison(changed) != identify_comparison(record)
+    assert identify_comparison(changed) != identify_comparison(prepared)
     third = start_comparison(changed, {}, identify_comparison(changed))
     assert third.comparison not in {first.comparison, second.comparison}
 
 
-def begin(record: BoardRecord, flow_run: str, *, fresh: bool = False) -> ComparisonRecord:
-    return start_comparison(record, {FLOW_RUN: flow_run}, identify_comparison(record), fresh=fresh)
+def begin(prepared: PreparedBoard, flow_run: str, *, fresh: bool = False) -> ComparisonRecord:
+    return start_comparison(prepared, {FLOW_RUN: flow_run}, identify_comparison(prepared), fresh=fresh)
 
 
 def test_a_flow_run_that_starts_again_takes_up_its_own_also_where_everything_is_to_be_fresh(
     config: Config, tmp_path: Path
 ) -> None:
-    record = prepare_board(config.boards[0])
-    others = begin(record, "others")
+    prepared = prepare_board(config.boards[0])
+    others = begin(prepared, "others")
     release(others.comparison)
-    first = begin(record, "one", fresh=True)
+    first = begin(prepared, "one", fresh=True)
     assert first.comparison != others.comparison
     # A step of the same process that is run again.
-    assert begin(record, "one", fresh=True).comparison == first.comparison
+    assert begin(prepared, "one", fresh=True).comparison == first.comparison
     release(first.comparison)
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     client.set_tag(first.run_id, "host", "a machine that is gone")
-    assert begin(record, "another").comparison != first.comparison
-    again = begin(record, "one", fresh=True)
+    assert begin(prepared, "another").comparison != first.comparison
+    again = begin(prepared, "one", fresh=True)
     assert again.comparison == first.comparison
     assert again.fresh_since is not None
     assert again.fresh_since == pytest.approx(first.fresh_since, abs=2)
@@ -252,23 +252,23 @@ def test_a_flow_run_that_starts_again_takes_up_its_own_also_where_everything_is_
 
 
 def test_two_processes_of_one_flow_run_do_not_work_on_the_same(config: Config) -> None:
-    record = prepare_board(config.boards[0])
-    first = begin(record, "one")
+    prepared = prepare_board(config.boards[0])
+    first = begin(prepared, "one")
     # As if another process had it.
     lock = claims._held.pop(first.comparison)
-    with pytest.raises(AtWorkError, match=f"flow run one is at work on comparison {first.comparison}"):
-        begin(record, "one")
+    with pytest.raises(ConcurrentRunError, match=f"flow run one is at work on comparison {first.comparison}"):
+        begin(prepared, "one")
     lock.release()
 
 
 def test_a_fresh_training_is_taken_up_only_if_it_began_since(config: Config) -> None:
-    record = prepare_board(config.boards[0])
-    old = CheckpointFile(find_checkpoint_file(PanelJob(record, "numpy-mlp", 0)), "key")
+    prepared = prepare_board(config.boards[0])
+    old = CheckpointFile(find_checkpoint_file(PanelJob(prepared, "numpy-mlp", 0)), "key")
     old.save(Checkpoint((), {}, {}, {}))
     began = time.time()
     os.utime(old.file, (began - 10, began - 10))
-    fresh = PanelJob(record, "numpy-mlp", 0, fresh_since=began)
-    assert find_checkpoint(PanelJob(record, "numpy-mlp", 0)) is not None
+    fresh = PanelJob(prepared, "numpy-mlp", 0, fresh_since=began)
+    assert find_checkpoint(PanelJob(prepared, "numpy-mlp", 0)) is not None
     assert old.file.exists()
     os.utime(old.file, (began - 10, began - 10))
     find_checkpoint(fresh)
@@ -285,12 +285,12 @@ def find_checkpoint_file(job: PanelJob) -> Path:
 
 
 def test_what_is_left_of_a_study_is_closed_and_what_others_work_on_is_not(config: Config, tmp_path: Path) -> None:
-    record = prepare_board(config.boards[0])
+    prepared = prepare_board(config.boards[0])
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    job = PanelJob(record, "numpy-mlp", 0)
+    job = PanelJob(prepared, "numpy-mlp", 0)
 
     def open_study(flow_run: str) -> tuple[StudyRecord, str]:
-        study = start_study(record, "numpy-mlp", "a study", (), {FLOW_RUN: flow_run})
+        study = start_study(prepared, "numpy-mlp", "a study", (), {FLOW_RUN: flow_run})
         with trial_run(study, job, 0) as run_id:
             return study, run_id
 
@@ -312,13 +312,13 @@ def test_what_is_left_of_a_study_is_closed_and_what_others_work_on_is_not(config
 
 
 def test_what_nobody_works_on_is_closed(config: Config, tmp_path: Path) -> None:
-    record = prepare_board(config.boards[0])
-    abandoned = start_comparison(record, {}, identify_comparison(record))
+    prepared = prepare_board(config.boards[0])
+    abandoned = start_comparison(prepared, {}, identify_comparison(prepared))
     release(abandoned.comparison)
-    held = start_comparison(record, {}, "another", fresh=True)
+    held = start_comparison(prepared, {}, "another", fresh=True)
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     assert client.get_run(abandoned.run_id).info.status == "KILLED"
-    start_comparison(record, {}, "a third", fresh=True)
+    start_comparison(prepared, {}, "a third", fresh=True)
     assert client.get_run(held.run_id).info.status == "RUNNING"
 
 

@@ -222,9 +222,9 @@ def test_a_schedule_runs_without_a_person_and_a_second_user_reads_the_result(tea
         get_app_client("basic-auth", team.mlflow).grant_user_permission(ANN, "experiment", "*", "EDIT")
     with acting_as(ANN, team):
         connect().set_tag(by_hand.info.run_id, "seen", "by ann")
-    board = load_board(prepare_board(config.boards[0]))
-    images = np.stack([board.images[index] for index in board.split.test])
-    right = model.predict(images).argmax(axis=1) == board.labels[board.split.test]
+    data = load_board(prepare_board(config.boards[0]))
+    images = np.stack([data.images[index] for index in data.split.test])
+    right = model.predict(images).argmax(axis=1) == data.labels[data.split.test]
     assert right.mean() == pytest.approx(by_hand.data.metrics["test_accuracy"])
 
 

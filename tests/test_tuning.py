@@ -26,7 +26,7 @@ from triptych.commands.preflight import check_tuning
 from triptych.config.resolve import Config, resolve_config
 from triptych.config.schema import BoardConfig
 from triptych.config.trainers import MLPConfig, TransferConfig
-from triptych.data.boards import Board, BoardRecord, prepare_board
+from triptych.data.boards import BoardData, PreparedBoard, prepare_board
 from triptych.errors import ConfigError, DivergenceError
 from triptych.tracking import connect
 from triptych.tracking.studies import find_trial_runs
@@ -56,18 +56,18 @@ def make_config(name: str, *, panels: tuple[str, ...] = ("numpy-mlp",), epochs: 
     )
 
 
-def make_record(name: str, *, epochs: int = 3) -> BoardRecord:
+def make_record(name: str, *, epochs: int = 3) -> PreparedBoard:
     return prepare_board(make_config(name, epochs=epochs).boards[0])
 
 
-def run_trials(record: BoardRecord, trials: int, fit: Fit) -> list[TrialOutcome]:
+def run_trials(prepared: PreparedBoard, trials: int, fit: Fit) -> list[TrialOutcome]:
     """What workers do, without a tracker."""
-    [share] = prepare_study(record, "numpy-mlp", trials, workers=1) or [range(0)]
+    [share] = prepare_study(prepared, "numpy-mlp", trials, workers=1) or [range(0)]
     outcomes = []
     for index in share:
-        study = open_study(record, "numpy-mlp")
+        study = open_study(prepared, "numpy-mlp")
         with ask_trial(study, SEARCH_SPACES["numpy_mlp"], index) as trial:
-            settings = lay_over(record.config.numpy_mlp, trial.params)
+            settings = lay_over(prepared.config.numpy_mlp, trial.params)
             outcomes.append(train_trial(trial, settings, fit, lambda metrics: None))
             tell_outcome(study, trial, outcomes[-1])
     return outcomes
@@ -96,8 +96,8 @@ def test_every_searched_field_is_one_of_its_section(kind: str) -> None:
     assert set(SEARCH_SPACES[kind]) <= set(section.model_fields)
 
 
-def test_the_first_trial_is_the_panels_own_setting(digits: Board) -> None:
-    record = replace(digits.record, config=make_config("own-first").boards[0])
+def test_the_first_trial_is_the_panels_own_setting(digits: BoardData) -> None:
+    record = replace(digits.prepared, config=make_config("own-first").boards[0])
     prepare_study(record, "numpy-mlp", 1, workers=1)
     study = open_study(record, "numpy-mlp")
     with ask_trial(study, SEARCH_SPACES["numpy_mlp"], 0) as trial:
@@ -140,15 +140,15 @@ def test_workers_share_out_just_the_trials_that_are_wanted(trials: int, workers:
 # What a trial is worth
 
 
-def test_trials_see_the_validation_part_and_never_the_test_part(digits: Board) -> None:
-    settings = digits.record.config.numpy_mlp.model_copy(update={"epochs": 2})
+def test_trials_see_the_validation_part_and_never_the_test_part(digits: BoardData) -> None:
+    settings = digits.prepared.config.numpy_mlp.model_copy(update={"epochs": 2})
 
-    def validate(board: Board) -> list[dict[str, float]]:
+    def validate(data: BoardData) -> list[dict[str, float]]:
         heard: list[EpochMetrics] = []
-        load_trainer(board, "numpy-mlp", None)(settings, heard.append)
+        load_trainer(data, "numpy-mlp", None)(settings, heard.append)
         return [{**metrics.values(), "epoch_seconds": 0.0} for metrics in heard]
 
-    def spoil(part: str) -> Board:
+    def spoil(part: str) -> BoardData:
         pixels, labels = np.array(digits.pixels), digits.labels.copy()
         indices = getattr(digits.split, part)
         pixels[indices], labels[indices] = 0, 0
@@ -237,7 +237,7 @@ def test_each_pretrained_network_has_its_own_tuned_head() -> None:
     config = BoardConfig(panels=("vgg16", "resnet50"))
     config = use_setting(config, "resnet50", TransferConfig(learning_rate=0.5, epochs=7))
     record = replace(make_record("heads"), config=config)
-    rates = {job.panel: job.board.config.transfer.learning_rate for job in list_jobs(record)}
+    rates = {job.panel: job.prepared.config.transfer.learning_rate for job in list_jobs(record)}
     assert rates == {"vgg16": 0.01, "resnet50": 0.5}
 
 

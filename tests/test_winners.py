@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 from flows.compare import compare
 from triptych.cli import app
 from triptych.config.resolve import resolve_config
-from triptych.data.boards import BoardRecord, load_board, prepare_board
+from triptych.data.boards import PreparedBoard, load_board, prepare_board
 from triptych.errors import ConfigError, InputError
 from triptych.evaluation.predictions import Predictions
 from triptych.evaluation.promotion import judge
@@ -116,8 +116,8 @@ np.save({str(tmp_path / "out.npy")!r}, model.predict(np.load({str(tmp_path / "in
     assert board_run
     arrays = np.load(connect().download_artifacts(board_run, "test_predictions.npz", str(tmp_path)))
     record = resolve_config("digits").boards[0]
-    board = load_board(prepare_board(record))
-    np.save(tmp_path / "in.npy", np.asarray(board.pixels)[arrays["indices"]])
+    data = load_board(prepare_board(record))
+    np.save(tmp_path / "in.npy", np.asarray(data.pixels)[arrays["indices"]])
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True)
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), arrays["probabilities"].astype(np.float32))
 
@@ -162,8 +162,8 @@ def load_test_images(panel: str, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     assert run_id
     with np.load(connect().download_artifacts(run_id, "test_predictions.npz", str(folder))) as arrays:
         indices, probabilities = arrays["indices"], arrays["probabilities"]
-    board = load_board(prepare_board(resolve_config("digits").boards[0]))
-    return np.asarray(board.pixels)[indices], probabilities
+    data = load_board(prepare_board(resolve_config("digits").boards[0]))
+    return np.asarray(data.pixels)[indices], probabilities
 
 
 @pytest.mark.slow
@@ -182,16 +182,16 @@ def test_mlflows_own_server_answers_with_the_pipelines_probabilities(
         np.testing.assert_allclose(json.load(answer)["predictions"], probabilities, rtol=0, atol=1e-6)
 
 
-def read_panel(result: ComparisonResult, panel: str) -> tuple[BoardRecord, EvaluatedPanel]:
+def read_panel(result: ComparisonResult, panel: str) -> tuple[PreparedBoard, EvaluatedPanel]:
     version = connect().get_model_version(f"digits-{panel}", "1")
     run = connect().get_run(str(version.run_id))
     assert run.data.tags["comparison"] == result.comparison
-    board = prepare_board(resolve_config("digits", settings=SETTINGS).boards[0])
-    return board, EvaluatedPanel(panel, panel, 0, run.info.run_id, dict(run.data.metrics), 0, str(version.source))
+    prepared = prepare_board(resolve_config("digits", settings=SETTINGS).boards[0])
+    return prepared, EvaluatedPanel(panel, panel, 0, run.info.run_id, dict(run.data.metrics), 0, str(version.source))
 
 
-def rename(board: BoardRecord, name: str) -> BoardRecord:
-    return replace(board, config=board.config.model_copy(update={"name": name}))
+def rename(prepared: PreparedBoard, name: str) -> PreparedBoard:
+    return replace(prepared, config=prepared.config.model_copy(update={"name": name}))
 
 
 def test_a_challenger_that_is_not_shown_to_be_better_is_refused_with_its_figures(result: ComparisonResult) -> None:

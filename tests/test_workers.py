@@ -23,7 +23,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 
 from flows.embedding import submit_embedding
 from triptych.config.resolve import resolve_config
-from triptych.data.boards import BoardRecord, prepare_board
+from triptych.data.boards import PreparedBoard, prepare_board
 from triptych.transfer.records import EmbeddingRecord, count_shards
 
 PANEL = "shufflenet_v2_x0_5"
@@ -31,8 +31,8 @@ IMAGES = 1797
 
 
 @flow
-def embed_board(record: BoardRecord) -> dict[str, EmbeddingRecord]:
-    opened: Any = SimpleNamespace(board=record, backbones=[PANEL])
+def embed_board(prepared: PreparedBoard) -> dict[str, EmbeddingRecord]:
+    opened: Any = SimpleNamespace(board=prepared, backbones=[PANEL])
     submitted = submit_embedding(opened)
     for step in submitted.steps:
         step.result()

@@ -77,19 +77,19 @@ class ProcessError(TriptychError):
     """One of the processes that trained a network together ended before the training did."""
 
 
-class InterruptedRunError(TriptychError):
+class RunInterruptedError(TriptychError):
     """Work was given up, as its flow run had been interrupted."""
 
 
-class ElsewhereError(TriptychError):
+class RemotePanelError(TriptychError):
     """What the machines of another work pool were asked for was not done."""
 
 
-class EndlessRestartError(TriptychError):
+class RestartLimitError(TriptychError):
     """A flow run was started again after each of its crashes, and often enough."""
 
 
-class AtWorkError(TriptychError):
+class ConcurrentRunError(TriptychError):
     """Another process is at work on just what this one was started for."""
 
 

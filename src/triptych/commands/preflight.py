@@ -9,14 +9,14 @@ from pathlib import Path
 from triptych.config.names import REGISTERED, WEIGHTS_SUFFIXES
 from triptych.config.resolve import Config
 from triptych.config.schema import BoardConfig
-from triptych.data.boards import BoardRecord, prepare_board
+from triptych.data.boards import PreparedBoard, prepare_board
 from triptych.errors import ConfigError, WeightsError
 from triptych.system.progress import track
 
 BUNDLED_CARD = Path(__file__).parents[1] / "transfer" / "bundled" / "card.json"
 
 
-def check_inputs(config: Config) -> list[BoardRecord]:
+def check_inputs(config: Config) -> list[PreparedBoard]:
     """Read every data set, look for every file of weights, and return the boards.
 
     Raises:
@@ -27,14 +27,14 @@ def check_inputs(config: Config) -> list[BoardRecord]:
     records = []
     for board in map(check_weights, config.boards):
         move = track(f"{board.name}: check data")
-        record = prepare_board(board, on_image=partial(move, detail=""))
-        images = sum(record.sizes.values())
-        move(images, images, describe_sizes(record.sizes))
-        records.append(record)
+        prepared = prepare_board(board, on_image=partial(move, detail=""))
+        images = sum(prepared.sizes.values())
+        move(images, images, describe_sizes(prepared.sizes))
+        records.append(prepared)
     if config.tuned:
         from triptych.tuning.results import use_tuned
 
-        records = [use_tuned(record) for record in records]
+        records = [use_tuned(prepared) for prepared in records]
     return records
 
 
@@ -64,7 +64,7 @@ def describe_sizes(sizes: dict[str, int]) -> str:
     return ", ".join(f"{size} {part}" for part, size in sizes.items())
 
 
-def check_weights(board: BoardConfig) -> BoardConfig:
+def check_weights(config: BoardConfig) -> BoardConfig:
     """Look for the weights that a board names; return the board, registered weights named by their version.
 
     Whether a file fits is known when it is loaded.
@@ -73,20 +73,20 @@ def check_weights(board: BoardConfig) -> BoardConfig:
         ConfigError: there is no such registered model.
         WeightsError: the file is missing, or the bundled or registered weights are another network's.
     """
-    weights = board.transfer.weights
-    if not board.backbone_panels:
-        return board
+    weights = config.transfer.weights
+    if not config.backbone_panels:
+        return config
     if weights.startswith(REGISTERED):
         from triptych.tracking import pin_weights
 
-        return pin_weights(board)
+        return pin_weights(config)
     if Path(weights).suffix in WEIGHTS_SUFFIXES and not Path(weights).is_file():
         raise WeightsError(f"weights file {weights} does not exist: check transfer.weights")
     if weights == "bundled":
         bundled = json.loads(BUNDLED_CARD.read_text(encoding="utf-8"))["architecture"]
-        for panel in board.backbone_panels:
+        for panel in config.backbone_panels:
             if panel != bundled:
                 raise WeightsError(
                     f"weights 'bundled' are those of {bundled}, not of {panel}: set transfer.weights to another"
                 )
-    return board
+    return config

@@ -199,8 +199,8 @@ def _merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> Overrides:
     return merged
 
 
-def _override(board: BoardConfig, for_all: Overrides, for_one: Overrides) -> BoardConfig:
-    return _validate(BoardConfig, _merge(_merge(board.model_dump(), for_all), for_one))
+def _override(config: BoardConfig, for_all: Overrides, for_one: Overrides) -> BoardConfig:
+    return _validate(BoardConfig, _merge(_merge(config.model_dump(), for_all), for_one))
 
 
 def _validate(model: type[Model], values: Overrides) -> Model:

@@ -59,7 +59,7 @@ class EvaluateConfig(Section):
     """Equal-width confidence bins of the expected calibration error."""
     confidence_level: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
     """Level of the intervals."""
-    probe_images: PositiveInt = 32
+    reference_images: PositiveInt = 32
     """Images on which a logged model, loaded back, must repeat its trainer's probabilities; also timed."""
     compare_twins: bool = False
     """Log after every epoch how far the weights of `torch-mlp` are from those of `numpy-mlp`, its twin."""

@@ -36,7 +36,7 @@ STORED_FILES = ("pixels.npy", "identical.json", "dataset.json")
 
 
 @dataclass(frozen=True)
-class BoardRecord:
+class PreparedBoard:
     """What tasks hand each other about a board: names, hashes and places, never images.
 
     Attributes:
@@ -65,17 +65,17 @@ class BoardRecord:
 
 
 @dataclass(frozen=True)
-class Board:
+class BoardData:
     """A board, opened.
 
     Attributes:
-        record: where it came from.
+        prepared: what it was opened from.
         images: the raw images, of any sizes.
         pixels: (n, height, width, channels) uint8, memory-mapped: the images as the MLPs see them.
-        labels: (n,) int64, an index into the record's classes.
+        labels: (n,) int64, an index into the classes of `prepared`.
     """
 
-    record: BoardRecord
+    prepared: PreparedBoard
     images: ImageSource
     pixels: Pixels
     labels: NDArray[np.int64]
@@ -83,10 +83,12 @@ class Board:
     @cached_property
     def split(self) -> Split:
         """The division that every panel uses."""
-        return load_split(self.record.split_file)
+        return load_split(self.prepared.split_file)
 
 
-def prepare_board(config: BoardConfig, on_image: Callable[[int, int], None] = lambda done, total: None) -> BoardRecord:
+def prepare_board(
+    config: BoardConfig, on_image: Callable[[int, int], None] = lambda done, total: None
+) -> PreparedBoard:
     """Load, check, split and store what a board needs, or find it stored already.
 
     Args:
@@ -106,7 +108,7 @@ def prepare_board(config: BoardConfig, on_image: Callable[[int, int], None] = la
         _store_dataset(dataset, config.data, folder, on_image)
     split = load_split(split_file)
     _check_choices(config, split)
-    return BoardRecord(
+    return PreparedBoard(
         config=config,
         data_name=dataset.name,
         data_digest=dataset.digest,
@@ -148,7 +150,7 @@ def _explain_leaks(folder: Path, split: Split, source: str) -> list[str]:
     return [f"{counted}, which flatters every accuracy: `triptych check {source}` names them"]
 
 
-def load_board(record: BoardRecord) -> Board:
+def load_board(prepared: PreparedBoard) -> BoardData:
     """Open what `prepare_board` stored; nothing is decoded and no array is read yet.
 
     A worker on a machine that does not share the cache prepares the board there, from its own data home.
@@ -156,32 +158,32 @@ def load_board(record: BoardRecord) -> Board:
     Raises:
         DataError: the data are missing there, or are others.
     """
-    if not (record.split_file.is_file() and (record.dataset_folder / STORED_FILES[-1]).is_file()):
-        record = _prepare_again(record)
-    pixels = np.load(record.dataset_folder / "pixels.npy", mmap_mode="r")
-    content: dict[str, Any] = json.loads((record.dataset_folder / "dataset.json").read_text(encoding="utf-8"))
+    if not (prepared.split_file.is_file() and (prepared.dataset_folder / STORED_FILES[-1]).is_file()):
+        prepared = _prepare_again(prepared)
+    pixels = np.load(prepared.dataset_folder / "pixels.npy", mmap_mode="r")
+    content: dict[str, Any] = json.loads((prepared.dataset_folder / "dataset.json").read_text(encoding="utf-8"))
     images: ImageSource = ArrayImages(pixels)
-    if record.root is not None:
-        images = FileImages(tuple(record.root / name for name in content["files"]))
-    return Board(record, images, pixels, np.asarray(content["labels"], dtype=np.int64))
+    if prepared.root is not None:
+        images = FileImages(tuple(prepared.root / name for name in content["files"]))
+    return BoardData(prepared, images, pixels, np.asarray(content["labels"], dtype=np.int64))
 
 
-def _prepare_again(record: BoardRecord) -> BoardRecord:
+def _prepare_again(prepared: PreparedBoard) -> PreparedBoard:
     """Return the record of the same board on this machine."""
-    here = prepare_board(record.config)
-    require_same_data(here, record.data_digest, record.split_id)
-    return here
+    prepared = prepare_board(prepared.config)
+    require_same_data(prepared, prepared.data_digest, prepared.split_id)
+    return prepared
 
 
-def require_same_data(here: BoardRecord, data_digest: str, split_id: str) -> None:
+def require_same_data(prepared: PreparedBoard, data_digest: str, split_id: str) -> None:
     """Check that a board which was prepared on this machine is that of a comparison.
 
     Raises:
         DataError: the data, or the split, are others.
     """
-    if (here.data_digest, here.split_id) != (data_digest, split_id):
+    if (prepared.data_digest, prepared.split_id) != (data_digest, split_id):
         raise DataError(
-            f"data {here.config.data.source!r} on this machine ({here.data_digest[:16]}) are not those of the "
+            f"data {prepared.config.data.source!r} on this machine ({prepared.data_digest[:16]}) are not those of the "
             f"comparison ({data_digest[:16]}): copy them, or share one path"
         )
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from triptych.data.boards import BoardRecord
+from triptych.data.boards import PreparedBoard
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.evaluation.statistics import wilson_interval
 
 
-def write_card(board: BoardRecord, panel: EvaluatedPanel, weights_sha256: str) -> str:
+def write_card(prepared: PreparedBoard, panel: EvaluatedPanel, weights_sha256: str) -> str:
     """Return the model card (Mitchell et al., "Model Cards for Model Reporting", 2019).
 
     Args:
-        board: what it was trained and tested on.
+        prepared: what it was trained and tested on.
         panel: the training and its metrics.
         weights_sha256: of the files of the model.
     """
     metrics = panel.metrics
-    images, level = board.sizes["test"], board.config.evaluate.confidence_level
+    images, level = prepared.sizes["test"], prepared.config.evaluate.confidence_level
     low, high = wilson_interval(round(metrics["test_accuracy"] * images), images, level)
     measured = {
         "accuracy": f"{metrics['test_accuracy']:.4f} ({100 * level:g} % interval {low:.4f} - {high:.4f})",
@@ -25,17 +25,17 @@ def write_card(board: BoardRecord, panel: EvaluatedPanel, weights_sha256: str) -
             for name in ("test_macro_f1", "test_log_loss", "test_brier", "test_ece")
         },
     }
-    caveats = board.notes or ("none beyond the interval",)
+    caveats = prepared.notes or ("none beyond the interval",)
     return "\n".join(
         [
-            f"# {panel.label} on {board.config.name}",
+            f"# {panel.label} on {prepared.config.name}",
             "",
-            f"Turns raw images (n, height, width, channels), uint8, into probabilities of: {', '.join(board.classes)}.",
+            f"Turns raw images (n, height, width, channels), uint8, into probabilities of: {', '.join(prepared.classes)}.",
             "",
             "## Data",
             "",
-            f"- {board.data_name}, SHA-256 {board.data_digest}",
-            f"- split {board.split_id}: " + ", ".join(f"{size} {part}" for part, size in board.sizes.items()),
+            f"- {prepared.data_name}, SHA-256 {prepared.data_digest}",
+            f"- split {prepared.split_id}: " + ", ".join(f"{size} {part}" for part, size in prepared.sizes.items()),
             "",
             f"## Results on {images} test images",
             "",
@@ -56,7 +56,7 @@ def write_card(board: BoardRecord, panel: EvaluatedPanel, weights_sha256: str) -
             "",
             "## Settings",
             "",
-            *(f"- {name}: {value}" for name, value in board.config.for_panel(panel.panel).flat().items()),
+            *(f"- {name}: {value}" for name, value in prepared.config.for_panel(panel.panel).flat().items()),
             "",
         ]
     )

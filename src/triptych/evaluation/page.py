@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from triptych.data.boards import Board
+from triptych.data.boards import BoardData
 from triptych.evaluation.calibration import bin_confidences
 from triptych.evaluation.figures import (
     Curves,
@@ -39,7 +39,7 @@ Picture = dict[str, str]
 
 
 def render_page(
-    board: Board,
+    data: BoardData,
     report: Report,
     panels: Sequence[EvaluatedPanel],
     predictions: Mapping[str, Predictions],
@@ -49,7 +49,7 @@ def render_page(
     """Return the page.
 
     Args:
-        board: the board; its test images are shown.
+        data: the board; its test images are shown.
         report: the table, the pairs and the verdict.
         panels: every repeat of every panel.
         predictions: of every test image, by run id.
@@ -59,17 +59,17 @@ def render_page(
     ranked = [standing.label for standing in report.standings]
     of_label = {label: [panel for panel in panels if panel.label == label] for label in ranked}
     predicted = {label: [predictions[panel.run_id] for panel in of_label[label]] for label in ranked}
-    record = board.record
+    record = data.prepared
     environment = Environment(
         loader=PackageLoader("triptych.evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     return environment.get_template("report.html").render(
         report=report,
         pairs=[pair.as_row() for pair in report.pairs],
-        figures=_draw_figures(board, report, predicted, {label: curves[label] for label in ranked if label in curves}),
+        figures=_draw_figures(data, report, predicted, {label: curves[label] for label in ranked if label in curves}),
         costs=[_describe_cost(label, of_label[label]) for label in ranked],
         calibration=[_describe_calibration(label, of_label[label]) for label in ranked],
-        disagreements=_find_disagreements(board, {label: predicted[label][0] for label in ranked[:SHOWN_PANELS]}),
+        disagreements=_find_disagreements(data, {label: predicted[label][0] for label in ranked[:SHOWN_PANELS]}),
         facts={
             "data": record.data_name,
             "data, SHA-256": record.data_digest,
@@ -82,13 +82,13 @@ def render_page(
 
 
 def _draw_figures(
-    board: Board,
+    data: BoardData,
     report: Report,
     predicted: Mapping[str, Sequence[Predictions]],
     curves: Mapping[str, Sequence[Curves]],
 ) -> dict[str, Picture]:
-    classes = board.record.classes
-    bins = board.record.config.evaluate.calibration_bins
+    classes = data.prepared.classes
+    bins = data.prepared.config.evaluate.calibration_bins
     counts = {label: _sum_confusions(repeats) for label, repeats in predicted.items()}
     first = {label: repeats[0] for label, repeats in predicted.items()}
     recalls = {
@@ -170,25 +170,25 @@ def _describe_calibration(label: str, repeats: Sequence[EvaluatedPanel]) -> dict
     }
 
 
-def _find_disagreements(board: Board, predicted: Mapping[str, Predictions]) -> list[dict[str, Any]]:
+def _find_disagreements(data: BoardData, predicted: Mapping[str, Predictions]) -> list[dict[str, Any]]:
     """Return some test images that one panel's first repeat gets right and another's wrong, pair by pair."""
     found = []
     for right, wrong in permutations(predicted, 2):
         only = np.flatnonzero(predicted[right].correct & ~predicted[wrong].correct)
-        shown = [_describe_image(board, predicted[wrong], int(row)) for row in only[:SHOWN_IMAGES]]
+        shown = [_describe_image(data, predicted[wrong], int(row)) for row in only[:SHOWN_IMAGES]]
         if shown:
             found.append({"right": right, "wrong": wrong, "count": len(only), "images": shown})
     return found
 
 
-def _describe_image(board: Board, predictions: Predictions, row: int) -> dict[str, Any]:
+def _describe_image(data: BoardData, predictions: Predictions, row: int) -> dict[str, Any]:
     index = int(predictions.indices[row])
-    pixels = board.images[index]
+    pixels = data.images[index]
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     image.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
     file = io.BytesIO()
     image.save(file, format="PNG")
-    classes = board.record.classes
+    classes = data.prepared.classes
     return {
         "index": index,
         "source": _encode(file, "image/png"),

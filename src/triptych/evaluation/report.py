@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from triptych.config.names import NUMPY_MLP, TORCH_MLP
-from triptych.data.boards import BoardRecord
+from triptych.data.boards import PreparedBoard
 from triptych.evaluation.pairs import Pair, compare_pairs, decide
 from triptych.evaluation.predictions import Predictions
 from triptych.evaluation.statistics import wilson_interval
@@ -170,7 +170,7 @@ def _join_cells(cells: Iterable[str]) -> str:
 
 
 def write_report(
-    board: BoardRecord,
+    prepared: PreparedBoard,
     panels: Sequence[EvaluatedPanel],
     predictions: Mapping[str, Predictions],
     drifts: Sequence[Sequence[float]] = (),
@@ -179,32 +179,32 @@ def write_report(
     """Return the table, best panel first, the verdict and the caveats of a comparison.
 
     Args:
-        board: the board.
+        prepared: the board.
         panels: every repeat of every panel.
         predictions: of every test image, by run id.
         drifts: for each repeat how far the weights of the twins were apart after every epoch.
         missing: the repeats that could not be trained or evaluated.
     """
     labels = dict.fromkeys(panel.label for panel in panels)
-    standings = [_rank(board, [panel for panel in panels if panel.label == label]) for label in labels]
+    standings = [_rank(prepared, [panel for panel in panels if panel.label == label]) for label in labels]
     standings.sort(key=lambda standing: -standing.test_accuracy)
     correct = {
         label: {panel.repeat: predictions[panel.run_id].correct for panel in panels if panel.label == label}
         for label in labels
     }
-    level = board.config.evaluate.confidence_level
+    level = prepared.config.evaluate.confidence_level
     pairs = compare_pairs(correct, [standing.label for standing in standings], level)
     best = standings[0]
     return Report(
-        board=board.config.name,
-        test_images=board.sizes["test"],
+        board=prepared.config.name,
+        test_images=prepared.sizes["test"],
         standings=tuple(standings),
         pairs=pairs,
-        verdict=decide(best.label, best.test_accuracy, pairs, board.sizes["test"], level),
+        verdict=decide(best.label, best.test_accuracy, pairs, prepared.sizes["test"], level),
         caveats=(
             *(f"missing: {panel.label} ({panel.reason})" for panel in missing),
-            *board.notes,
-            *explain_board(board),
+            *prepared.notes,
+            *explain_board(prepared),
             *explain_drifts(drifts),
             *explain_restored(panels),
         ),
@@ -212,14 +212,14 @@ def write_report(
     )
 
 
-def _rank(board: BoardRecord, repeats: Sequence[EvaluatedPanel]) -> Standing:
+def _rank(prepared: PreparedBoard, repeats: Sequence[EvaluatedPanel]) -> Standing:
     def mean(name: str) -> float:
         return fmean(panel.metrics[name] for panel in repeats)
 
     accuracies = [panel.metrics["test_accuracy"] for panel in repeats]
-    images = board.sizes["test"]
+    images = prepared.sizes["test"]
     accuracy = fmean(accuracies)
-    low, high = wilson_interval(round(accuracy * images), images, board.config.evaluate.confidence_level)
+    low, high = wilson_interval(round(accuracy * images), images, prepared.config.evaluate.confidence_level)
     return Standing(
         label=repeats[0].label,
         repeats=len(repeats),
@@ -237,11 +237,11 @@ def _rank(board: BoardRecord, repeats: Sequence[EvaluatedPanel]) -> Standing:
     )
 
 
-def explain_board(board: BoardRecord) -> list[str]:
+def explain_board(prepared: PreparedBoard) -> list[str]:
     """Return what the settings of a board mean for its result."""
-    config = board.config
+    config = prepared.config
     caveats = []
-    if not board.sizes["validation"]:
+    if not prepared.sizes["validation"]:
         caveats.append("the validation part is empty: nothing was chosen, and every panel trained on all of train")
     if config.backbone_panels and config.transfer.weights == "random":
         caveats.append("the backbones have random weights: an ablation, not transfer learning")

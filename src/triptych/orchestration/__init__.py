@@ -1,7 +1,7 @@
 """What flows and tasks say to Prefect: the only package of `triptych` that imports it."""
 
 from triptych.orchestration.automations import provide_automations
-from triptych.orchestration.hooks import ENDS, refuse_endless_restarts
+from triptych.orchestration.hooks import ENDS, enforce_restart_limit
 from triptych.orchestration.options import LONG_STEP, STEP
 from triptych.orchestration.progress import ProgressReporter, describe_flow_run, name_key
 from triptych.orchestration.remote import send_away, wait_for_end
@@ -29,7 +29,7 @@ __all__ = [
     "name_key",
     "open_board",
     "provide_automations",
-    "refuse_endless_restarts",
+    "enforce_restart_limit",
     "require_all",
     "require_panels",
     "run_on",

@@ -11,12 +11,12 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run as this_flow_run
 
-from triptych.errors import EndlessRestartError
+from triptych.errors import RestartLimitError
 from triptych.orchestration.progress import name_key
 from triptych.tracking import close_runs
 
 # How often a flow run is started, at first and after crashes.
-MOST_STARTS = 5
+MAX_STARTS = 5
 
 
 def close_open_runs(flow: object, flow_run: FlowRun, state: State) -> None:
@@ -52,15 +52,15 @@ ENDS: dict[str, Any] = {
 }
 
 
-def refuse_endless_restarts() -> None:
+def enforce_restart_limit() -> None:
     """Give up a flow run that crashed again and again, as one does that asks for more memory than there is.
 
     `automations.yaml` starts every flow run again that crashed; one that failed stays so.
 
     Raises:
-        EndlessRestartError: it was started more than `MOST_STARTS` times.
+        RestartLimitError: it was started more than `MAX_STARTS` times.
     """
-    if (this_flow_run.run_count or 0) > MOST_STARTS:
-        raise EndlessRestartError(
-            f"this flow run was cut off {MOST_STARTS} times: find out why in the worker's log, then start another"
+    if (this_flow_run.run_count or 0) > MAX_STARTS:
+        raise RestartLimitError(
+            f"this flow run was cut off {MAX_STARTS} times: find out why in the worker's log, then start another"
         )

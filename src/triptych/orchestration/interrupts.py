@@ -8,7 +8,7 @@ from typing import Any
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 
-from triptych.errors import InterruptedRunError
+from triptych.errors import RunInterruptedError
 
 # Flow runs of this process whose main thread has been told to stop.
 _interrupted: set[str] = set()
@@ -27,7 +27,7 @@ def refuse_interrupted(flow_run_id: str, told: str) -> None:
     """Raise where a flow run was told to stop.
 
     Raises:
-        InterruptedRunError: it was; `told` says how far the work had come.
+        RunInterruptedError: it was; `told` says how far the work had come.
     """
     if flow_run_id in _interrupted:
-        raise InterruptedRunError(f"interrupted {told}")
+        raise RunInterruptedError(f"interrupted {told}")

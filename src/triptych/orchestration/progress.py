@@ -64,7 +64,7 @@ class ProgressReporter:
         """Show that `done` of `total` units are finished.
 
         Raises:
-            InterruptedRunError: the flow run was interrupted meanwhile.
+            RunInterruptedError: the flow run was interrupted meanwhile.
         """
         refuse_interrupted(self._flow_run_id, f"after {done} of {total}")
         self._move(done, total, detail)

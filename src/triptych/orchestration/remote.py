@@ -16,7 +16,7 @@ from prefect.runtime import flow_run
 from triptych.config.fields import Section
 from triptych.config.schema import BoardConfig
 from triptych.data.boards import prepare_board, require_same_data
-from triptych.errors import ConfigError, ElsewhereError
+from triptych.errors import ConfigError, RemotePanelError
 from triptych.orchestration.interrupts import refuse_interrupted
 from triptych.tracking import ComparisonRecord, pin_weights
 
@@ -52,8 +52,8 @@ def wait_for_end(flow_run_id: str) -> None:
     """Wait until a flow run is completed.
 
     Raises:
-        ElsewhereError: it ended otherwise.
-        InterruptedRunError: the flow run that waits was interrupted meanwhile.
+        RemotePanelError: it ended otherwise.
+        RunInterruptedError: the flow run that waits was interrupted meanwhile.
     """
     crashed_since = None
     while True:
@@ -66,7 +66,7 @@ def wait_for_end(flow_run_id: str) -> None:
         crashed_since = (crashed_since or time.monotonic()) if crashed else None
         given_up = crashed_since is not None and time.monotonic() - crashed_since > SECONDS_FOR_A_RESTART
         if given_up or (sent.state and sent.state.is_final() and not crashed):
-            raise ElsewhereError(_describe_end(sent))
+            raise RemotePanelError(_describe_end(sent))
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
@@ -102,12 +102,12 @@ def write_order(comparison: ComparisonRecord, panel: str) -> PanelOrder:
     """Return the order for a panel of a comparison."""
     return PanelOrder(
         panel=panel,
-        board=comparison.board.config,
+        board=comparison.prepared.config,
         comparison=comparison.comparison,
         experiment_id=comparison.experiment_id,
         run_id=comparison.run_id,
-        data_digest=comparison.board.data_digest,
-        split_id=comparison.board.split_id,
+        data_digest=comparison.prepared.data_digest,
+        split_id=comparison.prepared.split_id,
         fresh_since=comparison.fresh_since,
     )
 
@@ -118,8 +118,8 @@ def open_order(order: PanelOrder) -> ComparisonRecord:
     Raises:
         DataError: the data are missing here, or are others.
     """
-    board = prepare_board(pin_weights(order.board))
-    require_same_data(board, order.data_digest, order.split_id)
+    prepared = prepare_board(pin_weights(order.board))
+    require_same_data(prepared, order.data_digest, order.split_id)
     return ComparisonRecord(
-        order.comparison, order.experiment_id, order.run_id, board, order.fresh_since, ordered=order.panel
+        order.comparison, order.experiment_id, order.run_id, prepared, order.fresh_since, ordered=order.panel
     )

@@ -9,7 +9,7 @@ from prefect.context import FlowRunContext
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from triptych.config.runner import THREADS, find_address
-from triptych.data.boards import BoardRecord
+from triptych.data.boards import PreparedBoard
 from triptych.system.threads import count_cores
 from triptych.transfer.records import count_shards
 
@@ -29,14 +29,14 @@ def run_on(runner: str, flow: Flow[..., Result], *parameters: Any) -> Result:
     return flow.with_options(task_runner=dask)(*parameters)
 
 
-def share_shards(board: BoardRecord) -> list[range]:
+def share_shards(prepared: PreparedBoard) -> list[range]:
     """Return which shards of a board's embeddings each task provides.
 
     In this process it is one task for all: several would only divide the same cores, and wait for each other's
     images. On a cluster it is one task for each shard, so that any worker can take the next one, and little is
     lost with a worker.
     """
-    shards = count_shards(sum(board.sizes.values()))
+    shards = count_shards(sum(prepared.sizes.values()))
     runner = FlowRunContext.get()
     if runner is None or isinstance(runner.task_runner, ThreadPoolTaskRunner):
         return [range(shards)]

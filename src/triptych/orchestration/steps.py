@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from prefect.logging import get_run_logger
 
-from triptych.data.boards import Board, BoardRecord, load_board
+from triptych.data.boards import BoardData, PreparedBoard, load_board
 from triptych.errors import DivergenceError
 from triptych.orchestration.progress import describe_flow_run, report_epochs
 from triptych.panels.fitting import FittedPanel
@@ -26,7 +26,7 @@ from triptych.tracking import (
 from triptych.training.epochs import OnEpoch
 from triptych.training.jobs import PanelJob
 
-Fit = Callable[[Board, PanelJob, Path, OnEpoch], FittedPanel]
+Fit = Callable[[BoardData, PanelJob, Path, OnEpoch], FittedPanel]
 
 # For every task on a thread Prefect warns that its time limit holds only between two steps of Python, of which
 # trainings have thousands.
@@ -35,14 +35,14 @@ logging.getLogger("prefect.task_runs").addFilter(
 )
 
 
-def open_board(record: BoardRecord) -> Board:
+def open_board(prepared: PreparedBoard) -> BoardData:
     """Open a board on this machine, which may be another worker's than the one that prepared it.
 
     Raises:
         DataError: the data are missing here, or are others.
     """
-    pin_weights(record.config)
-    return load_board(record)
+    pin_weights(prepared.config)
+    return load_board(prepared)
 
 
 def train_in_run(comparison: ComparisonRecord, job: PanelJob, fit: Fit) -> TrainedPanel:
@@ -58,12 +58,12 @@ def train_in_run(comparison: ComparisonRecord, job: PanelJob, fit: Fit) -> Train
     if trained := find_trained(comparison, job):
         get_run_logger().info("%s was trained before the comparison was cut off", job.run_label)
         return trained
-    board = open_board(job.board)
+    data = open_board(job.prepared)
     with panel_run(comparison, job, describe_flow_run()) as run_id, TemporaryDirectory() as folder:
         on_epoch = report_epochs(job.run_label, MetricLog(run_id).log_epoch)
         try:
-            fitted = fit(board, job, Path(folder) / "model", on_epoch)
+            fitted = fit(data, job, Path(folder) / "model", on_epoch)
         except DivergenceError as error:
             raise DivergenceError(f"{job.run_label}: {error} ({job.kind}.learning_rate)") from error
-        model_uri = log_fitted(run_id, job, fitted, board)
+        model_uri = log_fitted(run_id, job, fitted, data)
         return note_trained(TrainedPanel(job, run_id, model_uri, fitted.restored_epochs))

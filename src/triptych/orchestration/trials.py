@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from triptych.config.trainers import kind_of_panel
-from triptych.data.boards import BoardRecord
+from triptych.data.boards import PreparedBoard
 from triptych.tracking import MetricLog, StudyRecord, log_outcome, trial_run
 from triptych.training.epochs import EpochMetrics
 from triptych.training.jobs import PanelJob
@@ -24,9 +24,9 @@ def run_trial(record: StudyRecord, index: int, fit: Fit, report: Callable[[str],
         fit: trains; called with the settings and a callback for each epoch.
         report: told after every epoch how far the trial is; may raise to give it up.
     """
-    study = open_study(record.board, record.panel)
-    with ask_trial(study, find_space(record.board.config, record.panel), index) as trial:
-        job = make_job(record.board, record.panel, trial.params)
+    study = open_study(record.prepared, record.panel)
+    with ask_trial(study, find_space(record.prepared.config, record.panel), index) as trial:
+        job = make_job(record.prepared, record.panel, trial.params)
         with trial_run(record, job, trial.number) as run_id:
             log = MetricLog(run_id)
 
@@ -41,8 +41,8 @@ def run_trial(record: StudyRecord, index: int, fit: Fit, report: Callable[[str],
     return f"trial {trial.number} {outcome.state}, {score}"
 
 
-def make_job(board: BoardRecord, panel: str, parameters: Mapping[str, Any]) -> PanelJob:
+def make_job(prepared: PreparedBoard, panel: str, parameters: Mapping[str, Any]) -> PanelJob:
     """Return the training of a panel with what Optuna suggested, as if it were a panel's first repeat."""
-    settings = lay_over(find_settings(board.config, panel), dict(parameters))
-    config = board.config.model_copy(update={kind_of_panel(panel): settings})
-    return PanelJob(replace(board, config=config), panel, 0)
+    settings = lay_over(find_settings(prepared.config, panel), dict(parameters))
+    config = prepared.config.model_copy(update={kind_of_panel(panel): settings})
+    return PanelJob(replace(prepared, config=config), panel, 0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from triptych.config.trainers import TrainingConfig
-from triptych.panels.reference import Probe
+from triptych.panels.reference import ReferencePredictions
 from triptych.training.epochs import EpochMetrics, OnEpoch
 from triptych.training.loop import choose_epoch
 
@@ -20,7 +20,7 @@ class FittedPanel:
 
     Attributes:
         folder: what `triptych.networks.saved` wrote.
-        probe: some images and the probabilities that the trainer saw for them.
+        reference: some images and the probabilities that the trainer saw for them.
         metrics: the final metrics that training knows, by MLflow's name.
         curves: the metrics of every epoch by name.
         restored_epochs: how many epochs came from an earlier training that was the same so far.
@@ -28,7 +28,7 @@ class FittedPanel:
     """
 
     folder: Path
-    probe: Probe
+    reference: ReferencePredictions
     metrics: dict[str, float]
     curves: dict[str, list[float]]
     restored_epochs: int = 0

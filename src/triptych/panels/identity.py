@@ -13,7 +13,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from triptych.data.boards import BoardRecord
+from triptych.data.boards import PreparedBoard
 from triptych.system.files import touch
 from triptych.system.paths import cache_home
 from triptych.training.checkpoints import CheckpointFile
@@ -51,9 +51,9 @@ def identify_training(job: PanelJob, embedded: EmbeddingRecord | None = None) ->
     """
     settings = job.settings.model_dump(mode="json", exclude={"checkpoint_epochs"})
     depends_on = {
-        "data": job.board.data_digest,
-        "pixels": job.board.dataset_folder.name,
-        "split": job.board.split_id,
+        "data": job.prepared.data_digest,
+        "pixels": job.prepared.dataset_folder.name,
+        "split": job.prepared.split_id,
         "panel": job.panel,
         "settings": settings,
         "seed": job.repeat,
@@ -65,11 +65,11 @@ def identify_training(job: PanelJob, embedded: EmbeddingRecord | None = None) ->
     return f"{job.panel}-{hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:24]}"
 
 
-def identify_comparison(board: BoardRecord) -> str:
+def identify_comparison(prepared: PreparedBoard) -> str:
     """Return the name of what a comparison compares: a hash of all that its results depend on."""
     depends_on = {
-        "board": board.config.model_dump(mode="json", exclude={"pools"}),
-        "trainings": [identify_training(job) for job in list_jobs(board)],
+        "board": prepared.config.model_dump(mode="json", exclude={"pools"}),
+        "trainings": [identify_training(job) for job in list_jobs(prepared)],
     }
     return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:24]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.data.boards import Board
+from triptych.data.boards import BoardData
 from triptych.system.files import replace_atomically
 
 Probabilities = NDArray[np.floating[Any]]
@@ -17,7 +17,7 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Probe:
+class ReferencePredictions:
     """Some images and the probabilities that the trainer saw for them.
 
     Attributes:
@@ -29,19 +29,19 @@ class Probe:
     probabilities: Probabilities
 
 
-def choose_probe(board: Board, images: int) -> Indices:
+def choose_reference_images(data: BoardData, images: int) -> Indices:
     """Return the first images of the validation part, or of the training part where that is empty."""
-    split = board.split
+    split = data.split
     return (split.validation if len(split.validation) else split.train)[:images]
 
 
-def save_probe(probe: Probe, file: Path) -> None:
-    """Write a probe as npz."""
+def save_reference(reference: ReferencePredictions, file: Path) -> None:
+    """Write a reference as npz."""
     with replace_atomically(file) as partial:
-        np.savez(partial, indices=probe.indices, probabilities=probe.probabilities)
+        np.savez(partial, indices=reference.indices, probabilities=reference.probabilities)
 
 
-def load_probe(file: Path) -> Probe:
-    """Return a probe that `save_probe` wrote."""
+def load_reference(file: Path) -> ReferencePredictions:
+    """Return a reference that `save_reference` wrote."""
     with np.load(file, allow_pickle=False) as arrays:
-        return Probe(arrays["indices"], arrays["probabilities"])
+        return ReferencePredictions(arrays["indices"], arrays["probabilities"])

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from triptych.config.trainers import TransferConfig
-from triptych.data.boards import Board
+from triptych.data.boards import BoardData
 from triptych.errors import FrozenError
 from triptych.networks.saved import save_transfer
 from triptych.panels.fitting import CurveRecorder, FittedPanel, measure_fit
 from triptych.panels.identity import TRAINING, find_checkpoint, identify_training
-from triptych.panels.reference import Probe, choose_probe
+from triptych.panels.reference import ReferencePredictions, choose_reference_images
 from triptych.system.threads import count_cores, limit_blas_threads
 from triptych.training.epochs import OnEpoch
 from triptych.training.examples import select_examples
@@ -21,12 +21,12 @@ from triptych.transfer.records import EmbeddingRecord, load_embeddings
 
 
 def fit_transfer(
-    board: Board, job: PanelJob, folder: Path, on_epoch: OnEpoch, *, embedded: EmbeddingRecord
+    data: BoardData, job: PanelJob, folder: Path, on_epoch: OnEpoch, *, embedded: EmbeddingRecord
 ) -> FittedPanel:
     """Train a new last layer on a frozen network and write both to `folder`; fine-tune where the settings say so.
 
     Args:
-        board: the board.
+        data: the board.
         job: the panel and its repeat.
         folder: is created.
         on_epoch: called with the metrics of each epoch.
@@ -43,24 +43,24 @@ def fit_transfer(
     from triptych.transfer.plan import find_embeddings
     from triptych.transfer.weights import load_backbone
 
-    settings = board.record.config.transfer
+    settings = data.prepared.config.transfer
     if settings.fine_tunes:
         from triptych.panels.fine_tuned import fit_fine_tuned
 
-        return fit_fine_tuned(board, job, folder, on_epoch, embedded=embedded)
+        return fit_fine_tuned(data, job, folder, on_epoch, embedded=embedded)
     backbone = load_backbone(job.panel, settings.weights).on_device(find_device()).in_format(embedded.number_format)
-    embedded = find_embeddings(board, job.panel, embedded)
+    embedded = find_embeddings(data, job.panel, embedded)
     stored = load_embeddings(embedded)
-    everything = np.arange(len(board.images))
-    features = LiveEmbeddings(backbone, board.images, everything, settings.embedding_batch_size)
+    everything = np.arange(len(data.images))
+    features = LiveEmbeddings(backbone, data.images, everything, settings.embedding_batch_size)
     recorder = CurveRecorder(on_epoch)
     checkpoint = find_checkpoint(job, embedded)
     restored = checkpoint.count_epochs() if checkpoint else 0
     with limit_blas_threads(settings.threads):
         head = train_head(
             settings,
-            *select_examples(board, stored if settings.cache_embeddings else features),
-            classes=len(board.record.classes),
+            *select_examples(data, stored if settings.cache_embeddings else features),
+            classes=len(data.prepared.classes),
             dropout=backbone.head_dropout,
             seed=job.repeat,
             on_epoch=recorder,
@@ -69,9 +69,9 @@ def fit_transfer(
     after = backbone.digest()
     if after != embedded.backbone_digest:
         raise FrozenError(f"{job.panel} was frozen, but differs after training from what the embeddings came from")
-    indices = choose_probe(board, board.record.config.evaluate.probe_images)
-    probe = Probe(indices, head.predict_proba(stored[indices]))
-    save_transfer(TransferNetwork(backbone, head, settings.embedding_batch_size), board.record.classes, folder)
+    indices = choose_reference_images(data, data.prepared.config.evaluate.reference_images)
+    reference = ReferencePredictions(indices, head.predict_proba(stored[indices]))
+    save_transfer(TransferNetwork(backbone, head, settings.embedding_batch_size), data.prepared.classes, folder)
     learned = sum(parameter.numel() for parameter in head.linear.parameters())
     frozen = sum(parameter.numel() for parameter in backbone.trunk.parameters())
     metrics = measure_fit(recorder, folder, learned + frozen) | {"embed_seconds": embedded.seconds}
@@ -79,7 +79,7 @@ def fit_transfer(
     tags |= {"trained_parameters": str(learned), TRAINING: identify_training(job, embedded)}
     if head.iterations:
         tags |= {"trained_epochs": "1 of 1", "lbfgs_iterations": str(head.iterations)}
-    return FittedPanel(folder, probe, metrics, recorder.curves, restored, tags)
+    return FittedPanel(folder, reference, metrics, recorder.curves, restored, tags)
 
 
 def _describe_transfer(settings: TransferConfig, embedded: EmbeddingRecord, digest_after: str) -> dict[str, str]:

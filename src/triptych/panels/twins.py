@@ -6,7 +6,7 @@ import numpy as np
 
 from triptych.config.names import NUMPY_MLP, TORCH_MLP
 from triptych.config.schema import BoardConfig
-from triptych.data.boards import BoardRecord
+from triptych.data.boards import PreparedBoard
 from triptych.panels.identity import weights_file
 from triptych.training.checkpoints import load_weights
 from triptych.training.jobs import PanelJob
@@ -18,18 +18,18 @@ def are_compared(config: BoardConfig) -> bool:
     return both and config.evaluate.compare_twins and config.numpy_mlp == config.torch_mlp
 
 
-def measure_drift(board: BoardRecord, repeat: int) -> list[float]:
+def measure_drift(prepared: PreparedBoard, repeat: int) -> list[float]:
     """Return after every epoch the largest difference between a weight or bias of the twins.
 
     Args:
-        board: a board whose twins have been trained; empty where they are not compared.
+        prepared: a board whose twins have been trained; empty where they are not compared.
         repeat: which of their trainings.
     """
-    if not are_compared(board.config):
+    if not are_compared(prepared.config):
         return []
-    twins = [PanelJob(board, panel, repeat) for panel in (NUMPY_MLP, TORCH_MLP)]
+    twins = [PanelJob(prepared, panel, repeat) for panel in (NUMPY_MLP, TORCH_MLP)]
     drift: list[float] = []
-    for epoch in range(1, board.config.numpy_mlp.epochs + 1):
+    for epoch in range(1, prepared.config.numpy_mlp.epochs + 1):
         files = [weights_file(twin, epoch) for twin in twins]
         if not all(file.is_file() for file in files):  # one of them has stopped early
             break

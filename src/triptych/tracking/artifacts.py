@@ -18,7 +18,7 @@ from mlflow.types import Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from triptych.config.names import NUMPY_MLP, TORCH_MLP
-from triptych.data.boards import Board
+from triptych.data.boards import BoardData
 from triptych.evaluation.evaluator import Evaluation
 from triptych.evaluation.figures import Curves, draw_confusions, draw_curves
 from triptych.evaluation.metrics import count_confusions, measure_classes
@@ -26,7 +26,7 @@ from triptych.evaluation.predictions import Predictions, load_predictions, save_
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.networks.saved import REQUIREMENTS, copy_modules
 from triptych.panels.fitting import FittedPanel
-from triptych.panels.reference import Probe, load_probe, save_probe
+from triptych.panels.reference import ReferencePredictions, load_reference, save_reference
 from triptych.tracking.client import connect
 from triptych.tracking.links import link_to_view
 from triptych.tracking.metrics import MetricLog, read_metrics
@@ -37,7 +37,7 @@ from triptych.tracking.resume import REPORTED, release
 from triptych.training.jobs import PanelJob
 
 EXPERIMENT_NOTE = "mlflow.note.content"
-PROBE_FILE = "probe.npz"
+REFERENCE_FILE = "probe.npz"
 PREDICTIONS_FILE = "test_predictions.json"
 # The same, exact and small, for programs.
 PREDICTIONS_ARRAYS = "test_predictions.npz"
@@ -51,8 +51,8 @@ IMAGES_IN = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, -1))
 _import_path = threading.Lock()
 
 
-def log_fitted(run_id: str, job: PanelJob, fitted: FittedPanel, board: Board) -> str:
-    """Log a trained panel: metrics, tags, curves, the probe and the model; return the model's URI.
+def log_fitted(run_id: str, job: PanelJob, fitted: FittedPanel, data: BoardData) -> str:
+    """Log a trained panel: metrics, tags, curves, the reference and the model; return the model's URI.
 
     The run must be this thread's active one.
     """
@@ -61,17 +61,17 @@ def log_fitted(run_id: str, job: PanelJob, fitted: FittedPanel, board: Board) ->
     client.log_batch(run_id, tags=[RunTag(key, value) for key, value in fitted.tags.items()])
     client.log_figure(run_id, draw_curves({job.run_label: [fitted.curves]}), "curves.png")
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / PROBE_FILE
-        save_probe(fitted.probe, file)
+        file = Path(folder) / REFERENCE_FILE
+        save_reference(fitted.reference, file)
         client.log_artifact(run_id, str(file))
         package = copy_modules(job.kind, Path(folder) / "code")
-        return _log_model(job, fitted, board, package)
+        return _log_model(job, fitted, data, package)
 
 
-def _log_model(job: PanelJob, fitted: FittedPanel, board: Board, package: Path) -> str:
-    classes = job.board.classes
+def _log_model(job: PanelJob, fitted: FittedPanel, data: BoardData, package: Path) -> str:
+    classes = job.prepared.classes
     outputs = TensorSpec(np.dtype(np.float32), (-1, len(classes)))
-    example = board.images[int(fitted.probe.indices[0])]
+    example = data.images[int(fitted.reference.indices[0])]
     step = max(1, -(-max(example.shape[:2]) // EXAMPLE_PIXELS))
     model = mlflow.pyfunc.log_model(
         name=job.panel,
@@ -81,7 +81,7 @@ def _log_model(job: PanelJob, fitted: FittedPanel, board: Board, package: Path) 
         signature=ModelSignature(inputs=Schema([IMAGES_IN]), outputs=Schema([outputs])),
         input_example=np.ascontiguousarray(example[None, ::step, ::step]),
         pip_requirements=pin_requirements(REQUIREMENTS[job.kind]),
-        metadata={"classes": list(classes), "board": job.board.config.name, "panel": job.panel, "label": job.label},
+        metadata={"classes": list(classes), "board": job.prepared.config.name, "panel": job.panel, "label": job.label},
     )
     return str(model.model_uri)
 
@@ -101,20 +101,20 @@ def load_logged_model(model_uri: str) -> Any:
             sys.path = before
 
 
-def load_logged_probe(run_id: str) -> Probe:
-    """Return the probe that `log_fitted` logged."""
+def load_logged_reference(run_id: str) -> ReferencePredictions:
+    """Return the reference that `log_fitted` logged."""
     with tempfile.TemporaryDirectory() as folder:
-        return load_probe(Path(connect().download_artifacts(run_id, PROBE_FILE, folder)))
+        return load_reference(Path(connect().download_artifacts(run_id, REFERENCE_FILE, folder)))
 
 
 def log_evaluation(run_id: str, job: PanelJob, evaluation: Evaluation) -> dict[str, float]:
     """Log the final metrics, the confusion matrix and the predictions; return what was measured of the panel."""
     client = connect()
-    classes = job.board.classes
+    classes = job.prepared.classes
     MetricLog(run_id).log(evaluation.metrics)
     client.set_tag(run_id, "reload_difference", f"{evaluation.reload_difference:.3g}")
     counts = count_confusions(evaluation.predictions.labels, evaluation.predictions.probabilities)
-    title = f"{job.run_label} on {job.board.config.name}"
+    title = f"{job.run_label} on {job.prepared.config.name}"
     client.log_figure(run_id, draw_confusions(counts, classes, title), "confusion_matrix.png")
     client.log_dict(run_id, {"classes": list(classes), "counts": counts.tolist()}, "confusion_matrix.json")
     client.log_table(run_id, _tabulate_predictions(evaluation, classes), PREDICTIONS_FILE)
@@ -201,7 +201,7 @@ def finish_comparison(
     client.set_terminated(record.run_id, "FAILED" if result["missing"] else "FINISHED")
     client.set_tag(record.run_id, REPORTED, "true")
     release(record.comparison)
-    about = f"Board `{record.board.config.name}`: {record.board.data_name}, every panel on the same split."
+    about = f"Board `{record.prepared.config.name}`: {record.prepared.data_name}, every panel on the same split."
     client.set_experiment_tag(record.experiment_id, EXPERIMENT_NOTE, f"{about}\n\n[The latest comparison]({link})")
     return link
 

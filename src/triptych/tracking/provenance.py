@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
-from triptych.data.boards import BoardRecord
+from triptych.data.boards import PreparedBoard
 from triptych.system.paths import project_root
 from triptych.system.threads import count_cores
 
@@ -18,14 +18,14 @@ REPORTED_LIBRARIES = ("numpy", "scikit-learn", "torch", "torchvision", "mlflow",
 DATASET_DIGEST_LENGTH = 36
 
 
-def describe_board(board: BoardRecord) -> dict[str, str]:
+def describe_board(prepared: PreparedBoard) -> dict[str, str]:
     """Return the tags that say what every run of a board was measured on, and with what."""
     tags = {
-        "board": board.config.name,
-        "data": board.data_name,
-        "data_sha256": board.data_digest,
-        "split_id": board.split_id,
-        **{f"images.{part}": str(size) for part, size in board.sizes.items()},
+        "board": prepared.config.name,
+        "data": prepared.data_name,
+        "data_sha256": prepared.data_digest,
+        "split_id": prepared.split_id,
+        **{f"images.{part}": str(size) for part, size in prepared.sizes.items()},
         "cores": str(count_cores()),
         "platform": f"Python {platform.python_version()}, {platform.system()} {platform.machine()}",
         **{f"version.{library}": _find_version(library) for library in REPORTED_LIBRARIES},
@@ -34,12 +34,12 @@ def describe_board(board: BoardRecord) -> dict[str, str]:
     return tags | ({"git_commit": commit} if commit else {})
 
 
-def describe_dataset(board: BoardRecord) -> DatasetInput:
+def describe_dataset(prepared: PreparedBoard) -> DatasetInput:
     """Return the data set as MLflow's pages show it, with as much of its hash as fits."""
-    source = json.dumps({"uri": board.config.data.source})
-    digest = board.data_digest[:DATASET_DIGEST_LENGTH]
-    profile = json.dumps({**board.sizes, "classes": len(board.classes), "split_id": board.split_id})
-    dataset = Dataset(board.data_name, digest, source_type="local", source=source, profile=profile)
+    source = json.dumps({"uri": prepared.config.data.source})
+    digest = prepared.data_digest[:DATASET_DIGEST_LENGTH]
+    profile = json.dumps({**prepared.sizes, "classes": len(prepared.classes), "split_id": prepared.split_id})
+    dataset = Dataset(prepared.data_name, digest, source_type="local", source=source, profile=profile)
     return DatasetInput(dataset, [InputTag("mlflow.data.context", "train, validation and test")])
 
 

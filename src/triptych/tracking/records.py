@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from triptych.data.boards import BoardRecord
+from triptych.data.boards import PreparedBoard
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.training.jobs import PanelJob, list_jobs
 from triptych.transfer.records import EmbeddingRecord
@@ -20,7 +20,7 @@ class ComparisonRecord:
         comparison: its id.
         experiment_id: MLflow's id of the board's experiment.
         run_id: of the run named `comparison`.
-        board: the board.
+        prepared: the board.
         fresh_since: seconds since 1970: trainings from before then are not taken up; None: all are.
         ordered: the one panel that is trained here, where the flow run of another machine asked for it.
     """
@@ -28,27 +28,27 @@ class ComparisonRecord:
     comparison: str
     experiment_id: str
     run_id: str
-    board: BoardRecord
+    prepared: PreparedBoard
     fresh_since: float | None = None
     ordered: str | None = None
 
     @property
     def jobs(self) -> list[PanelJob]:
         """Every training that the flow run waits for."""
-        jobs = list_jobs(self.board, fresh_since=self.fresh_since)
+        jobs = list_jobs(self.prepared, fresh_since=self.fresh_since)
         return [job for job in jobs if self.ordered in {None, job.panel}]
 
     @property
     def panels_elsewhere(self) -> list[str]:
         """The panels that the machines of other work pools train."""
-        panels = self.board.config.panels
-        return [] if self.ordered else [panel for panel in panels if self.board.config.find_pool(panel)]
+        panels = self.prepared.config.panels
+        return [] if self.ordered else [panel for panel in panels if self.prepared.config.find_pool(panel)]
 
     @property
     def backbones(self) -> list[str]:
         """The panels with a pretrained network that are trained here."""
         here = {job.panel for job in self.jobs} - set(self.panels_elsewhere)
-        return [panel for panel in self.board.config.backbone_panels if panel in here]
+        return [panel for panel in self.prepared.config.backbone_panels if panel in here]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class StudyRecord:
         study: the study's name.
         experiment_id: MLflow's id of the board's experiment.
         run_id: of the study's run.
-        board: the board.
+        prepared: the board.
         panel: the panel that is tuned.
         shares: what each worker has to do, as ranges of trial indices.
         tags: who runs it: the flow run and its machine.
@@ -94,7 +94,7 @@ class StudyRecord:
     study: str
     experiment_id: str
     run_id: str
-    board: BoardRecord
+    prepared: PreparedBoard
     panel: str
     shares: tuple[range, ...]
     tags: Mapping[str, str]
@@ -102,7 +102,7 @@ class StudyRecord:
     @property
     def backbones(self) -> list[str]:
         """The panel, if it stands on a pretrained network."""
-        return list(self.board.config.backbone_panels)
+        return list(self.prepared.config.backbone_panels)
 
 
 @dataclass(frozen=True)

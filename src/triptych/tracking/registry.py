@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.utils.logging_utils import disable_logging, enable_logging
 
-from triptych.data.boards import BoardRecord
+from triptych.data.boards import PreparedBoard
 from triptych.errors import ConfigError, suggest
 from triptych.evaluation.model_card import write_card
 from triptych.evaluation.promotion import Promotion, judge
@@ -34,29 +34,29 @@ PREVIOUS = "previous_champion"
 DECISION = "promotion"
 
 
-def register_panel(board: BoardRecord, panel: EvaluatedPanel) -> None:
+def register_panel(prepared: PreparedBoard, panel: EvaluatedPanel) -> None:
     """Register a training under `BOARD-PANEL`."""
-    _register(f"{board.config.name}-{panel.panel}", board, panel)
+    _register(f"{prepared.config.name}-{panel.panel}", prepared, panel)
 
 
-def challenge(board: BoardRecord, panel: EvaluatedPanel) -> Promotion:
+def challenge(prepared: PreparedBoard, panel: EvaluatedPanel) -> Promotion:
     """Register a training under the board's name, and make it the champion if it is shown to be better.
 
     What was decided about a version once is not decided again.
 
     Args:
-        board: the board.
+        prepared: the board.
         panel: the challenger.
     """
-    name = board.config.name
+    name = prepared.config.name
     # Two comparisons of this machine that end at once decide one after the other.
     (cache_home() / "locks").mkdir(parents=True, exist_ok=True)
     with FileLock(cache_home() / "locks" / f"champion-{name}.lock"):
         champion = find_champion(name)
-        version = _register(name, board, panel)
+        version = _register(name, prepared, panel)
         if DECISION in version.tags or _is(version, champion):
             return Promotion(_is(version, champion), version.tags.get(DECISION, "it was made the champion before"))
-        promotion = _decide(board, panel, champion)
+        promotion = _decide(prepared, panel, champion)
         if promotion.promoted:
             _move_alias(name, str(version.version), champion)
         connect().set_model_version_tag(name, str(version.version), DECISION, promotion.reason[:5000])
@@ -67,21 +67,21 @@ def _is(version: ModelVersion, champion: ModelVersion | None) -> bool:
     return champion is not None and str(champion.version) == str(version.version)
 
 
-def _decide(board: BoardRecord, panel: EvaluatedPanel, champion: Any | None) -> Promotion:
+def _decide(prepared: PreparedBoard, panel: EvaluatedPanel, champion: Any | None) -> Promotion:
     if champion is None:
         return Promotion(promoted=True, reason="there was no champion")
-    if champion.tags.get("split_id") != board.split_id:
+    if champion.tags.get("split_id") != prepared.split_id:
         other = champion.tags.get("split_id", "unknown")
         return Promotion(
             promoted=False,
-            reason=f"the champion stands on split {other}, not on {board.split_id}: accuracies on different images "
-            f"are not compared; `triptych promote {board.config.name}/VERSION` decides by hand",
+            reason=f"the champion stands on split {other}, not on {prepared.split_id}: accuracies on different images "
+            f"are not compared; `triptych promote {prepared.config.name}/VERSION` decides by hand",
         )
     try:
         theirs = load_logged_predictions(champion.run_id)
     except (MlflowException, OSError):
         return Promotion(promoted=False, reason=f"the predictions of the champion's run {champion.run_id} are gone")
-    return judge(load_logged_predictions(panel.run_id), theirs, board.config.evaluate.confidence_level)
+    return judge(load_logged_predictions(panel.run_id), theirs, prepared.config.evaluate.confidence_level)
 
 
 def find_champion(name: str) -> Any | None:
@@ -131,15 +131,15 @@ def _move_alias(name: str, version: str, champion: Any | None) -> None:
     connect().set_registered_model_alias(name, CHAMPION, version)
 
 
-def _register(name: str, board: BoardRecord, panel: EvaluatedPanel) -> ModelVersion:
+def _register(name: str, prepared: PreparedBoard, panel: EvaluatedPanel) -> ModelVersion:
     """Register a training, unless it is there already: a comparison was taken up, or an old training found again."""
     client = connect()
     training = client.get_run(panel.run_id).data.tags.get(TRAINING, "")
     for version in client.search_model_versions(f"name = '{name}'"):
-        same = version.tags.get(TRAINING) == training and version.tags.get("split_id") == board.split_id
+        same = version.tags.get(TRAINING) == training and version.tags.get("split_id") == prepared.split_id
         if version.run_id == panel.run_id or (panel.restored_epochs and training and same):
             return version
-    tags = {"board": board.config.name, "panel": panel.panel, "split_id": board.split_id, "label": panel.label}
+    tags = {"board": prepared.config.name, "panel": panel.panel, "split_id": prepared.split_id, "label": panel.label}
     tags[TRAINING] = training
     tags["test_accuracy"] = f"{panel.metrics['test_accuracy']:.4f}"
     disable_logging()  # MLflow prints two lines for each version
@@ -149,7 +149,7 @@ def _register(name: str, board: BoardRecord, panel: EvaluatedPanel) -> ModelVers
         enable_logging()
     with TemporaryDirectory() as folder:
         model = Path(mlflow.artifacts.download_artifacts(panel.model_uri, dst_path=folder))
-        card = write_card(board, panel, _digest_files(model / "data"))
+        card = write_card(prepared, panel, _digest_files(model / "data"))
     client.update_model_version(name, version.version, description=card)
     client.log_text(panel.run_id, card, CARD_FILE)
     return version

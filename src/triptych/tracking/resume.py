@@ -13,7 +13,7 @@ from typing import Any
 import mlflow
 from filelock import FileLock, Timeout
 
-from triptych.errors import AtWorkError
+from triptych.errors import ConcurrentRunError
 from triptych.system.paths import cache_home
 
 # What a comparison is of: a hash of all that its results depend on.
@@ -69,7 +69,7 @@ def take_up(
         fresh: look for the flow run's own alone.
 
     Raises:
-        AtWorkError: another process of the same flow run is at work on it.
+        ConcurrentRunError: another process of the same flow run is at work on it.
     """
     for run in _find_unreported(client, experiment_id, f"tags.{IDENTITY} = '{identity}'"):
         own = run.data.tags.get(FLOW_RUN) == flow_run is not None
@@ -79,7 +79,7 @@ def take_up(
         if (own and run.data.tags["comparison"] in _held) or _claim_unreported(client, run):
             return run
         if own:
-            raise AtWorkError(
+            raise ConcurrentRunError(
                 f"another process of flow run {flow_run} is at work on comparison {run.data.tags['comparison']}: "
                 "let it finish, or end it"
             )
@@ -103,10 +103,10 @@ def claim_studies(client: mlflow.MlflowClient, experiment_id: str, flow_run: str
     Any number of processes may work on one study, each with trials of its own.
 
     Raises:
-        AtWorkError: another process of the same flow run is at work.
+        ConcurrentRunError: another process of the same flow run is at work.
     """
     if flow_run not in _held and not claim(flow_run):
-        raise AtWorkError(f"another process of flow run {flow_run} is at work: let it finish, or end it")
+        raise ConcurrentRunError(f"another process of flow run {flow_run} is at work: let it finish, or end it")
     query = f"tags.{HOST} = '{find_host()}' and status = 'RUNNING' and tags.study != ''"
     for run in client.search_runs([experiment_id], query):
         whose = run.data.tags[FLOW_RUN]

@@ -15,7 +15,7 @@ from mlflow.entities import Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from triptych.data.boards import BoardRecord
+from triptych.data.boards import PreparedBoard
 from triptych.evaluation.figures import COLOURS
 from triptych.tracking.client import connect, find_or_create_experiment
 from triptych.tracking.links import save_view
@@ -33,40 +33,40 @@ MODEL, RESTORED = "model_uri", "restored_epochs"
 
 
 def start_comparison(
-    board: BoardRecord, tags: Mapping[str, str], identity: str, *, fresh: bool = False
+    prepared: PreparedBoard, tags: Mapping[str, str], identity: str, *, fresh: bool = False
 ) -> ComparisonRecord:
     """Open the run named `comparison` in the board's experiment, or take up the one that was cut off.
 
     What others left in state RUNNING when they were cut off is closed.
 
     Args:
-        board: the prepared board.
+        prepared: the prepared board.
         tags: who runs it, for instance the flow run.
         identity: what is compared: a hash of all that the results depend on.
         fresh: take up nothing but what the same flow run began, and no training from before that.
 
     Raises:
-        AtWorkError: another process of the same flow run is at work on it.
+        ConcurrentRunError: another process of the same flow run is at work on it.
     """
     client = connect()
-    experiment_id = find_or_create_experiment(client, board.config.name)
+    experiment_id = find_or_create_experiment(client, prepared.config.name)
     found = take_up(client, experiment_id, identity, tags.get(FLOW_RUN), fresh=fresh)
     close_abandoned(client, experiment_id)
     if found is not None:
         comparison, run_id, started = found.data.tags["comparison"], found.info.run_id, found.info.start_time / 1000
         _reopen(client, run_id, {**tags, HOST: find_host()})
         save_view(client, experiment_id, comparison)
-        return ComparisonRecord(comparison, experiment_id, run_id, board, started if fresh else None)
+        return ComparisonRecord(comparison, experiment_id, run_id, prepared, started if fresh else None)
     started = time.time()
     comparison = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
     claim(comparison)
     own = {"comparison": comparison, "role": "comparison", IDENTITY: identity, HOST: find_host()}
-    run_id = create_run(client, experiment_id, "comparison", {**tags, **own, **describe_board(board)}, board)
-    if board.notes:
-        client.set_tag(run_id, MLFLOW_RUN_NOTE, "\n\n".join(board.notes))
-    client.log_artifact(run_id, str(board.split_file), "split")
+    run_id = create_run(client, experiment_id, "comparison", {**tags, **own, **describe_board(prepared)}, prepared)
+    if prepared.notes:
+        client.set_tag(run_id, MLFLOW_RUN_NOTE, "\n\n".join(prepared.notes))
+    client.log_artifact(run_id, str(prepared.split_file), "split")
     save_view(client, experiment_id, comparison)
-    return ComparisonRecord(comparison, experiment_id, run_id, board, started if fresh else None)
+    return ComparisonRecord(comparison, experiment_id, run_id, prepared, started if fresh else None)
 
 
 @contextmanager
@@ -127,9 +127,9 @@ def _create_panel_run(
     client: mlflow.MlflowClient, record: ComparisonRecord, job: PanelJob, tags: Mapping[str, str]
 ) -> str:
     own = {"role": "panel", "panel": job.panel, "label": job.label, "repeat": str(job.repeat)}
-    own[RUN_COLOUR] = COLOURS[job.board.config.panels.index(job.panel) % len(COLOURS)]
-    common = {**tags, **own, "comparison": record.comparison, **describe_board(job.board)}
-    return create_run(client, record.experiment_id, job.run_label, common, job.board)
+    own[RUN_COLOUR] = COLOURS[job.prepared.config.panels.index(job.panel) % len(COLOURS)]
+    common = {**tags, **own, "comparison": record.comparison, **describe_board(job.prepared)}
+    return create_run(client, record.experiment_id, job.run_label, common, job.prepared)
 
 
 @contextmanager
@@ -158,25 +158,25 @@ def close_runs(flow_run_id: str, status: str) -> int:
 
 
 def create_run(
-    client: mlflow.MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str], board: BoardRecord
+    client: mlflow.MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str], prepared: PreparedBoard
 ) -> str:
     """Open a run in state RUNNING with every field of a board's configuration, and return its id."""
     run = client.create_run(experiment_id, run_name=name, tags=dict(tags))
     run_id = str(run.info.run_id)
-    fields = [Param(key, str(value)) for key, value in board.config.flat().items()]
+    fields = [Param(key, str(value)) for key, value in prepared.config.flat().items()]
     for start in range(0, len(fields), PARAMETERS_PER_CALL):
         client.log_batch(run_id, params=fields[start : start + PARAMETERS_PER_CALL])
-    _log_dataset(client, run_id, board)
+    _log_dataset(client, run_id, prepared)
     return run_id
 
 
-def _log_dataset(client: mlflow.MlflowClient, run_id: str, board: BoardRecord) -> None:
+def _log_dataset(client: mlflow.MlflowClient, run_id: str, prepared: PreparedBoard) -> None:
     """Note what a run is about.
 
     MLflow looks for the data set in its tables before it writes it: of two runs that are the first of theirs at the
     same moment, one fails, and finds it the next time.
     """
     try:
-        client.log_inputs(run_id, [describe_dataset(board)])
+        client.log_inputs(run_id, [describe_dataset(prepared)])
     except MlflowException:
-        client.log_inputs(run_id, [describe_dataset(board)])
+        client.log_inputs(run_id, [describe_dataset(prepared)])

@@ -13,7 +13,7 @@ import mlflow
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
-from triptych.data.boards import BoardRecord
+from triptych.data.boards import PreparedBoard
 from triptych.tracking.client import connect, find_or_create_experiment
 from triptych.tracking.links import link_to_run, page_address
 from triptych.tracking.provenance import describe_board
@@ -31,24 +31,24 @@ STATUS_OF_OUTCOME = {"complete": "FINISHED", "pruned": "KILLED", "diverged": "FA
 
 
 def start_study(
-    board: BoardRecord, panel: str, study: str, shares: tuple[range, ...], tags: Mapping[str, str]
+    prepared: PreparedBoard, panel: str, study: str, shares: tuple[range, ...], tags: Mapping[str, str]
 ) -> StudyRecord:
     """Open the run of a study in the board's experiment, or take it up where the study was left.
 
     What others left in state RUNNING when they were cut off is closed.
 
     Args:
-        board: the prepared board.
+        prepared: the prepared board.
         panel: the panel that is tuned.
         study: the study's name.
         shares: what each worker has to do.
         tags: the flow run that runs it.
 
     Raises:
-        AtWorkError: another process of the same flow run is at work.
+        ConcurrentRunError: another process of the same flow run is at work.
     """
     client = connect()
-    experiment_id = find_or_create_experiment(client, board.config.name)
+    experiment_id = find_or_create_experiment(client, prepared.config.name)
     claim_studies(client, experiment_id, tags[FLOW_RUN])
     tags = {**tags, HOST: find_host()}
     own = {"role": "study", "study": study, "panel": panel, **tags}
@@ -58,8 +58,8 @@ def start_study(
         client.log_batch(run_id, tags=[RunTag(key, value) for key, value in own.items()])
         client.update_run(run_id, status="RUNNING")
     else:
-        run_id = create_run(client, experiment_id, f"tune {panel}", {**own, **describe_board(board)}, board)
-    return StudyRecord(study, experiment_id, run_id, board, panel, shares, tags)
+        run_id = create_run(client, experiment_id, f"tune {panel}", {**own, **describe_board(prepared)}, prepared)
+    return StudyRecord(study, experiment_id, run_id, prepared, panel, shares, tags)
 
 
 @contextmanager
@@ -73,8 +73,8 @@ def trial_run(record: StudyRecord, job: PanelJob, number: int) -> Iterator[str]:
     """
     client = connect()
     own = {"role": "trial", "trial": str(number), "study": record.study, "panel": job.panel, "label": job.label}
-    common = {**record.tags, **own, MLFLOW_PARENT_RUN_ID: record.run_id, **describe_board(job.board)}
-    run_id = create_run(client, record.experiment_id, f"{job.label} trial {number}", common, job.board)
+    common = {**record.tags, **own, MLFLOW_PARENT_RUN_ID: record.run_id, **describe_board(job.prepared)}
+    run_id = create_run(client, record.experiment_id, f"{job.label} trial {number}", common, job.prepared)
     try:
         yield run_id
     except BaseException:

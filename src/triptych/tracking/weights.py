@@ -17,7 +17,7 @@ from triptych.tracking.registry import find_version
 from triptych.transfer.weights import FILES, registered_folder
 
 
-def pin_weights(board: BoardConfig) -> BoardConfig:
+def pin_weights(config: BoardConfig) -> BoardConfig:
     """Return a board whose registered weights are named by their version, and are on this machine.
 
     An alias moves; a comparison that says `models:/NAME@champion` shall still say which version that was.
@@ -26,17 +26,17 @@ def pin_weights(board: BoardConfig) -> BoardConfig:
         ConfigError: there is no such registered model.
         WeightsError: it holds no frozen network, or another one than a panel's.
     """
-    weights = board.transfer.weights
-    if not (board.backbone_panels and weights.startswith(REGISTERED)):
-        return board
+    weights = config.transfer.weights
+    if not (config.backbone_panels and weights.startswith(REGISTERED)):
+        return config
     pinned = _fetch(weights)
     holds = json.loads((registered_folder(pinned) / FILES[0]).read_text(encoding="utf-8"))["backbone"]
-    for panel in board.backbone_panels:
+    for panel in config.backbone_panels:
         if panel != holds:
             raise WeightsError(
                 f"weights {pinned!r} are those of {holds}, not of {panel}: set transfer.weights to others"
             )
-    return board.model_copy(update={"transfer": board.transfer.model_copy(update={"weights": pinned})})
+    return config.model_copy(update={"transfer": config.transfer.model_copy(update={"weights": pinned})})
 
 
 def _fetch(weights: str) -> str:

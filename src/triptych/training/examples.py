@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.data.boards import Board
+from triptych.data.boards import BoardData
 from triptych.images.sources import ImageSource
 from triptych.networks.minibatches import Examples
 
@@ -33,19 +33,19 @@ class ImageRows:
         return replace(self, indices=self.indices[rows])
 
 
-def select_parts(board: Board) -> tuple[Examples, Examples | None]:
+def select_parts(data: BoardData) -> tuple[Examples, Examples | None]:
     """Return the training and the validation images of a board; None where the validation part is empty."""
-    rows: Any = ImageRows(board.images, np.arange(len(board.images)))
+    rows: Any = ImageRows(data.images, np.arange(len(data.images)))
     train, validation = (
-        Examples(rows.select(part), board.labels[part]) for part in (board.split.train, board.split.validation)
+        Examples(rows.select(part), data.labels[part]) for part in (data.split.train, data.split.validation)
     )
     return train, validation if len(validation) else None
 
 
-def select_examples(board: Board, rows: Any) -> tuple[Examples, Examples | None]:
+def select_examples(data: BoardData, rows: Any) -> tuple[Examples, Examples | None]:
     """Return the training and the validation examples; None where the validation part is empty."""
-    train, validation = board.split.train, board.split.validation
-    labels = board.labels
+    train, validation = data.split.train, data.split.validation
+    labels = data.labels
     chosen = Examples(_take(rows, validation), labels[validation]) if len(validation) else None
     return Examples(_take(rows, train), labels[train]), chosen
 

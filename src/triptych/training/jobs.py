@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from triptych.config.trainers import TrainingConfig, kind_of_panel
-from triptych.data.boards import BoardRecord
+from triptych.data.boards import PreparedBoard
 
 
 @dataclass(frozen=True)
@@ -13,13 +13,13 @@ class PanelJob:
     """One panel of a board, to be trained once.
 
     Attributes:
-        board: the board.
+        prepared: the board.
         panel: `numpy-mlp`, `torch-mlp` or the name of a torchvision network.
         repeat: which of its trainings this is, from 0; also its seed.
         fresh_since: seconds since 1970: the same training on disk is not taken up if it is from before then.
     """
 
-    board: BoardRecord
+    prepared: PreparedBoard
     panel: str
     repeat: int
     fresh_since: float | None = None
@@ -32,26 +32,26 @@ class PanelJob:
     @property
     def settings(self) -> TrainingConfig:
         """Its section of the configuration."""
-        settings: TrainingConfig = getattr(self.board.config, self.kind)
+        settings: TrainingConfig = getattr(self.prepared.config, self.kind)
         return settings
 
     @property
     def label(self) -> str:
         """The panel's name for people; weights that know nothing are called random everywhere."""
-        unlearned = self.kind == "transfer" and self.board.config.transfer.weights == "random"
+        unlearned = self.kind == "transfer" and self.prepared.config.transfer.weights == "random"
         return f"{self.panel} (random weights)" if unlearned else self.panel
 
     @property
     def run_label(self) -> str:
         """The label, with the repeat where there are several."""
-        return f"{self.label} #{self.repeat}" if self.board.config.repeats > 1 else self.label
+        return f"{self.label} #{self.repeat}" if self.prepared.config.repeats > 1 else self.label
 
 
-def list_jobs(board: BoardRecord, *, fresh_since: float | None = None) -> list[PanelJob]:
+def list_jobs(prepared: PreparedBoard, *, fresh_since: float | None = None) -> list[PanelJob]:
     """Return every training of a board: each repeat of each panel."""
-    config = board.config
+    config = prepared.config
     return [
-        PanelJob(replace(board, config=config.for_panel(panel)), panel, repeat, fresh_since)
+        PanelJob(replace(prepared, config=config.for_panel(panel)), panel, repeat, fresh_since)
         for panel in config.panels
         for repeat in range(config.repeats)
     ]

@@ -11,7 +11,7 @@ from optuna import Study
 
 from triptych.config.schema import BoardConfig
 from triptych.config.trainers import EMBEDDING_FIELDS, TrainingConfig, TransferConfig, kind_of_panel
-from triptych.data.boards import BoardRecord
+from triptych.data.boards import PreparedBoard
 from triptych.errors import ConfigError, DivergenceError
 from triptych.system.files import write_atomically
 from triptych.tuning.search_spaces import decode_parameters, find_settings, lay_over
@@ -127,14 +127,14 @@ def _describe_setting(trial: TriedSetting, monitor: str) -> dict[str, str]:
     return {"trial": str(trial.number), monitor: "-" if score is None else f"{score:.4f}", **figures}
 
 
-def summarise_study(board: BoardRecord, panel: str, study: Study | None = None) -> Findings:
+def summarise_study(prepared: PreparedBoard, panel: str, study: Study | None = None) -> Findings:
     """Return what the study of a panel has found so far.
 
     Raises:
         DivergenceError: no trial came to its end.
     """
-    study = study or open_study(board, panel)
-    section = find_settings(board.config, panel)
+    study = study or open_study(prepared, panel)
+    section = find_settings(prepared.config, panel)
     sign = 1.0 if DIRECTIONS[section.monitor] == "minimize" else -1.0
     tried = [
         TriedSetting(trial.number, decode_parameters(trial.params), TrialOutcome(**trial.user_attrs[OUTCOME]))
@@ -143,11 +143,11 @@ def summarise_study(board: BoardRecord, panel: str, study: Study | None = None) 
     tried.sort(key=lambda trial: (trial.outcome.state != "complete", sign * (trial.outcome.score or 0.0)))
     if not tried or tried[0].outcome.state != "complete":
         raise DivergenceError(
-            f"none of the {len(tried)} trials of {panel} on board {board.config.name} came to its end: "
+            f"none of the {len(tried)} trials of {panel} on board {prepared.config.name} came to its end: "
             "ask for more --trials, or check the data and the fixed settings"
         )
     settings = lay_over(section, tried[0].fields)
-    return Findings(study.study_name, board.config.name, panel, section.monitor, tuple(tried), settings)
+    return Findings(study.study_name, prepared.config.name, panel, section.monitor, tuple(tried), settings)
 
 
 def save_best(findings: Findings, best: str) -> str:
@@ -157,42 +157,42 @@ def save_best(findings: Findings, best: str) -> str:
     return str(file)
 
 
-def use_tuned(board: BoardRecord) -> BoardRecord:
+def use_tuned(prepared: PreparedBoard) -> PreparedBoard:
     """Return a board whose panels have the best setting of their study, where there is a finished one.
 
     Raises:
         ConfigError: no panel of the board has been tuned, or a study is not finished.
     """
-    found = [finding for panel in board.config.panels if (finding := find_finished(board, panel))]
+    found = [finding for panel in prepared.config.panels if (finding := find_finished(prepared, panel))]
     if not found:
-        panels = ", ".join(board.config.panels)
+        panels = ", ".join(prepared.config.panels)
         raise ConfigError(
-            f"--tuned finds no study of {panels} on board {board.config.name} with split {board.split_id}: run "
-            f"`triptych tune {board.config.panels[0]} --trials 20` with the same preset, data and settings first"
+            f"--tuned finds no study of {panels} on board {prepared.config.name} with split {prepared.split_id}: run "
+            f"`triptych tune {prepared.config.panels[0]} --trials 20` with the same preset, data and settings first"
         )
-    config = board.config
+    config = prepared.config
     for findings in found:
         config = use_setting(config, findings.panel, findings.settings)
     tuned = ", ".join(f"{findings.panel} with {len(findings.trials)} trials" for findings in found)
-    return replace(board, config=config, notes=(*board.notes, f"tuned on the validation part: {tuned}"))
+    return replace(prepared, config=config, notes=(*prepared.notes, f"tuned on the validation part: {tuned}"))
 
 
-def find_finished(board: BoardRecord, panel: str) -> Findings | None:
+def find_finished(prepared: PreparedBoard, panel: str) -> Findings | None:
     """Return what a panel's study has found; None where there is no study.
 
     Raises:
         ConfigError: it has fewer trials than it was to have.
     """
-    if not study_file(identify_study(board, panel)).is_file():
+    if not study_file(identify_study(prepared, panel)).is_file():
         return None
-    study = open_study(board, panel)
+    study = open_study(prepared, panel)
     settled, wanted = len(list_settled(study)), int(study.user_attrs.get(WANTED_TRIALS, 1))
     if settled < wanted:
         raise ConfigError(
-            f"the study of {panel} on board {board.config.name} has {settled} of {wanted} trials: finish it with "
+            f"the study of {panel} on board {prepared.config.name} has {settled} of {wanted} trials: finish it with "
             f"`triptych tune {panel} --trials {wanted}`, or ask for fewer"
         )
-    return summarise_study(board, panel, study)
+    return summarise_study(prepared, panel, study)
 
 
 def use_setting(config: BoardConfig, panel: str, settings: TrainingConfig) -> BoardConfig:

@@ -24,7 +24,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from triptych.config.trainers import TrainingConfig, TransferConfig
-from triptych.data.boards import BoardRecord
+from triptych.data.boards import PreparedBoard
 from triptych.errors import ConfigError, DivergenceError
 from triptych.system.paths import cache_home
 from triptych.training.epochs import EpochMetrics, OnEpoch
@@ -67,32 +67,32 @@ class TrialOutcome:
     reason: str = ""
 
 
-def check_validation(board: BoardRecord) -> None:
+def check_validation(prepared: PreparedBoard) -> None:
     """Raise where there is nothing that a setting could be chosen on.
 
     Raises:
         ConfigError: the validation part is empty.
     """
-    if not board.sizes["validation"]:
+    if not prepared.sizes["validation"]:
         raise ConfigError(
-            f"tuning chooses on the validation part, which is empty on board {board.config.name}: "
+            f"tuning chooses on the validation part, which is empty on board {prepared.config.name}: "
             "set split.validation_fraction, for instance --set split.validation_fraction=0.2"
         )
 
 
-def identify_study(board: BoardRecord, panel: str) -> str:
+def identify_study(prepared: PreparedBoard, panel: str) -> str:
     """Return the name of a study: its board, panel and split, and a hash of what may vary and what is held fixed.
 
     Whatever is searched does not count, so that a tuned setting leads to the study that it came from.
     """
-    space, section = find_space(board.config, panel), find_settings(board.config, panel)
+    space, section = find_space(prepared.config, panel), find_settings(prepared.config, panel)
     depends_on = {
         "space": {name: distribution_to_json(distribution) for name, distribution in space.items()},
         "fixed": section.model_dump(mode="json", exclude={*space, *NOT_IDENTIFYING}) | FIXED_FOR_TRIALS,
-        "pixels": "" if isinstance(section, TransferConfig) else board.dataset_folder.name,
+        "pixels": "" if isinstance(section, TransferConfig) else prepared.dataset_folder.name,
     }
     digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
-    return f"{board.config.name}-{panel}-{board.split_id}-{digest[:12]}"
+    return f"{prepared.config.name}-{panel}-{prepared.split_id}-{digest[:12]}"
 
 
 def study_file(name: str) -> Path:
@@ -100,9 +100,9 @@ def study_file(name: str) -> Path:
     return cache_home() / "studies" / f"{name}.journal"
 
 
-def open_study(board: BoardRecord, panel: str) -> Study:
+def open_study(prepared: PreparedBoard, panel: str) -> Study:
     """Return the study of a panel on a board, with the trials that it has so far."""
-    name = identify_study(board, panel)
+    name = identify_study(prepared, panel)
     file = study_file(name)
     file.parent.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -110,20 +110,20 @@ def open_study(board: BoardRecord, panel: str) -> Study:
         study_name=name,
         # Unlike sqlite it takes several writers, and unlike a symbolic link its lock works on every system.
         storage=JournalStorage(JournalFileBackend(str(file), JournalFileOpenLock(str(file)))),
-        direction=DIRECTIONS[find_settings(board.config, panel).monitor],
+        direction=DIRECTIONS[find_settings(prepared.config, panel).monitor],
         pruner=MedianPruner(n_startup_trials=TRIALS_BEFORE_PRUNING, n_warmup_steps=EPOCHS_BEFORE_PRUNING),
         load_if_exists=True,
     )
 
 
-def prepare_study(board: BoardRecord, panel: str, trials: int, workers: int) -> tuple[range, ...]:
+def prepare_study(prepared: PreparedBoard, panel: str, trials: int, workers: int) -> tuple[range, ...]:
     """Open a study and return what each worker has to do for it to have `trials` settled trials in all.
 
     The panel's own setting, as far as the search space holds it, is the first trial of a study, and tried again where
     it was interrupted: what comes out is no worse than that on validation.
 
     Args:
-        board: the board.
+        prepared: the board.
         panel: the panel to tune.
         trials: how many trials are wanted, with those of earlier calls.
         workers: how many work side by side.
@@ -131,10 +131,10 @@ def prepare_study(board: BoardRecord, panel: str, trials: int, workers: int) -> 
     Returns:
         Ranges of trial indices, none of them empty.
     """
-    study = open_study(board, panel)
+    study = open_study(prepared, panel)
     study.set_user_attr(WANTED_TRIALS, trials)
     if not any(trial.user_attrs.get(OWN) for trial in study.get_trials(deepcopy=False, states=ASKED_OR_SETTLED)):
-        own = select_known(find_space(board.config, panel), find_settings(board.config, panel))
+        own = select_known(find_space(prepared.config, panel), find_settings(prepared.config, panel))
         study.enqueue_trial(own, user_attrs={OWN: True})
     missing = range(len(list_settled(study)), trials)
     return tuple(missing[worker::workers] for worker in range(min(workers, len(missing))))

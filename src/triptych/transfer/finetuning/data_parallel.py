@@ -132,12 +132,12 @@ def _train(shared: SharedJob, rank: Rank, tell: Callable[[Message], None]) -> St
     from triptych.transfer.finetuning.steps import FineTuning
     from triptych.transfer.weights import load_backbone
 
-    board, checkpoint = load_board(shared.job.board), shared.checkpoint
+    board, checkpoint = load_board(shared.job.prepared), shared.checkpoint
     if checkpoint and not rank.is_first:
         checkpoint = OthersCheckpoint(**vars(checkpoint))
-    settings = board.record.config.transfer
+    settings = board.prepared.config.transfer
     backbone = load_backbone(shared.job.panel, settings.weights)
-    tuning = FineTuning(backbone, settings, len(board.record.classes), shared.job.repeat, rank)
+    tuning = FineTuning(backbone, settings, len(board.prepared.classes), shared.job.repeat, rank)
     on_epoch: OnEpoch = (lambda metrics: tell(asdict(metrics))) if rank.is_first else (lambda metrics: None)
     parts = select_parts(board)
     fit_network(tuning, settings, *parts, rng=tuning.rng, on_epoch=on_epoch, checkpoint=checkpoint)
