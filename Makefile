@@ -56,10 +56,11 @@ bench-pipeline: setup ## Measure what the pipeline adds to its trainers; needs M
 bench-quick: ## The networks alone, with fewer repetitions, in under two minutes.
 	$(MAKE) bench-mlp bench-transfer ARGS=--quick
 
-lint: setup ## Check style and types.
+lint: setup ## Check style, types and who imports whom.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 test: lint ## Check everything, on two to four cores.
 	$(BIN)/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile $(ARGS)

@@ -80,7 +80,7 @@ def check_reload(
 
 
 def time_predictions(network: Network, data: BoardData, reference: ReferencePredictions) -> float:
-    """Return raw images per second of a network that is warm, all of the reference in one call; the median of some calls.
+    """Return raw images per second of a warm network, the median of several calls with all reference images.
 
     The panels of a board may be trained meanwhile, so this is a rough figure.
     """

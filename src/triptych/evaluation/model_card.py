@@ -30,7 +30,8 @@ def write_card(prepared: PreparedBoard, panel: EvaluatedPanel, weights_sha256: s
         [
             f"# {panel.label} on {prepared.config.name}",
             "",
-            f"Turns raw images (n, height, width, channels), uint8, into probabilities of: {', '.join(prepared.classes)}.",
+            "Turns raw images (n, height, width, channels), uint8, into probabilities of: "
+            f"{', '.join(prepared.classes)}.",
             "",
             "## Data",
             "",

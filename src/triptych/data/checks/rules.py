@@ -12,7 +12,6 @@ from triptych.data.checks.findings import Example, Finding, Severity, Subject
 from triptych.data.checks.inspection import TRAITS
 from triptych.data.duplicates import SMALLEST_HASHED_PIXELS, Group, count_leaked, spans
 from triptych.data.folders import explain_empty
-from triptych.evaluation.statistics import wilson_interval
 from triptych.images.sources import FileImages
 
 FEW_TRAINING_IMAGES = 20
@@ -170,7 +169,7 @@ def find_resolution(subject: Subject) -> list[Finding]:
 
 def explain_resolution(images: int) -> str:
     """Return what a test part of this many images can tell apart, in words."""
-    low, high = wilson_interval(round(ASSUMED_ACCURACY * images), images, 1 - LEVEL)
+    low, high = binomtest(round(ASSUMED_ACCURACY * images), images).proportion_ci(1 - LEVEL, method="wilson")
     needed = count_decisive_images(LEVEL)
     text = (
         f"with {images} test images an accuracy near {ASSUMED_ACCURACY:.0%} is known to about "
