@@ -9,7 +9,7 @@ from typing import Any
 from prefect import unmapped
 from prefect.futures import PrefectFuture
 
-from tasks.train_transfer import collect_embeddings, embed_shards, plan_embedding
+from tasks.embed import collect_embeddings, embed_shards, plan_embedding
 from triptych.orchestration import share_shards
 from triptych.tracking import ComparisonRecord, StudyRecord
 from triptych.transfer.records import EmbeddingRecord

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from prefect import Task, flow
+from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.embedding import submit_embedding
 from tasks.evaluate import evaluate
 from tasks.order_panel import collect_panel, send_panel
 from tasks.split_data import open_ordered
-from tasks.train_numpy_mlp import train_numpy_mlp
-from tasks.train_torch_mlp import train_torch_mlp
-from tasks.train_transfer import train_transfer
+from tasks.train_panel import train_panel
 from triptych.evaluation.report import EvaluatedPanel, MissingPanel
 from triptych.orchestration import (
     ENDS,
@@ -22,13 +20,7 @@ from triptych.orchestration import (
 )
 from triptych.orchestration.remote import PanelOrder
 from triptych.system.threads import count_cores
-from triptych.tracking import ComparisonRecord, TrainedPanel
-
-TRAINERS: dict[str, Task[..., TrainedPanel]] = {
-    "numpy_mlp": train_numpy_mlp,
-    "torch_mlp": train_torch_mlp,
-    "transfer": train_transfer,
-}
+from triptych.tracking import ComparisonRecord
 
 
 @flow(
@@ -51,7 +43,7 @@ def train_panels(comparison: ComparisonRecord) -> tuple[list[EvaluatedPanel], li
     sent = {name: send_panel.submit(comparison, name) for name in comparison.panels_elsewhere}
     embedded = submit_embedding(comparison)
     trainings = [
-        (job, TRAINERS[job.kind].submit(comparison, job, embedded.needed_by(job.panel)))
+        (job, train_panel.submit(comparison, job, embedded.needed_by(job.panel)))
         for job in comparison.jobs
         if job.panel not in sent
     ]

@@ -28,6 +28,7 @@ def _evaluate(trained: TrainedPanel) -> dict[str, float]:
     with resume_run(trained.run_id):
         evaluation = evaluate_logged_model(
             load_logged_model(trained.model_uri),
+            trained.job.panel,
             load_board(trained.job.prepared),
             load_logged_reference(trained.run_id),
             trained.embedded,

@@ -83,7 +83,7 @@ PRESETS = {
         boards=(
             BoardConfig(
                 name="digits",
-                panels=(NUMPY_MLP, TORCH_MLP, "shufflenet_v2_x0_5"),
+                panels=(NUMPY_MLP, TORCH_MLP, "shufflenet_v2_x0_5", "nearest-neighbours", "most-frequent"),
                 data=DataConfig(source="digits"),
                 numpy_mlp=DIGITS_MLP,
                 torch_mlp=DIGITS_MLP,
@@ -142,7 +142,7 @@ PRESETS = {
         boards=(
             BoardConfig(
                 name="photos",
-                panels=(NUMPY_MLP, TORCH_MLP, "vgg16", "resnet50"),
+                panels=(NUMPY_MLP, TORCH_MLP, "vgg16", "resnet50", "logistic-regression", "most-frequent"),
                 repeats=2,
                 data=DataConfig(source=""),
                 numpy_mlp=THUMBNAIL_MLP,

@@ -11,10 +11,10 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from triptych.config.fields import Section, describe_first_error
-from triptych.config.names import DATASET_NAMES
+from triptych.config.names import BACKBONE_NAMES, DATASET_NAMES
 from triptych.config.presets import DEFAULT_PRESET, FOLDER_PRESET, PRESETS
 from triptych.config.schema import BoardConfig, DataConfig
-from triptych.config.trainers import PANEL_NAMES, kind_of_panel
+from triptych.config.trainers import PANEL_NAMES
 from triptych.errors import ConfigError, suggest
 
 Overrides = dict[str, Any]
@@ -88,7 +88,7 @@ def _is_folder(data: str | None) -> bool:
 
 
 def _choose_panels(boards: tuple[BoardConfig, ...], panels: Sequence[str]) -> tuple[BoardConfig, ...]:
-    """Give each asked-for panel to the boards that have a panel of its kind."""
+    """Give each asked-for panel to the boards that have one of its sort: on a backbone, or on pixels."""
     if not panels:
         return boards
     for panel in panels:
@@ -96,8 +96,8 @@ def _choose_panels(boards: tuple[BoardConfig, ...], panels: Sequence[str]) -> tu
             _override(boards[0], {"panels": [panel]}, {})  # raises with the field's own words
     chosen = []
     for board in boards:
-        kinds = {kind_of_panel(panel) for panel in board.panels}
-        wanted = [panel for panel in dict.fromkeys(panels) if kind_of_panel(panel) in kinds]
+        sorts = {panel in BACKBONE_NAMES for panel in board.panels}
+        wanted = [panel for panel in dict.fromkeys(panels) if (panel in BACKBONE_NAMES) in sorts]
         chosen += [board.model_copy(update={"panels": tuple(wanted)})] if wanted else []
     if not chosen:
         raise ConfigError(

@@ -13,8 +13,8 @@ from triptych.config.trainers import (
     KINDS_OF_PANELS,
     PANEL_NAMES,
     TRANSFER,
+    PanelConfig,
     PanelSections,
-    TrainingConfig,
     TransferConfig,
     kind_of_panel,
 )
@@ -142,9 +142,9 @@ class BoardConfig(PanelSections, BoardSettings):
             raise ValueError(f"networks.{panel}: {describe_first_error(TransferConfig, error)}") from error
         return self.model_copy(update={"transfer": section})
 
-    def settings_of(self, panel: str) -> TrainingConfig:
+    def settings_of(self, panel: str) -> PanelConfig:
         """Return the section that a panel is trained by, with its own fields laid over it."""
-        settings: TrainingConfig = getattr(self.for_panel(panel), kind_of_panel(panel))
+        settings: PanelConfig = getattr(self.for_panel(panel), kind_of_panel(panel))
         return settings
 
     @property

@@ -16,7 +16,28 @@ EMBEDDING_FIELDS = {"weights", "precision", "cache_embeddings", "embedding_batch
 FROZEN_NETWORK = {"augmentation": "none", "unfreeze_blocks": 0, "batch_norm": "eval", "training_precision": "float32"}
 
 
-class TrainingConfig(Section):
+class PanelConfig(Section):
+    """What the sections of all panels have in common."""
+
+    monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
+    """The metric on the validation part that `tune` compares trials by."""
+    checkpoint_epochs: NonNegativeInt = 1
+    """Epochs between checkpoints, where a panel is fitted in epochs; 0 stores nothing, so that every run fits anew."""
+    threads: PositiveInt = 1
+    """Threads of the matrix products."""
+
+    @property
+    def chooses(self) -> bool:
+        """Whether anything is chosen on the validation part."""
+        return False
+
+    @property
+    def fine_tunes(self) -> bool:
+        """Whether more of a pretrained network is trained than its last layer."""
+        return False
+
+
+class TrainingConfig(PanelConfig):
     """Minibatch stochastic gradient descent, as every network here is trained."""
 
     learning_rate: Annotated[float, Field(gt=0.0)] = 0.1
@@ -137,6 +158,39 @@ class TransferConfig(TrainingConfig):
         return [*asked, "processes"] if self.processes > 1 else asked
 
 
+class PixelClassifierConfig(PanelConfig):
+    """A classifier of the pixels that the MLPs see, fitted in one go."""
+
+    input_range: Literal["symmetric", "unit"] = "symmetric"
+    """Pixels scaled to [-1, 1] or to [0, 1]."""
+
+
+class MostFrequentConfig(PixelClassifierConfig):
+    """The most frequent class of the training part, whatever an image shows: the floor that every panel must beat."""
+
+
+class LogisticRegressionConfig(PixelClassifierConfig):
+    """Multinomial logistic regression, solved to convergence."""
+
+    weight_decay: Annotated[float, Field(gt=0.0)] = 1e-3
+    """L2 coefficient; scikit-learn's C is 1 / (weight_decay * training images)."""
+    max_iterations: PositiveInt = 2000
+    """Iterations of the solver (L-BFGS), at most."""
+
+
+class NearestNeighboursConfig(PixelClassifierConfig):
+    """The vote of the nearest training images, by the Euclidean distance of their pixels."""
+
+    monitor: Literal["val_loss", "val_accuracy"] = "val_accuracy"
+    """The metric on the validation part that `tune` compares trials by; few neighbours make probabilities coarse."""
+    checkpoint_epochs: NonNegativeInt = 0
+    """There is nothing to train: 0 stores nothing."""
+    neighbours: PositiveInt = 5
+    """Training images that vote."""
+    vote: Literal["uniform", "distance"] = "uniform"
+    """Whether all votes count the same, or each by the inverse of its distance."""
+
+
 class PanelSections(Section):
     """The section of each kind of panel: a panel is named like its section, `numpy-mlp` for `numpy_mlp`.
 
@@ -149,6 +203,12 @@ class PanelSections(Section):
     """The network in PyTorch."""
     transfer: TransferConfig = TransferConfig()
     """The pretrained networks."""
+    most_frequent: MostFrequentConfig = MostFrequentConfig()
+    """The majority class."""
+    logistic_regression: LogisticRegressionConfig = LogisticRegressionConfig()
+    """Logistic regression on pixels."""
+    nearest_neighbours: NearestNeighboursConfig = NearestNeighboursConfig()
+    """Nearest neighbours on pixels."""
 
 
 KINDS_OF_PANELS = tuple(PanelSections.model_fields)

@@ -16,10 +16,10 @@ from triptych.evaluation.calibration import fit_temperature
 from triptych.evaluation.metrics import measure_calibrated, measure_probabilities
 from triptych.evaluation.predictions import Predictions
 from triptych.networks.saved import Network
+from triptych.panels.kinds import find_kind
 from triptych.panels.reference import ReferencePredictions
-from triptych.system.slices import iterate_slices
 from triptych.system.threads import release_torch_threads
-from triptych.transfer.records import EmbeddingRecord, ShardedEmbeddings, load_embeddings
+from triptych.transfer.records import EmbeddingRecord
 
 Probabilities = NDArray[np.floating[Any]]
 Indices = NDArray[np.int64]
@@ -30,8 +30,6 @@ RELOAD_TOLERANCE = 1e-5
 COARSE_TOLERANCE = 2e-2
 # A prediction is timed until one of these is used up.
 TIMING_SECONDS, TIMED_CALLS = 0.5, 25
-# Raw images held in memory at once.
-RAW_IMAGES = 256
 
 
 @dataclass(frozen=True)
@@ -93,35 +91,14 @@ def time_predictions(network: Network, data: BoardData, reference: ReferencePred
     return len(images) / median(durations)
 
 
-def predict_part(network: Any, data: BoardData, embeddings: ShardedEmbeddings | None, part: Indices) -> Probabilities:
-    """Return the probabilities of some images of the board, (n, classes).
-
-    Args:
-        network: the panel, loaded back.
-        data: the board.
-        embeddings: those of all images, (n, dimension), where the panel stands on a frozen network: its head
-            is applied to them, as `check_reload` has shown that this is the whole network. A network that was
-            trained itself sees the raw images.
-        part: (n,) int64, which images.
-    """
-    if embeddings is not None:
-        probabilities: Probabilities = network.head.predict_proba(embeddings.select(part))
-        return probabilities
-    if hasattr(network, "backbone"):
-        slices = iterate_slices(len(part), RAW_IMAGES)
-        batches = ([data.images[int(index)] for index in part[rows]] for rows in slices)
-        return np.concatenate([network.predict_images(images) for images in batches])
-    # The MLPs see pixels that were prepared from the raw images in just the way they would do it themselves.
-    return np.asarray(network.predict_images(data.pixels[part]))
-
-
 def evaluate_logged_model(
-    model: Any, data: BoardData, reference: ReferencePredictions, embedded: EmbeddingRecord | None
+    model: Any, panel: str, data: BoardData, reference: ReferencePredictions, embedded: EmbeddingRecord | None
 ) -> Evaluation:
     """Return what a logged model achieves on the test part, once it has proven to be its trainer's.
 
     Args:
         model: an `mlflow.pyfunc` model.
+        panel: the panel that it is of.
         data: the board.
         reference: what the trainer saw.
         embedded: the record of the stored embeddings where the panel stands on a frozen network.
@@ -134,26 +111,17 @@ def evaluate_logged_model(
     difference = check_reload(model, data, reference, COARSE_TOLERANCE if coarse else RELOAD_TOLERANCE)
     network = model.get_raw_model()
     speed = time_predictions(network, data, reference)
-    stored = _load_stored(data, embedded)
+    predict = find_kind(data.prepared.config, panel).find_predictor()
     test, validation = data.split.test, data.split.validation
-    probabilities = predict_part(network, data, stored, test)
+    probabilities = predict(network, data, embedded, test)
     assert len(probabilities) == len(test) == len(set(test.tolist())), "every test image is seen once"  # noqa: S101
     bins = data.prepared.config.evaluate.calibration_bins
     metrics = measure_probabilities(data.labels[test], probabilities, bins)
     if len(validation):
-        chosen_on = predict_part(network, data, stored, validation)
+        chosen_on = predict(network, data, embedded, validation)
         on_validation = measure_probabilities(data.labels[validation], chosen_on, bins)
         metrics |= {f"final_val_{name}": on_validation[f"test_{name}"] for name in ("accuracy", "log_loss")}
         temperature = fit_temperature(data.labels[validation], chosen_on)
         metrics |= measure_calibrated(data.labels[test], probabilities, temperature, bins)
     metrics["predict_images_per_second"] = speed
     return Evaluation(metrics, Predictions(test, data.labels[test], probabilities), difference)
-
-
-def _load_stored(data: BoardData, embedded: EmbeddingRecord | None) -> ShardedEmbeddings | None:
-    """Return the stored embeddings that a panel's head belongs to; None where it has none."""
-    if embedded is None or data.prepared.config.transfer.fine_tunes:
-        return None
-    from triptych.transfer.plan import find_embeddings
-
-    return load_embeddings(find_embeddings(data, embedded.panel, embedded))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,12 @@ class Preprocessing:
             std=tuple(transforms.std),
             interpolation=transforms.interpolation.value,
         )
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Preprocessing:
+        """Return what `as_json` described, which may hold further values."""
+        fields = {field.name: values[field.name] for field in dataclasses.fields(cls)}
+        return cls(**fields | {"mean": tuple(values["mean"]), "std": tuple(values["std"])})
 
     def build(self) -> Callable[[Pixels], Tensor]:
         """Return torchvision's own function from a raw image to a (3, crop, crop) float32 tensor."""

@@ -1,20 +1,24 @@
-"""A pretrained network, frozen, with a new last layer trained on its embeddings."""
+"""The new last layer of a pretrained network, and the two together: raw images in, probabilities out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from triptych.images.pixels import Pixels
-from triptych.networks.backbones import Backbone
-from triptych.networks.light_torch import GradientDescent, copy_state, restore_state
+from triptych.images.preprocessing import Preprocessing
+from triptych.networks.backbones import Backbone, assemble_backbone
+from triptych.networks.light_torch import GradientDescent, copy_state, hold_weights, restore_state
 from triptych.networks.minibatches import Examples, check_step, inplace_draw_mask, shuffle_minibatches
+from triptych.networks.precision import find_device
 
 if TYPE_CHECKING:
     from triptych.config.trainers import TransferConfig
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 # Rows measured at once: enough for the matrix product, few enough for live embeddings.
 MEASURING_BATCH = 1024
+TRUNK_FILE, HEAD_FILE = "backbone.safetensors", "head.safetensors"
 
 
 class Head:
@@ -115,12 +120,32 @@ class TransferNetwork:
 
     def predict_images(self, images: Sequence[Pixels] | Pixels) -> Floats:
         """Return class probabilities, (n, classes) float32, of raw images (height, width, channels) uint8."""
-        parts = [
-            self.head.predict_proba(self.backbone.embed(images[start : start + size]))
-            for size in [self.batch_size]
-            for start in range(0, len(images), size)
-        ]
-        return np.concatenate(parts)
+        starts = range(0, len(images), self.batch_size)
+        batches = (images[start : start + self.batch_size] for start in starts)
+        return np.concatenate([self.head.predict_proba(self.backbone.embed(batch)) for batch in batches])
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the trunk and the head to a folder; return what `load` needs beside them, as JSON values."""
+        trunk = {key: value.contiguous() for key, value in self.backbone.trunk.state_dict().items()}
+        save_file(trunk, folder / TRUNK_FILE)
+        save_file(self.head.linear.state_dict(), folder / HEAD_FILE)
+        return {
+            "backbone": self.backbone.name,
+            "weights": self.backbone.weights,
+            "preprocessing": self.backbone.preprocessing.as_json(),
+            "batch_size": self.batch_size,
+            "number_format": self.backbone.number_format,
+        }
+
+    @classmethod
+    def load(cls, folder: Path, description: dict[str, Any]) -> Self:
+        """Return what `save` wrote, computed on a GPU where there is one."""
+        preprocessing = Preprocessing.from_json(description["preprocessing"])
+        trunk, head = load_file(folder / TRUNK_FILE), load_file(folder / HEAD_FILE)
+        name, weights = description["backbone"], description["weights"]
+        backbone = assemble_backbone(name, weights, preprocessing, trunk, trunk_only=True)
+        computed = backbone.on_device(find_device()).in_format(description["number_format"])
+        return cls(computed, Head(hold_weights(head["weight"], head["bias"])), description["batch_size"])
 
 
 def _as_tensor(rows: Any) -> Tensor:

@@ -1,9 +1,9 @@
-"""What the by-hand network and its PyTorch twin share: layer sizes and initial weights."""
+"""Layers of a multilayer perceptron as arrays: their initial weights, and their names in a file."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,3 +57,21 @@ def initialise_layers(sizes: Sequence[int], initialisation: str, dtype: str, rng
     draw = INITIALISATIONS[initialisation]
     layers = [draw(inputs, outputs, rng) for inputs, outputs in itertools.pairwise(sizes)]
     return [(weight.astype(dtype), bias.astype(dtype)) for weight, bias in layers]
+
+
+def name_layers(layers: Sequence[Layer]) -> dict[str, NDArray[Any]]:
+    """Return the weight and the bias of every layer by name, numbered from 1.
+
+    >>> list(name_layers([(np.zeros((2, 3)), np.zeros(2))]))
+    ['weight_1', 'bias_1']
+    """
+    return {
+        f"{name}_{number}": array
+        for number, layer in enumerate(layers, start=1)
+        for name, array in zip(("weight", "bias"), layer, strict=True)
+    }
+
+
+def read_layers(arrays: Mapping[str, NDArray[Any]]) -> list[Layer]:
+    """Return the layers that `name_layers` named."""
+    return [(arrays[f"weight_{number}"], arrays[f"bias_{number}"]) for number in range(1, len(arrays) // 2 + 1)]

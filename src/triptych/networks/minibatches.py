@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +16,30 @@ Floats = NDArray[np.floating[Any]]
 Indices = NDArray[np.int64]
 
 
+class Rows(Protocol):
+    """Inputs of a network, one a row: an array, stored embeddings, or images that are read when asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The number of rows, and what a row holds where all hold the same."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Return some of the rows."""
+
+
 @dataclass(frozen=True)
 class Examples:
     """Labelled inputs of a network.
 
     Attributes:
-        features: (n, inputs) float.
+        features: n rows; the multilayer perceptrons take an array (n, inputs) float.
         labels: (n,) int64, 0..classes-1.
     """
 
-    features: Floats
+    features: Rows
     labels: Indices
 
     def __len__(self) -> int:

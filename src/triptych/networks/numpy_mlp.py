@@ -27,13 +27,13 @@ dLoss/dW(2) = -0.25 * 0.5 = -0.125 and dLoss/db(2) = -0.25; delta(1) = -0.25 * 0
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.networks.initialisation import Layer
+from triptych.networks.initialisation import Layer, name_layers, read_layers
 from triptych.networks.minibatches import Examples, check_step, inplace_draw_mask, shuffle_minibatches
 from triptych.networks.numpy_functions import ACTIVATIONS, LOSSES, Floats, normalise_rows
 
@@ -181,11 +181,12 @@ class NumpyMLP:
         Raises:
             NonFiniteStepError: the gradient is infinite or not a number.
         """
+        features = np.asarray(train.features)
         batch = np.empty((settings.batch_size, self._sizes[0]), dtype=self._parameters.dtype)
         last_bias_gradient = self._gradients[-1][1]
         for step, indices in enumerate(shuffle_minibatches(len(train), settings.batch_size, rng), start=1):
             x = batch[: len(indices)]
-            np.take(train.features, indices, axis=0, out=x, mode="clip")
+            np.take(features, indices, axis=0, out=x, mode="clip")
             y = self._encode_targets(train.labels[indices])
             dropout = self._draw_dropout(x, settings, rng)
             self.backward(x, self.forward(x, dropout), y, dropout)
@@ -225,9 +226,23 @@ class NumpyMLP:
 
     def measure(self, examples: Examples) -> tuple[float, float]:
         """Return the mean loss (squared error averaged over the outputs too) and the accuracy."""
-        outputs = self.predict_outputs(examples.features)
+        outputs = self.predict_outputs(np.asarray(examples.features))
         losses = self._loss.measure(outputs, examples.labels)
         return float(losses.mean(dtype=np.float64)), float((outputs.argmax(axis=1) == examples.labels).mean())
+
+    @property
+    def dtype(self) -> str:
+        """Number format of the weights and of the rows that it takes."""
+        return str(self.layers[0][0].dtype)
+
+    def arrays(self) -> dict[str, Floats]:
+        """Return the weight and the bias of every layer by name."""
+        return name_layers(self.layers)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Floats], **names: str) -> Self:
+        """Return the network of these layers; `names` are the other arguments of the constructor."""
+        return cls(read_layers(arrays), **names)
 
     def _draw_dropout(self, x: Floats, settings: MLPConfig, rng: np.random.Generator) -> Dropout:
         """Drop inputs of a batch in place; return the new masks of the hidden layers."""

@@ -1,19 +1,19 @@
 """A trained panel on disk: arrays and a small JSON file, no pickle, loaded by plain MLflow.
 
 Every panel has one interface: raw images in, (n, height, width, channels) uint8; class probabilities out,
-(n, classes) float32; the preprocessing is inside. The modules that a panel needs travel with it, so that it
-loads where this package is not installed, and a panel without PyTorch loads where PyTorch is not.
+(n, classes) float32; the preprocessing is inside. This package and `triptych.images` travel with the model, so that it
+loads where triptych is not installed, and a panel without PyTorch loads where PyTorch is not.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
+import pkgutil
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,61 +21,58 @@ from numpy.typing import NDArray
 from triptych.images.pixels import Pixels, scale_pixels, stack_as
 
 Probabilities = NDArray[np.float32]
-DESCRIPTION = "model.json"
+Description = dict[str, Any]
 
-# What each kind of panel takes along of this package, and what it needs of others.
-MODULES = {
-    "numpy_mlp": (
-        "__init__",
-        "errors",
-        "mapping",
-        "images",
-        "mlp",
-        "training",
-        "served",
-        "numpy_functions",
-        "numpy_mlp",
-    ),
-    "torch_mlp": (
-        *("__init__", "errors", "mapping", "images", "mlp", "training", "served"),
-        *("gradient_descent", "linear_layers", "torch_state", "torch_mlp"),
-    ),
-    "transfer": (
-        *("__init__", "errors", "mapping", "images", "mlp", "training", "served"),
-        *("files", "checkpoints", "training_loop", "preprocessing", "number_formats"),
-        *("gradient_descent", "linear_layers", "torch_state", "backbone_names", "backbones", "transfer"),
-    ),
-}
-REQUIREMENTS = {
-    "numpy_mlp": ("numpy", "pillow"),
-    "torch_mlp": ("numpy", "pillow", "torch", "safetensors"),
-    "transfer": ("numpy", "pillow", "torch", "torchvision", "safetensors"),
+DESCRIPTION, ARRAYS = "model.json", "weights.npz"
+# The classes that a description may name lie below.
+HOME = "triptych.networks."
+# What travels with a model of the package itself.
+TRAVELLING = ("__init__.py", "errors.py", "networks", "images")
+# Models of version 0.1 name no classes: what their `kind` stood for.
+NETWORKS_OF_0_1 = {
+    "numpy_mlp": ("triptych.networks.saved:PixelNetwork", "triptych.networks.numpy_mlp:NumpyMLP"),
+    "torch_mlp": ("triptych.networks.saved:PixelNetwork", "triptych.networks.torch_mlp:TorchMLP"),
+    "transfer": ("triptych.networks.head:TransferNetwork", ""),
 }
 
 
-class MLP(Protocol):
-    """What `NumpyMLP` and `TorchMLP` have in common."""
+class Classifier(Protocol):
+    """What turns rows of scaled pixels into probabilities, and can be built again from its arrays.
 
-    names: dict[str, str]
+    Attributes:
+        names: what `from_arrays` needs beside the arrays, as JSON values.
+    """
+
+    names: dict[str, Any]
 
     @property
-    def layers(self) -> Sequence[Any]:
-        """Weight (outputs, inputs) and bias (outputs,) of each layer."""
+    def dtype(self) -> str:
+        """Number format of the rows that it takes."""
 
     def predict_proba(self, features: NDArray[Any]) -> NDArray[Any]:
-        """Return class probabilities, (n, classes)."""
+        """Return class probabilities, (n, classes), of rows (n, inputs)."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return everything that was fitted, by name."""
 
 
 class Network(Protocol):
-    """Anything that turns raw images into class probabilities."""
+    """Anything that turns raw images into class probabilities, and can be saved."""
 
     def predict_images(self, images: Sequence[Pixels] | Pixels) -> NDArray[Any]:
         """Return class probabilities, (n, classes), of raw images (height, width, channels) uint8."""
 
+    def save(self, folder: Path) -> Description:
+        """Write the arrays to a folder; return what `load` needs beside them, as JSON values."""
+
+    @classmethod
+    def load(cls, folder: Path, description: Description) -> Self:
+        """Return what `save` wrote."""
+
 
 @dataclass(frozen=True)
 class PixelNetwork:
-    """A multilayer perceptron behind the scaling of pixels.
+    """A classifier of pixels behind their scaling.
 
     Attributes:
         network: takes rows of scaled pixels.
@@ -83,14 +80,33 @@ class PixelNetwork:
         input_range: how pixels are scaled, a row of `triptych.images.pixels.INPUT_RANGES`.
     """
 
-    network: MLP
+    network: Classifier
     image_shape: tuple[int, int, int]
     input_range: str = "symmetric"
 
     def predict_images(self, images: Sequence[Pixels] | Pixels) -> NDArray[Any]:
         """Return class probabilities, (n, classes), of raw images (height, width, channels) uint8."""
-        dtype = str(self.network.layers[0][0].dtype)
-        return self.network.predict_proba(scale_pixels(stack_as(images, self.image_shape), dtype, self.input_range))
+        rows = scale_pixels(stack_as(images, self.image_shape), self.network.dtype, self.input_range)
+        return self.network.predict_proba(rows)
+
+    def save(self, folder: Path) -> Description:
+        """Write the classifier's arrays to a folder; return its class and what else it needs."""
+        arrays: dict[str, Any] = {name: np.ascontiguousarray(array) for name, array in self.network.arrays().items()}
+        np.savez_compressed(folder / ARRAYS, **arrays)
+        return {
+            "classifier": name_class(self.network),
+            "image_shape": self.image_shape,
+            "input_range": self.input_range,
+            "names": self.network.names,
+        }
+
+    @classmethod
+    def load(cls, folder: Path, description: Description) -> Self:
+        """Return what `save` wrote."""
+        classifier = find_class(description["classifier"])
+        height, width, channels = description["image_shape"]
+        network = classifier.from_arrays(_read_arrays(folder), **description["names"])
+        return cls(network, (height, width, channels), description["input_range"])
 
 
 @dataclass(frozen=True)
@@ -105,14 +121,13 @@ class ServedModel:
     network: Network
     classes: tuple[str, ...]
 
-    def predict(self, images: Pixels, params: dict[str, Any] | None = None) -> Probabilities:
+    def predict(self, images: Pixels, params: dict[str, Any] | None = None) -> Probabilities:  # noqa: ARG002 - MLflow's
         """Return class probabilities, (n, classes) float32.
 
         Args:
             images: (n, height, width, channels) uint8.
             params: none are taken.
         """
-        del params
         return np.asarray(self.network.predict_images(images), dtype=np.float32)
 
     def get_raw_model(self) -> Network:
@@ -120,54 +135,33 @@ class ServedModel:
         return self.network
 
 
-def save_mlp(kind: str, network: PixelNetwork, classes: Sequence[str], folder: Path) -> None:
-    """Write one of the two multilayer perceptrons to a folder.
+def save_model(kind: str, network: Network, classes: Sequence[str], folder: Path) -> None:
+    """Write a trained panel to a folder.
 
     Args:
-        kind: "numpy_mlp" or "torch_mlp".
-        network: the trained network.
+        kind: of the panel, for readers and exporters.
+        network: the panel.
         classes: the class names.
         folder: is created.
     """
-    arrays = {
-        f"{name}_{number}": np.ascontiguousarray(array)
-        for number, layer in enumerate(network.network.layers, start=1)
-        for name, array in zip(("weight", "bias"), layer, strict=True)
-    }
     folder.mkdir(parents=True)
-    WRITERS[kind](folder, arrays)
-    description = {
-        "image_shape": network.image_shape,
-        "input_range": network.input_range,
-        "names": network.network.names,
-    }
-    _write_description(folder, kind, classes, description)
-
-
-def save_transfer(network: Any, classes: Sequence[str], folder: Path) -> None:
-    """Write a frozen network (`triptych.networks.head.TransferNetwork`) and its head to a folder."""
-    from safetensors.torch import save_file
-
-    backbone = network.backbone
-    folder.mkdir(parents=True)
-    trunk = {key: value.contiguous() for key, value in backbone.trunk.state_dict().items()}
-    save_file(trunk, folder / "backbone.safetensors")
-    save_file(network.head.linear.state_dict(), folder / "head.safetensors")
-    description = {
-        "backbone": backbone.name,
-        "weights": backbone.weights,
-        "preprocessing": asdict(backbone.preprocessing),
-        "batch_size": network.batch_size,
-        "number_format": backbone.number_format,
-    }
-    _write_description(folder, "transfer", classes, description)
+    content = {"kind": kind, "network": name_class(network), "classes": list(classes), **network.save(folder)}
+    (folder / DESCRIPTION).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def load_model(folder: Path) -> ServedModel:
-    """Return the panel that one of the functions above wrote."""
-    description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    network = LOADERS[description["kind"]](folder, description)
-    return ServedModel(network, tuple(description["classes"]))
+    """Return the panel that `save_model`, or version 0.1, wrote."""
+    description = read_description(folder)
+    network: type[Network] = find_class(description["network"])
+    return ServedModel(network.load(folder, description), tuple(description["classes"]))
+
+
+def read_description(folder: Path) -> Description:
+    """Return what `save_model` wrote beside the arrays."""
+    description: Description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    if "network" not in description:
+        description["network"], description["classifier"] = NETWORKS_OF_0_1[description["kind"]]
+    return description
 
 
 def _load_pyfunc(path: str) -> ServedModel:
@@ -175,69 +169,44 @@ def _load_pyfunc(path: str) -> ServedModel:
     return load_model(Path(path))
 
 
-def copy_modules(kind: str, folder: Path) -> Path:
-    """Copy the modules that a kind of panel needs into `folder`; return the copied package."""
+def name_class(instance: object) -> str:
+    """Return the class of an object as `find_class` takes it.
+
+    >>> name_class(ServedModel(None, ()))
+    'triptych.networks.saved:ServedModel'
+    """
+    return f"{type(instance).__module__}:{type(instance).__qualname__}"
+
+
+def find_class(name: str) -> Any:
+    """Return the class of a name; only those of this package are loaded.
+
+    Raises:
+        ValueError: it is a class of another package.
+    """
+    if not name.startswith(HOME):
+        raise ValueError(f"a saved model names the class {name!r}, which is not one of {HOME}*: it was changed")
+    return pkgutil.resolve_name(name)
+
+
+def copy_package(folder: Path) -> Path:
+    """Copy what models need of this package into `folder`; return the copied package."""
     package = folder / "triptych"
     package.mkdir(parents=True)
-    for module in MODULES[kind]:
-        shutil.copy2(Path(__file__).with_name(f"{module}.py"), package)
+    here = Path(__file__).parents[1]
+    for name in TRAVELLING:
+        if (here / name).is_dir():
+            shutil.copytree(here / name, package / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(here / name, package)
     return package
 
 
-def _write_description(folder: Path, kind: str, classes: Sequence[str], fields: dict[str, Any]) -> None:
-    content = {"kind": kind, "classes": list(classes), **fields}
-    (folder / DESCRIPTION).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def _write_npz(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    np.savez(folder / "weights.npz", **arrays)  # type: ignore[arg-type]  # NumPy's stub takes every keyword for a flag
-
-
-def _write_safetensors(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    from safetensors.numpy import save_file
-
-    save_file(arrays, folder / "weights.safetensors")
-
-
-def _load_numpy_mlp(folder: Path, description: dict[str, Any]) -> Network:
-    with np.load(folder / "weights.npz", allow_pickle=False) as arrays:
-        return _build_pixel_network("numpy_mlp", "NumpyMLP", dict(arrays), description)
-
-
-def _load_torch_mlp(folder: Path, description: dict[str, Any]) -> Network:
+def _read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
+    if (folder / ARRAYS).is_file():
+        with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
+            return dict(arrays)
+    # Version 0.1 wrote the network in PyTorch so.
     from safetensors.numpy import load_file
 
-    arrays = load_file(folder / "weights.safetensors")
-    return _build_pixel_network("torch_mlp", "TorchMLP", arrays, description)
-
-
-def _build_pixel_network(
-    module: str, name: str, arrays: dict[str, NDArray[Any]], description: dict[str, Any]
-) -> PixelNetwork:
-    layers = [(arrays[f"weight_{number}"], arrays[f"bias_{number}"]) for number in range(1, len(arrays) // 2 + 1)]
-    network = getattr(importlib.import_module(f"triptych.{module}"), name)
-    height, width, channels = description["image_shape"]
-    return PixelNetwork(network(layers, **description["names"]), (height, width, channels), description["input_range"])
-
-
-def _load_transfer(folder: Path, description: dict[str, Any]) -> Network:
-    from safetensors.torch import load_file
-
-    from triptych.images.preprocessing import Preprocessing
-    from triptych.networks.backbones import assemble_backbone
-    from triptych.networks.head import Head, TransferNetwork
-    from triptych.networks.light_torch import hold_weights
-    from triptych.networks.precision import find_device
-
-    given = description["preprocessing"]
-    preprocessing = Preprocessing(**{**given, "mean": tuple(given["mean"]), "std": tuple(given["std"])})
-    trunk = load_file(folder / "backbone.safetensors")
-    backbone = assemble_backbone(description["backbone"], description["weights"], preprocessing, trunk, trunk_only=True)
-    state = load_file(folder / "head.safetensors")
-    linear = hold_weights(state["weight"], state["bias"])
-    computed = backbone.on_device(find_device()).in_format(description["number_format"])
-    return TransferNetwork(computed, Head(linear), description["batch_size"])
-
-
-WRITERS = {"numpy_mlp": _write_npz, "torch_mlp": _write_safetensors}
-LOADERS = {"numpy_mlp": _load_numpy_mlp, "torch_mlp": _load_torch_mlp, "transfer": _load_transfer}
+    return dict(load_file(folder / "weights.safetensors"))

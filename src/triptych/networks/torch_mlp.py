@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from triptych.networks.initialisation import Layer
+from triptych.networks.initialisation import Layer, name_layers, read_layers
 from triptych.networks.light_torch import GradientDescent, copy_state, hold_weights, restore_state
 from triptych.networks.minibatches import Examples, check_step, inplace_draw_mask, shuffle_minibatches
 
@@ -121,7 +121,7 @@ class TorchMLP:
             NonFiniteStepError: the loss is infinite or not a number.
         """
         self._prepare_epoch(settings, learning_rate, rng)
-        features, labels = self.as_tensor(train.features), torch.from_numpy(train.labels)
+        features, labels = self.as_tensor(np.asarray(train.features)), torch.from_numpy(train.labels)
         targets = TARGETS[self.names["loss"]](labels, torch.empty(0, self._classes, dtype=features.dtype))
         criterion = CRITERIA[self.names["loss"], self.names["loss_reduction"]]
         batch = torch.empty(settings.batch_size, features.shape[1], dtype=features.dtype)
@@ -163,10 +163,24 @@ class TorchMLP:
     @torch.inference_mode()
     def measure(self, examples: Examples) -> tuple[float, float]:
         """Return the mean loss (squared error averaged over the outputs too) and the accuracy."""
-        outputs = self.network(self.as_tensor(examples.features))
+        outputs = self.network(self.as_tensor(np.asarray(examples.features)))
         labels = torch.from_numpy(examples.labels)
         loss = CRITERIA[self.names["loss"], "mean"](outputs, TARGETS[self.names["loss"]](labels, outputs))
         return float(loss), float((outputs.argmax(dim=1) == labels).double().mean())
+
+    @property
+    def dtype(self) -> str:
+        """Number format of the weights and of the rows that it takes."""
+        return str(self.layers[0][0].dtype)
+
+    def arrays(self) -> dict[str, Floats]:
+        """Return the weight and the bias of every layer by name."""
+        return name_layers(self.layers)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Floats], **names: str) -> Self:
+        """Return the network of these layers; `names` are the other arguments of the constructor."""
+        return cls(read_layers(arrays), **names)
 
     def as_tensor(self, features: Floats) -> Tensor:
         """Return features, (n, inputs), in the number format of the weights."""

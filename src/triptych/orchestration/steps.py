@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,7 +12,7 @@ from prefect.logging import get_run_logger
 from triptych.data.boards import BoardData, PreparedBoard, load_board
 from triptych.errors import DivergenceError
 from triptych.orchestration.progress import describe_flow_run, report_epochs
-from triptych.panels.fitting import FittedPanel
+from triptych.panels.fitting import fit_panel
 from triptych.tracking import (
     ComparisonRecord,
     MetricLog,
@@ -23,10 +23,8 @@ from triptych.tracking import (
     panel_run,
     pin_weights,
 )
-from triptych.training.epochs import OnEpoch
 from triptych.training.jobs import PanelJob
-
-Fit = Callable[[BoardData, PanelJob, Path, OnEpoch], FittedPanel]
+from triptych.transfer.records import EmbeddingRecord
 
 # For every task on a thread Prefect warns that its time limit holds only between two steps of Python, of which
 # trainings have thousands.
@@ -45,7 +43,7 @@ def open_board(prepared: PreparedBoard) -> BoardData:
     return load_board(prepared)
 
 
-def train_in_run(comparison: ComparisonRecord, job: PanelJob, fit: Fit) -> TrainedPanel:
+def train_in_run(comparison: ComparisonRecord, job: PanelJob, embedded: EmbeddingRecord | None) -> TrainedPanel:
     """Open a run, train one panel in it, and log every epoch, the figures and the model.
 
     A panel that was trained before its comparison was cut off is not trained again.
@@ -53,17 +51,17 @@ def train_in_run(comparison: ComparisonRecord, job: PanelJob, fit: Fit) -> Train
     Args:
         comparison: the comparison that the run belongs to.
         job: the panel and its repeat.
-        fit: trains; called with the board, the job, a folder for the model and a callback for each epoch.
+        embedded: the record of the embeddings of its backbone, where it has one.
     """
     if trained := find_trained(comparison, job):
         get_run_logger().info("%s was trained before the comparison was cut off", job.run_label)
-        return trained
+        return replace(trained, embedded=embedded)
     data = open_board(job.prepared)
     with panel_run(comparison, job, describe_flow_run()) as run_id, TemporaryDirectory() as folder:
         on_epoch = report_epochs(job.run_label, MetricLog(run_id).log_epoch)
         try:
-            fitted = fit(data, job, Path(folder) / "model", on_epoch)
+            fitted = fit_panel(data, job, Path(folder) / "model", on_epoch, embedded)
         except DivergenceError as error:
             raise DivergenceError(f"{job.run_label}: {error} ({job.kind}.learning_rate)") from error
         model_uri = log_fitted(run_id, job, fitted, data)
-        return note_trained(TrainedPanel(job, run_id, model_uri, fitted.restored_epochs))
+        return note_trained(TrainedPanel(job, run_id, model_uri, fitted.restored_epochs, embedded))

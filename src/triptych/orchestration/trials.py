@@ -11,7 +11,7 @@ from triptych.data.boards import PreparedBoard
 from triptych.tracking import MetricLog, StudyRecord, log_outcome, trial_run
 from triptych.training.epochs import EpochMetrics
 from triptych.training.jobs import PanelJob
-from triptych.tuning.search_spaces import find_settings, find_space, lay_over
+from triptych.tuning.search_spaces import find_space, lay_over
 from triptych.tuning.study import Fit, ask_trial, open_study, tell_outcome, train_trial
 
 
@@ -43,6 +43,6 @@ def run_trial(record: StudyRecord, index: int, fit: Fit, report: Callable[[str],
 
 def make_job(prepared: PreparedBoard, panel: str, parameters: Mapping[str, Any]) -> PanelJob:
     """Return the training of a panel with what Optuna suggested, as if it were a panel's first repeat."""
-    settings = lay_over(find_settings(prepared.config, panel), dict(parameters))
-    config = prepared.config.model_copy(update={kind_of_panel(panel): settings})
+    settings = lay_over(prepared.config.settings_of(panel), dict(parameters))
+    config = prepared.config.model_copy(update={kind_of_panel(panel): settings, "networks": {}})
     return PanelJob(replace(prepared, config=config), panel, 0)

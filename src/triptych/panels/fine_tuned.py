@@ -1,15 +1,17 @@
-"""A fine-tuned network on one board: from the stored data to a trained model in a folder. Knows no tracker."""
+"""A pretrained network of which the head and the last blocks are trained, on images."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from triptych.config.trainers import TransferConfig
 from triptych.data.boards import BoardData
-from triptych.networks.saved import save_transfer
-from triptych.panels.fitting import CurveRecorder, FittedPanel, measure_fit
-from triptych.panels.identity import TRAINING, find_checkpoint, identify_training
-from triptych.panels.reference import ReferencePredictions, choose_reference_images
+from triptych.networks.head import TransferNetwork
+from triptych.panels.fitting import CurveRecorder, Trained, describe_epochs
+from triptych.training.checkpoints import CheckpointFile
 from triptych.training.epochs import OnEpoch
 from triptych.training.examples import select_parts
 from triptych.training.jobs import PanelJob
@@ -20,46 +22,43 @@ from triptych.transfer.records import EmbeddingRecord
 from triptych.transfer.weights import load_backbone
 
 
-def fit_fine_tuned(
-    data: BoardData, job: PanelJob, folder: Path, on_epoch: OnEpoch, *, embedded: EmbeddingRecord
-) -> FittedPanel:
-    """Train the head and the last blocks of a network on images and write the whole to `folder`.
+class FineTuner:
+    """Trains the head and the last blocks of a pretrained network; see `triptych.panels.fitting.Trainer`.
 
-    Args:
-        data: the board.
-        job: the panel and its repeat.
-        folder: is created.
-        on_epoch: called with the metrics of each epoch.
-        embedded: names the pretrained network that the training starts from.
-
-    Raises:
-        ConfigError: there are fewer blocks, or fewer GPUs, than asked for.
-        DivergenceError: a step or the training loss is no finite number.
-        FrozenError: what was frozen has changed.
-        ProcessError: one of several processes ended early.
+    Attributes:
+        embedded: names the pretrained network that the training starts from; None in a trial.
     """
-    settings = data.prepared.config.transfer
-    processes = count_processes(settings)
-    recorder = CurveRecorder(on_epoch)
-    checkpoint = find_checkpoint(job, embedded)
-    restored = checkpoint.count_epochs() if checkpoint else 0
-    backbone = load_backbone(job.panel, settings.weights)
-    tuning = FineTuning(backbone, settings, len(data.prepared.classes), job.repeat)
-    if processes > 1:
-        tuning.restore_state(train_in_processes(job, processes, checkpoint, recorder))
-    else:
-        parts = select_parts(data)
-        fit_network(tuning, settings, *parts, rng=tuning.rng, on_epoch=recorder, checkpoint=checkpoint)
-    network = tuning.finish()
-    indices = choose_reference_images(data, data.prepared.config.evaluate.reference_images)
-    reference = ReferencePredictions(indices, network.predict_images([data.images[int(index)] for index in indices]))
-    save_transfer(network, data.prepared.classes, folder)
-    parameters = sum(parameter.numel() for parameter in tuning.network.parameters())
-    metrics = measure_fit(recorder, folder, parameters) | {"embed_seconds": embedded.seconds}
-    tags = recorder.describe(settings) | _describe(tuning, settings, processes)
-    tags["backbone_sha256_before"], tags["backbone_sha256_after"] = backbone.digest(), network.backbone.digest()
-    tags[TRAINING] = identify_training(job, embedded)
-    return FittedPanel(folder, reference, metrics, recorder.curves, restored, tags)
+
+    def __init__(self, data: BoardData, job: PanelJob, embedded: EmbeddingRecord | None) -> None:
+        """Load the network; images are read while training."""
+        self._data, self._job, self.embedded = data, job, embedded
+        self._backbone = load_backbone(job.panel, job.settings.weights)
+        self._parts = select_parts(data)
+
+    def train(self, settings: TransferConfig, on_epoch: OnEpoch, checkpoint: CheckpointFile | None = None) -> Trained:
+        """Train in as many processes as the settings ask for, and prove that what was frozen has not changed."""
+        recorder = CurveRecorder(on_epoch)
+        processes = count_processes(settings)
+        tuning = FineTuning(self._backbone, settings, len(self._data.prepared.classes), self._job.repeat)
+        if processes > 1:
+            tuning.restore_state(train_in_processes(self._job, processes, checkpoint, recorder))
+        else:
+            fit_network(tuning, settings, *self._parts, rng=tuning.rng, on_epoch=recorder, checkpoint=checkpoint)
+        network = tuning.finish()
+        return Trained(
+            network,
+            parameters=sum(parameter.numel() for parameter in tuning.network.parameters()),
+            describe=lambda: {
+                **describe_epochs(recorder.curve, settings),
+                **_describe(tuning, settings, processes),
+                "backbone_sha256_before": self._backbone.digest(),
+                "backbone_sha256_after": network.backbone.digest(),
+            },
+        )
+
+    def predict(self, network: TransferNetwork, indices: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the probabilities of images of the board, (n, classes)."""
+        return network.predict_images([self._data.images[int(index)] for index in indices])
 
 
 def _describe(tuning: FineTuning, settings: TransferConfig, processes: int) -> dict[str, str]:

@@ -1,45 +1,41 @@
-"""Trainings on disk: where one goes on that was interrupted, and where a finished one is found again.
+"""Trainings on disk, by name: where an interrupted one continues, and where a finished one is found again.
 
 A training is named by everything that its result depends on: the data, the split, the settings, the seed, the
-frozen network, the code and the libraries. Whatever changes, the old training is not found.
+embeddings, the code and the libraries. What it depends on is found, not listed: every source file of the packages that
+compute, every library that one of them imports. Whatever changes, the old training is not found.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
+import sys
+from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
+from typing import Any
 
 from triptych.data.boards import PreparedBoard
+from triptych.panels.kinds import find_kind, name_kind
 from triptych.system.files import touch
 from triptych.system.paths import cache_home
 from triptych.training.checkpoints import CheckpointFile
 from triptych.training.jobs import PanelJob, list_jobs
 from triptych.transfer.records import EmbeddingRecord
+from triptych.transfer.shards import read_checksum
 
 CHECKPOINT = "checkpoint.npz"
 # Tag of a run and of a registered model that names the training.
 TRAINING = "training"
-# The modules whose code the result of a training depends on, beside the kind's own.
-SHARED_MODULES = ("checkpoints", "images", "mlp", "mlp_training", "training", "training_loop")
-OWN_MODULES = {
-    "numpy_mlp": ("numpy_mlp", "numpy_functions"),
-    "torch_mlp": ("gradient_descent", "linear_layers", "torch_mlp", "torch_state"),
-    "transfer": (
-        *("transfer", "logistic_head", "gradient_descent", "linear_layers", "torch_state"),
-        *("embeddings", "embedding_record", "embedding_space", "shards", "reading"),
-        *("preprocessing", "number_formats", "backbones"),
-        *("augmentation", "blocks", "data_parallel", "fine_tuning", "image_batches", "ranks", "whole_network"),
-    ),
-}
-LIBRARIES = {
-    "numpy_mlp": ("numpy",),
-    "torch_mlp": ("numpy", "torch"),
-    "transfer": ("numpy", "torch", "torchvision", "scikit-learn"),
-}
+# What computes: the packages whose code a result depends on.
+PACKAGES = ("networks", "images", "data", "training", "transfer", "panels")
+HERE = Path(__file__).parents[1]
+IMPORT = re.compile(r"^\s*(?:from|import)\s+(\w+)", re.MULTILINE)
+# How often results are written, not what they are.
+NOT_IDENTIFYING = {"checkpoint_epochs"}
 
 
 def identify_training(job: PanelJob, embedded: EmbeddingRecord | None = None) -> str:
@@ -47,35 +43,43 @@ def identify_training(job: PanelJob, embedded: EmbeddingRecord | None = None) ->
 
     Args:
         job: the panel and its repeat.
-        embedded: the record of its embeddings, where it stands on a frozen network.
+        embedded: the record of its embeddings, which are on this machine, where it stands on a backbone.
     """
-    settings = job.settings.model_dump(mode="json", exclude={"checkpoint_epochs"})
+    config, settings = job.prepared.config, job.settings
+    kind = find_kind(config, job.panel)
     depends_on = {
         "data": job.prepared.data_digest,
         "pixels": job.prepared.dataset_folder.name,
         "split": job.prepared.split_id,
         "panel": job.panel,
-        "settings": settings,
+        "kind": name_kind(config, job.panel),
+        "settings": settings.model_dump(mode="json", exclude=NOT_IDENTIFYING),
+        "surroundings": dict(kind.surroundings(settings)),
         "seed": job.repeat,
-        "embeddings": [shard.name for shard in embedded.shards] if embedded else [],
+        "embeddings": [read_checksum(shard) for shard in embedded.shards] if embedded else [],
         "backbone": embedded.backbone_digest if embedded else "",
-        "code": _hash_code(job.kind),
-        "libraries": {library: version(library) for library in LIBRARIES[job.kind]},
+        "code": hash_code(HERE),
+        "libraries": find_libraries(HERE),
     }
-    return f"{job.panel}-{hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:24]}"
+    return f"{job.panel}-{_hash(depends_on)}"
 
 
 def identify_comparison(prepared: PreparedBoard) -> str:
-    """Return the name of what a comparison compares: a hash of all that its results depend on."""
-    depends_on = {
-        "board": prepared.config.model_dump(mode="json", exclude={"pools"}),
-        "trainings": [identify_training(job) for job in list_jobs(prepared)],
-    }
-    return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:24]
+    """Return the name of what a comparison compares: a hash of everything that its results depend on."""
+    return _hash(
+        {
+            "board": prepared.config.model_dump(mode="json", exclude={"pools"}),
+            "trainings": [identify_training(job) for job in list_jobs(prepared)],
+        }
+    )
 
 
-def find_checkpoint(job: PanelJob, embedded: EmbeddingRecord | None = None) -> CheckpointFile | None:
-    """Return where a training's checkpoints are, emptied for a fresh one; None where the settings ask for none."""
+def open_checkpoint(job: PanelJob, embedded: EmbeddingRecord | None = None) -> CheckpointFile | None:
+    """Return where a training's checkpoints are; those that a fresh training may not use are deleted.
+
+    Returns:
+        None where the settings ask for no checkpoints.
+    """
     name = identify_training(job, embedded)
     folder = cache_home() / "trainings" / name
     if job.fresh_since is not None and not _is_since(folder / CHECKPOINT, job.fresh_since):
@@ -90,13 +94,43 @@ def weights_file(job: PanelJob, epoch: int) -> Path:
     return cache_home() / "trainings" / identify_training(job) / "weights" / f"epoch-{epoch:05}.npz"
 
 
-def _is_since(file: Path, moment: float) -> bool:
-    return file.exists() and file.stat().st_mtime >= moment
+@cache
+def hash_code(package: Path) -> str:
+    """Return the SHA-256 of every source file of the packages that compute, with its place, hexadecimal.
+
+    Args:
+        package: the folder of `triptych`.
+    """
+    digest = hashlib.sha256()
+    for file in _list_sources(package):
+        digest.update(f"{file.relative_to(package).as_posix()}\0".encode() + file.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 @cache
-def _hash_code(kind: str) -> str:
-    digest = hashlib.sha256()
-    for module in (*SHARED_MODULES, *OWN_MODULES[kind]):
-        digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
-    return digest.hexdigest()
+def find_libraries(package: Path) -> dict[str, str]:
+    """Return the version of every installed library that the packages import, by the name of its distribution.
+
+    Args:
+        package: the folder of `triptych`.
+    """
+    imported = {name for file in _list_sources(package) for name in IMPORT.findall(file.read_text(encoding="utf-8"))}
+    installed = packages_distributions()
+    own = package.name
+    found = {
+        distribution for name in imported - sys.stdlib_module_names - {own} for distribution in installed.get(name, ())
+    }
+    return {distribution: version(distribution) for distribution in sorted(found)}
+
+
+def _list_sources(package: Path) -> Iterator[Path]:
+    for name in PACKAGES:
+        yield from sorted((package / name).rglob("*.py"))
+
+
+def _hash(depends_on: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _is_since(file: Path, moment: float) -> bool:
+    return file.exists() and file.stat().st_mtime >= moment

@@ -1,4 +1,4 @@
-"""Predictions for image files, as a person asks for them."""
+"""Predictions of a trained panel: for a part of a board, and for image files."""
 
 from __future__ import annotations
 
@@ -7,13 +7,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from triptych.data.boards import BoardData
 from triptych.errors import ConfigError, DataError
 from triptych.images.decoding import IMAGE_SUFFIXES, decode_image
 from triptych.networks.saved import Network
+from triptych.system.slices import iterate_slices
 
 # Images decoded and predicted at once.
 BATCH = 32
+# Raw images held in memory at once.
+RAW_IMAGES = 256
+
+
+def predict_raw(network: Network, data: BoardData, embedded: object, part: NDArray[np.int64]) -> NDArray[Any]:  # noqa: ARG001
+    """Return the probabilities of a part of a board, (n, classes), from its raw images."""
+    slices = iterate_slices(len(part), RAW_IMAGES)
+    batches = ([data.images[int(index)] for index in part[rows]] for rows in slices)
+    return np.concatenate([network.predict_images(images) for images in batches])
+
+
+def predict_thumbnails(network: Network, data: BoardData, embedded: object, part: NDArray[np.int64]) -> NDArray[Any]:  # noqa: ARG001
+    """Return the probabilities of a part of a board, (n, classes).
+
+    The pixels were prepared from the raw images in just the way in which the network would do it itself.
+    """
+    return np.asarray(network.predict_images(data.pixels[part]))
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:

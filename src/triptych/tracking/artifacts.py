@@ -24,8 +24,9 @@ from triptych.evaluation.figures import Curves, draw_confusions, draw_curves
 from triptych.evaluation.metrics import count_confusions, measure_classes
 from triptych.evaluation.predictions import Predictions, load_predictions, save_predictions
 from triptych.evaluation.report import EvaluatedPanel
-from triptych.networks.saved import REQUIREMENTS, copy_modules
+from triptych.networks.saved import copy_package
 from triptych.panels.fitting import FittedPanel
+from triptych.panels.kinds import find_kind
 from triptych.panels.reference import ReferencePredictions, load_reference, save_reference
 from triptych.tracking.client import connect
 from triptych.tracking.links import link_to_view
@@ -64,7 +65,7 @@ def log_fitted(run_id: str, job: PanelJob, fitted: FittedPanel, data: BoardData)
         file = Path(folder) / REFERENCE_FILE
         save_reference(fitted.reference, file)
         client.log_artifact(run_id, str(file))
-        package = copy_modules(job.kind, Path(folder) / "code")
+        package = copy_package(Path(folder) / "code")
         return _log_model(job, fitted, data, package)
 
 
@@ -80,7 +81,7 @@ def _log_model(job: PanelJob, fitted: FittedPanel, data: BoardData, package: Pat
         code_paths=[str(package)],
         signature=ModelSignature(inputs=Schema([IMAGES_IN]), outputs=Schema([outputs])),
         input_example=np.ascontiguousarray(example[None, ::step, ::step]),
-        pip_requirements=pin_requirements(REQUIREMENTS[job.kind]),
+        pip_requirements=pin_requirements(find_kind(job.prepared.config, job.panel).requirements),
         metadata={"classes": list(classes), "board": job.prepared.config.name, "panel": job.panel, "label": job.label},
     )
     return str(model.model_uri)

@@ -14,7 +14,7 @@ from triptych.config.schema import BoardConfig
 from triptych.errors import WeightsError
 from triptych.system.files import replace_atomically
 from triptych.tracking.registry import find_version
-from triptych.transfer.weights import FILES, registered_folder
+from triptych.transfer.registered import FILES, registered_folder
 
 
 def pin_weights(config: BoardConfig) -> BoardConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,14 @@ class Checkpoint:
         rng: state of the generator that draws the order of the images and what is dropped; NumPy's own words.
         network: weights and momentum by name.
         best: the same after the best epoch on validation; empty where none is kept.
+        names: what else it takes to build the model again, as JSON values.
     """
 
     curve: tuple[EpochMetrics, ...]
     rng: Mapping[str, Any]
     network: Arrays
     best: Arrays
+    names: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class CheckpointFile:
             "key": self.key,
             "curve": [asdict(metrics) for metrics in checkpoint.curve],
             "rng": checkpoint.rng,
+            "names": dict(checkpoint.names),
         }
         arrays = _prefix("network", checkpoint.network) | _prefix("best", checkpoint.best)
         with replace_atomically(self.file) as partial:
@@ -93,7 +96,8 @@ class CheckpointFile:
                 "name another file, or delete this one"
             )
         curve = tuple(EpochMetrics(**metrics) for metrics in description["curve"])
-        return Checkpoint(curve, description["rng"], _select("network", arrays), _select("best", arrays))
+        network, best = _select("network", arrays), _select("best", arrays)
+        return Checkpoint(curve, description["rng"], network, best, description.get("names", {}))
 
 
 def save_weights(file: Path, layers: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> None:

@@ -41,7 +41,7 @@ FLOATS = (np.float64, np.float32)
 class _MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
     """What both estimators share; the parameters are the fields of `triptych.config.schema.MLPConfig`."""
 
-    kind: ClassVar[str]
+    network: ClassVar[str]
 
     def __init__(  # noqa: PLR0913 - scikit-learn's convention: every setting is a parameter
         self,
@@ -194,7 +194,7 @@ class _MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             raise ConfigError(f"{type(self).__name__}: {describe_first_error(MLPConfig, error)}") from error
         seed = self._choose_seed()
         self._rng = np.random.default_rng(seed)
-        self.network_ = build_mlp(self.kind, self._settings, self.n_features_in_, len(self.classes_), self._rng)
+        self.network_ = build_mlp(self.network, self._settings, self.n_features_in_, len(self.classes_), self._rng)
         self.curve_: list[EpochMetrics] = []
         return seed
 
@@ -232,7 +232,7 @@ class _MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         if self.checkpoint_file is None or not self.checkpoint_epochs:
             return None
         digest = hashlib.sha256(np.ascontiguousarray(features).tobytes() + labels.tobytes())
-        digest.update(f"{self._settings.model_dump_json()} {self.validation_fraction} {seed} {self.kind}".encode())
+        digest.update(f"{self._settings.model_dump_json()} {self.validation_fraction} {seed} {self.network}".encode())
         return CheckpointFile(Path(self.checkpoint_file), digest.hexdigest(), self.checkpoint_epochs)
 
 
@@ -270,10 +270,10 @@ class NumpyMLPClassifier(_MLPClassifier):
         curve_: the metrics of every epoch, `triptych.networks.minibatches.EpochMetrics`.
     """
 
-    kind = "numpy_mlp"
+    network = "triptych.networks.numpy_mlp:NumpyMLP"
 
 
 class TorchMLPClassifier(_MLPClassifier):
     """The same network in PyTorch, with the same parameters: for one seed it is the twin of `NumpyMLPClassifier`."""
 
-    kind = "torch_mlp"
+    network = "triptych.networks.torch_mlp:TorchMLP"

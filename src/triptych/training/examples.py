@@ -1,7 +1,8 @@
-"""Images as examples of a training, read ahead in threads batch by batch."""
+"""The training and the validation part of a board as examples: arrays, embeddings, or images that are read late."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.data.boards import BoardData
+from triptych.images.pixels import Pixels
 from triptych.images.sources import ImageSource
-from triptych.networks.minibatches import Examples
+from triptych.networks.minibatches import Examples, Indices, Rows
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,11 @@ class ImageRows:
     images: ImageSource
     indices: NDArray[np.int64]
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The number of images, which may be of any sizes."""
+        return (len(self.indices),)
+
     def __len__(self) -> int:
         return len(self.indices)
 
@@ -32,24 +39,23 @@ class ImageRows:
         """Return the same for some of the images."""
         return replace(self, indices=self.indices[rows])
 
+    def __getitem__(self, rows: Any) -> list[Pixels]:
+        """Return the raw images of some rows, each (height, width, channels) uint8."""
+        return [self.images[int(index)] for index in self.indices[rows]]
+
+
+def select_examples(data: BoardData, select: Callable[[Indices], Rows]) -> tuple[Examples, Examples | None]:
+    """Return the training and the validation examples of a board; None where the validation part is empty.
+
+    Args:
+        data: the board.
+        select: returns the rows of some images, (n,) int64.
+    """
+    train, validation = data.split.train, data.split.validation
+    chosen = Examples(select(validation), data.labels[validation]) if len(validation) else None
+    return Examples(select(train), data.labels[train]), chosen
+
 
 def select_parts(data: BoardData) -> tuple[Examples, Examples | None]:
-    """Return the training and the validation images of a board; None where the validation part is empty."""
-    rows: Any = ImageRows(data.images, np.arange(len(data.images)))
-    train, validation = (
-        Examples(rows.select(part), data.labels[part]) for part in (data.split.train, data.split.validation)
-    )
-    return train, validation if len(validation) else None
-
-
-def select_examples(data: BoardData, rows: Any) -> tuple[Examples, Examples | None]:
-    """Return the training and the validation examples; None where the validation part is empty."""
-    train, validation = data.split.train, data.split.validation
-    labels = data.labels
-    chosen = Examples(_take(rows, validation), labels[validation]) if len(validation) else None
-    return Examples(_take(rows, train), labels[train]), chosen
-
-
-def _take(rows: Any, indices: NDArray[np.int64]) -> Any:
-    """Return some rows of an array, or of embeddings that are read or computed when asked for."""
-    return rows.select(indices) if hasattr(rows, "select") else rows[indices]
+    """Return the training and the validation images of a board, to be read when asked for."""
+    return select_examples(data, ImageRows(data.images, np.arange(len(data.images))).select)

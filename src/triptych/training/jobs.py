@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
-from triptych.config.trainers import TrainingConfig, kind_of_panel
+from triptych.config.trainers import TRANSFER, kind_of_panel
 from triptych.data.boards import PreparedBoard
 
 
@@ -26,19 +27,18 @@ class PanelJob:
 
     @property
     def kind(self) -> str:
-        """Which trainer it needs."""
+        """The kind of the panel, which names its section of the configuration."""
         return kind_of_panel(self.panel)
 
     @property
-    def settings(self) -> TrainingConfig:
+    def settings(self) -> Any:
         """Its section of the configuration."""
-        settings: TrainingConfig = getattr(self.prepared.config, self.kind)
-        return settings
+        return self.prepared.config.settings_of(self.panel)
 
     @property
     def label(self) -> str:
         """The panel's name for people; weights that know nothing are called random everywhere."""
-        unlearned = self.kind == "transfer" and self.prepared.config.transfer.weights == "random"
+        unlearned = self.kind == TRANSFER and self.prepared.config.transfer.weights == "random"
         return f"{self.panel} (random weights)" if unlearned else self.panel
 
     @property

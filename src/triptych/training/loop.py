@@ -144,7 +144,17 @@ def choose_epoch(curve: Sequence[EpochMetrics], settings: TrainingConfig) -> int
     """Return the epoch whose weights are kept: the first of the best on validation, or simply the last."""
     if not settings.keep_best_epoch:
         return curve[-1].epoch
-    return max(curve, key=SCORES[settings.monitor]).epoch
+    return find_best_epoch(curve, settings.monitor)
+
+
+def find_best_epoch(curve: Sequence[EpochMetrics], monitor: str) -> int:
+    """Return the first of the epochs that are best on validation.
+
+    Args:
+        curve: the metrics of every epoch.
+        monitor: "val_loss" or "val_accuracy".
+    """
+    return max(curve, key=SCORES[monitor]).epoch
 
 
 def is_over(curve: Sequence[EpochMetrics], settings: TrainingConfig) -> bool:
@@ -153,11 +163,11 @@ def is_over(curve: Sequence[EpochMetrics], settings: TrainingConfig) -> bool:
         return bool(curve)
     if not settings.patience:
         return False
-    best = max(curve, key=SCORES[settings.monitor]).epoch
-    return len(curve) - best >= settings.patience
+    return len(curve) - find_best_epoch(curve, settings.monitor) >= settings.patience
 
 
 def _known(value: float | None) -> float:
-    """Return a figure of the validation part, which is known to exist where something is chosen."""
-    assert value is not None  # noqa: S101 - `fit_network` has looked
+    """Return a metric of the validation part, which exists where something is chosen."""
+    if value is None:
+        raise ConfigError("an epoch can only be chosen on a validation part, which is empty: set patience=0")
     return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -10,31 +9,28 @@ import numpy as np
 from triptych.config.trainers import MLPConfig
 from triptych.networks.initialisation import initialise_layers
 from triptych.networks.minibatches import Examples
+from triptych.networks.saved import find_class
 from triptych.training.checkpoints import CheckpointFile
 from triptych.training.epochs import OnEpoch
 from triptych.training.loop import fit_network
 
-# Importing PyTorch takes seconds: only who trains with it does.
-NETWORKS = {"numpy_mlp": "NumpyMLP", "torch_mlp": "TorchMLP"}
 
-
-def build_mlp(kind: str, settings: MLPConfig, inputs: int, classes: int, rng: np.random.Generator) -> Any:
+def build_mlp(network: str, settings: MLPConfig, inputs: int, classes: int, rng: np.random.Generator) -> Any:
     """Return a new `NumpyMLP` or `TorchMLP`; for the same `rng` both get the same initial weights.
 
     Args:
-        kind: a row of `NETWORKS`.
+        network: its class, as `triptych.networks.saved.find_class` takes it: only the one with PyTorch imports it.
         settings: layers and loss.
         inputs: number of features.
         classes: number of classes.
         rng: draws the weights.
     """
     layers = initialise_layers((inputs, *settings.hidden_units, classes), settings.initialisation, settings.dtype, rng)
-    network = getattr(import_module(f"triptych.{kind}"), NETWORKS[kind])
-    return network(layers, settings.activation, settings.loss, settings.loss_reduction)
+    return find_class(network)(layers, settings.activation, settings.loss, settings.loss_reduction)
 
 
 def train_mlp(
-    kind: str,
+    network: str,
     settings: MLPConfig,
     train: Examples,
     validation: Examples | None = None,
@@ -47,7 +43,7 @@ def train_mlp(
     """Return a `NumpyMLP` or `TorchMLP`, trained from new weights.
 
     Args:
-        kind: a row of `NETWORKS`.
+        network: its class, as `triptych.networks.saved.find_class` takes it: only the one with PyTorch imports it.
         settings: layers, loss and steps.
         train: features (n, inputs) and labels (n,).
         validation: the same for the part on which choices are made, or None.
@@ -62,6 +58,6 @@ def train_mlp(
         DivergenceError: a step or the training loss is no finite number.
     """
     rng = np.random.default_rng(seed)
-    network = build_mlp(kind, settings, train.features.shape[1], classes, rng)
-    fit_network(network, settings, train, validation, rng=rng, on_epoch=on_epoch, checkpoint=checkpoint)
-    return network
+    built = build_mlp(network, settings, train.features.shape[1], classes, rng)
+    fit_network(built, settings, train, validation, rng=rng, on_epoch=on_epoch, checkpoint=checkpoint)
+    return built

@@ -1,4 +1,4 @@
-"""A new last layer by multinomial logistic regression: the same model as gradient descent's, solved to convergence."""
+"""A new last layer on embeddings: trained by gradient descent, or solved for as logistic regression."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from triptych.errors import ConfigError
+from triptych.networks.classifiers.logistic_regression import list_logits
 from triptych.networks.head import Head
 from triptych.networks.light_torch import build_linear, hold_weights
 from triptych.networks.minibatches import Examples
@@ -97,16 +98,7 @@ def _solve(settings: TransferConfig, train: Examples, classes: int) -> Head:
         # Then `iterations` is the maximum, which a reader of the run sees.
         warnings.simplefilter("ignore", ConvergenceWarning)
         regression.fit(features, train.labels)
-    return _build_head(*_list_logits(regression), int(regression.n_iter_.max()))
-
-
-def _list_logits(regression: LogisticRegression) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the weight (classes, dimension) and the bias (classes,) of the logits.
-
-    Of two classes scikit-learn gives the difference alone; half of it to each side is the same softmax.
-    """
-    weight, bias = regression.coef_, regression.intercept_
-    return (weight, bias) if len(weight) > 1 else (np.vstack([-weight, weight]) / 2, np.hstack([-bias, bias]) / 2)
+    return _build_head(*list_logits(regression), int(regression.n_iter_.max()))
 
 
 def _build_head(weight: NDArray[Any], bias: NDArray[Any], iterations: int) -> Head:
@@ -148,8 +140,6 @@ def train_head(
         DivergenceError: a step or the training loss is no finite number.
     """
     if settings.head == "lbfgs":
-        from triptych.transfer.heads import fit_logistic_head
-
         return fit_logistic_head(settings, train, validation, classes=classes, on_epoch=on_epoch, checkpoint=checkpoint)
     rng = np.random.default_rng(seed)
     head = Head(build_linear(train.features.shape[1], classes, rng), dropout)

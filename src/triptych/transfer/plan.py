@@ -68,7 +68,7 @@ def embed_board(
     return dict(zip(plan.networks, records, strict=True))
 
 
-def find_embeddings(data: BoardData, panel: str, record: EmbeddingRecord) -> EmbeddingRecord:
+def provide_embeddings(data: BoardData, panel: str, record: EmbeddingRecord) -> EmbeddingRecord:
     """Return where the embeddings of a panel lie on this machine.
 
     They are computed again where another machine has stored them on a path that is not shared.

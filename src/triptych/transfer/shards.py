@@ -7,6 +7,7 @@ array and checksum are one file, no death of the process can part them.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -40,6 +41,13 @@ def is_sound(file: Path, shape: tuple[int, int]) -> bool:
         return False
     rows = np.load(BytesIO(array), allow_pickle=False)
     return bool(rows.shape == shape and rows.dtype == np.float32)
+
+
+def read_checksum(file: Path) -> str:
+    """Return the checksum that a file ends with, hexadecimal: equal only for the same bits in the same order."""
+    with file.open("rb") as opened:
+        opened.seek(-CHECKSUM_BYTES, os.SEEK_END)
+        return opened.read().hex()
 
 
 class MappedShard:

@@ -1,14 +1,9 @@
-"""Weights of a network that this project trained and registered: `transfer.weights = models:/NAME@ALIAS`.
-
-`triptych.tracking` puts the files here; this module knows no registry.
-"""
+"""Weights of pretrained networks: torchvision's, files, registered ones, the bundled ones, or none."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
@@ -19,42 +14,10 @@ from triptych.config.names import REGISTERED, WEIGHTS_SUFFIXES
 from triptych.errors import WeightsError, suggest
 from triptych.images.preprocessing import Preprocessing
 from triptych.networks.backbones import Backbone, State, assemble_backbone
-from triptych.system.paths import cache_home
+from triptych.transfer.bundled.card import FOLDER as BUNDLED
+from triptych.transfer.bundled.card import read_card
+from triptych.transfer.registered import load_registered_weights
 
-FILES = ("model.json", "backbone.safetensors")
-
-
-def registered_folder(weights: str) -> Path:
-    """Return where the files of `models:/NAME/VERSION` are kept on this machine."""
-    return cache_home() / "backbones" / weights.removeprefix(REGISTERED)
-
-
-def load_registered_weights(name: str, weights: str) -> tuple[dict[str, Any], Preprocessing]:
-    """Return the state dict of the trunk, and the preprocessing that belongs to it.
-
-    Args:
-        name: torchvision's name of the network.
-        weights: `models:/NAME/VERSION`, whose files are on this machine.
-
-    Raises:
-        WeightsError: the files are missing, or are another network's.
-    """
-    from safetensors.torch import load_file
-
-    folder = registered_folder(weights)
-    if not all((folder / file).is_file() for file in FILES):
-        raise WeightsError(
-            f"weights {weights!r} are not in {folder}: run `triptych compare` with them, which fetches them"
-        )
-    description = json.loads((folder / FILES[0]).read_text(encoding="utf-8"))
-    if description["backbone"] != name:
-        raise WeightsError(f"weights {weights!r} are those of {description['backbone']}, not of {name}: name others")
-    given = description["preprocessing"]
-    preprocessing = Preprocessing(**{**given, "mean": tuple(given["mean"]), "std": tuple(given["std"])})
-    return load_file(folder / FILES[1]), preprocessing
-
-
-BUNDLED = Path(__file__).parents[1] / "transfer" / "bundled"
 IMAGENET = "IMAGENET1K_V1"
 
 
@@ -65,9 +28,6 @@ def load_backbone(name: str, weights: str) -> Backbone:
         WeightsError: the weights are unknown, missing, cannot be downloaded, or are another network's.
     """
     if weights.startswith(REGISTERED):
-        # A network that travels alone has no need of this project's folders.
-        from triptych.transfer.weights import load_registered_weights
-
         trunk, preprocessing = load_registered_weights(name, weights)
         return assemble_backbone(name, weights, preprocessing, trunk, trunk_only=True)
     state, preprocessing = load_weights(name, weights)
@@ -89,13 +49,10 @@ def load_weights(name: str, weights: str) -> tuple[State | None, Preprocessing]:
 
 def load_bundled_weights(name: str) -> tuple[State, Preprocessing]:
     """Return the small network that ships with this project."""
-    card = json.loads((BUNDLED / "card.json").read_text(encoding="utf-8"))
+    card = read_card()
     if name != card["architecture"]:
         raise WeightsError(f"weights 'bundled' are those of {card['architecture']}, not of {name}: name another file")
-    given = card["preprocessing"]
-    fields = {field: given[field] for field in ("resize_size", "crop_size", "interpolation")}
-    preprocessing = Preprocessing(mean=tuple(given["mean"]), std=tuple(given["std"]), **fields)
-    return read_state(BUNDLED / card["weights"]), preprocessing
+    return read_state(BUNDLED / card["weights"]), Preprocessing.from_json(card["preprocessing"])
 
 
 def load_named_weights(name: str, weights: str) -> tuple[State, Preprocessing]:

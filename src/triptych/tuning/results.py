@@ -10,11 +10,11 @@ import yaml
 from optuna import Study
 
 from triptych.config.schema import BoardConfig
-from triptych.config.trainers import EMBEDDING_FIELDS, TrainingConfig, TransferConfig, kind_of_panel
+from triptych.config.trainers import EMBEDDING_FIELDS, PanelConfig, TransferConfig, kind_of_panel
 from triptych.data.boards import PreparedBoard
 from triptych.errors import ConfigError, DivergenceError
 from triptych.system.files import write_atomically
-from triptych.tuning.search_spaces import decode_parameters, find_settings, lay_over
+from triptych.tuning.search_spaces import decode_parameters, lay_over
 from triptych.tuning.study import (
     DIRECTIONS,
     OUTCOME,
@@ -62,7 +62,7 @@ class Findings:
     panel: str
     monitor: str
     trials: tuple[TriedSetting, ...]
-    settings: TrainingConfig
+    settings: PanelConfig
 
     @property
     def best(self) -> TriedSetting:
@@ -134,7 +134,7 @@ def summarise_study(prepared: PreparedBoard, panel: str, study: Study | None = N
         DivergenceError: no trial came to its end.
     """
     study = study or open_study(prepared, panel)
-    section = find_settings(prepared.config, panel)
+    section = prepared.config.settings_of(panel)
     sign = 1.0 if DIRECTIONS[section.monitor] == "minimize" else -1.0
     tried = [
         TriedSetting(trial.number, decode_parameters(trial.params), TrialOutcome(**trial.user_attrs[OUTCOME]))
@@ -195,7 +195,7 @@ def find_finished(prepared: PreparedBoard, panel: str) -> Findings | None:
     return summarise_study(prepared, panel, study)
 
 
-def use_setting(config: BoardConfig, panel: str, settings: TrainingConfig) -> BoardConfig:
+def use_setting(config: BoardConfig, panel: str, settings: PanelConfig) -> BoardConfig:
     """Return a board on which one panel is trained with its own setting."""
     if not isinstance(settings, TransferConfig):
         return config.model_copy(update={kind_of_panel(panel): settings})

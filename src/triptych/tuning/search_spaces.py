@@ -1,4 +1,4 @@
-"""What may be chosen for a panel: the search spaces, and how a suggestion becomes settings."""
+"""Search spaces as Optuna takes them, and how its suggestions become settings."""
 
 from __future__ import annotations
 
@@ -8,50 +8,43 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from triptych.config.schema import BoardConfig
-from triptych.config.trainers import TrainingConfig, TransferConfig, kind_of_panel
+from triptych.config.trainers import PanelConfig
+from triptych.errors import ConfigError
+from triptych.panels.kinds import find_kind
+from triptych.panels.spaces import Choice, Range
 
 Space = dict[str, BaseDistribution]
-# The choices hold what the presets use, so that their own setting can be the first trial.
-BATCH_SIZES = CategoricalDistribution((16, 32, 64, 100))
-MLP_SPACE: Space = {
-    "learning_rate": FloatDistribution(1e-3, 1.0, log=True),
-    "momentum": FloatDistribution(0.0, 0.95),
-    "weight_decay": FloatDistribution(0.0, 1e-3),
-    "batch_size": BATCH_SIZES,
-    # Optuna stores no lists as choices: JSON stands for them.
-    "hidden_units": CategoricalDistribution(("[50]", "[300]", "[50, 50]", "[100, 50]", "[128, 64]")),
-}
-SEARCH_SPACES: dict[str, Space] = {
-    "numpy_mlp": MLP_SPACE,
-    "torch_mlp": MLP_SPACE,
-    "transfer": {
-        "learning_rate": FloatDistribution(1e-4, 1.0, log=True),
-        "momentum": FloatDistribution(0.0, 0.95),
-        "weight_decay": FloatDistribution(1e-6, 1e-2, log=True),
-        "batch_size": BATCH_SIZES,
-        "epochs": IntDistribution(5, 50),
-    },
-    # A last layer that is solved for takes no steps.
-    "transfer_lbfgs": {"weight_decay": FloatDistribution(1e-6, 1.0, log=True)},
-}
-# A trial is worth what its best epoch is, so that epoch's weights are what it must end with.
+
+# A trial is worth what its best epoch is, so that it must end with the weights of that epoch.
 FIXED_FOR_TRIALS = {"keep_best_epoch": True}
 
 
-def find_settings(config: BoardConfig, panel: str) -> TrainingConfig:
-    """Return the section that a panel is trained by, before anything is tuned."""
-    settings: TrainingConfig = getattr(config.for_panel(panel), kind_of_panel(panel))
-    return settings
-
-
 def find_space(config: BoardConfig, panel: str) -> Space:
-    """Return what may be chosen for a panel."""
-    settings = find_settings(config, panel)
-    solved = isinstance(settings, TransferConfig) and settings.head == "lbfgs"
-    return SEARCH_SPACES["transfer_lbfgs" if solved else kind_of_panel(panel)]
+    """Return what may be chosen for a panel.
+
+    Raises:
+        ConfigError: there is nothing to choose.
+    """
+    space = find_kind(config, panel).space(config.settings_of(panel))
+    if not space:
+        raise ConfigError(f"{panel} has nothing to tune: name another panel")
+    return {name: build_distribution(values) for name, values in space.items()}
 
 
-def select_known(space: Space, settings: TrainingConfig) -> dict[str, Any]:
+def build_distribution(values: Range | Choice) -> BaseDistribution:
+    """Return a part of a search space as Optuna's distribution.
+
+    >>> build_distribution(Range(1, 15)), build_distribution(Choice(((50,), (100, 50))))
+    (IntDistribution(high=15, log=False, low=1, step=1), CategoricalDistribution(choices=('[50]', '[100, 50]')))
+    """
+    if isinstance(values, Choice):
+        return CategoricalDistribution(tuple(_encode(value) for value in values.values))
+    if isinstance(values.low, int) and isinstance(values.high, int):
+        return IntDistribution(values.low, values.high, log=values.log)
+    return FloatDistribution(values.low, values.high, log=values.log)
+
+
+def select_known(space: Space, settings: PanelConfig) -> dict[str, Any]:
     """Return the fields of a setting that lie within the search space, as Optuna writes them."""
     return {
         name: value
@@ -61,26 +54,35 @@ def select_known(space: Space, settings: TrainingConfig) -> dict[str, Any]:
 
 
 def _holds(distribution: BaseDistribution, value: Any) -> bool:
-    if isinstance(distribution, CategoricalDistribution):
-        return value in distribution.choices
-    assert isinstance(distribution, FloatDistribution | IntDistribution)  # noqa: S101 - there are no other kinds
-    return bool(distribution.low <= value <= distribution.high)
+    if isinstance(distribution, FloatDistribution | IntDistribution):
+        return bool(distribution.low <= value <= distribution.high)
+    return isinstance(distribution, CategoricalDistribution) and value in distribution.choices
 
 
 def _encode(value: Any) -> Any:
+    """Return a value as Optuna stores it: it stores no lists as choices, so that JSON stands for them."""
     return json.dumps(value) if isinstance(value, tuple) else value
 
 
 def decode_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     """Return what Optuna suggested as fields of a section.
 
-    >>> decode_parameters({"batch_size": 16, "hidden_units": "[100, 50]"})
-    {'batch_size': 16, 'hidden_units': [100, 50]}
+    >>> decode_parameters({"batch_size": 16, "hidden_units": "[100, 50]", "vote": "uniform"})
+    {'batch_size': 16, 'hidden_units': [100, 50], 'vote': 'uniform'}
     """
-    return {name: json.loads(value) if isinstance(value, str) else value for name, value in parameters.items()}
+    return {name: json.loads(value) if _is_list(value) else value for name, value in parameters.items()}
 
 
-def lay_over(settings: TrainingConfig, parameters: dict[str, Any]) -> TrainingConfig:
+def _is_list(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("[")
+
+
+def lay_over(settings: PanelConfig, parameters: dict[str, Any]) -> PanelConfig:
     """Return a section with the fields that Optuna suggested, and what is fixed for every trial."""
-    fields = settings.model_dump() | FIXED_FOR_TRIALS | decode_parameters(parameters)
+    fields = settings.model_dump() | list_fixed(settings) | decode_parameters(parameters)
     return type(settings).model_validate(fields)
+
+
+def list_fixed(settings: PanelConfig) -> dict[str, Any]:
+    """Return what is fixed for every trial, as far as the section has such fields."""
+    return {name: value for name, value in FIXED_FOR_TRIALS.items() if name in type(settings).model_fields}

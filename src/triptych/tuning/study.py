@@ -23,13 +23,14 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
-from triptych.config.trainers import TrainingConfig, TransferConfig
+from triptych.config.trainers import PanelConfig
 from triptych.data.boards import PreparedBoard
 from triptych.errors import ConfigError, DivergenceError
+from triptych.panels.kinds import find_kind
 from triptych.system.paths import cache_home
 from triptych.training.epochs import EpochMetrics, OnEpoch
-from triptych.training.loop import choose_epoch
-from triptych.tuning.search_spaces import FIXED_FOR_TRIALS, Space, find_settings, find_space, select_known
+from triptych.training.loop import find_best_epoch
+from triptych.tuning.search_spaces import Space, find_space, list_fixed, select_known
 
 Fit = Callable[[Any, OnEpoch], object]
 DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {"val_loss": "minimize", "val_accuracy": "maximize"}
@@ -85,11 +86,12 @@ def identify_study(prepared: PreparedBoard, panel: str) -> str:
 
     Whatever is searched does not count, so that a tuned setting leads to the study that it came from.
     """
-    space, section = find_space(prepared.config, panel), find_settings(prepared.config, panel)
+    space, section = find_space(prepared.config, panel), prepared.config.settings_of(panel)
+    uses_pixels = find_kind(prepared.config, panel).input == "thumbnails"
     depends_on = {
         "space": {name: distribution_to_json(distribution) for name, distribution in space.items()},
-        "fixed": section.model_dump(mode="json", exclude={*space, *NOT_IDENTIFYING}) | FIXED_FOR_TRIALS,
-        "pixels": "" if isinstance(section, TransferConfig) else prepared.dataset_folder.name,
+        "fixed": section.model_dump(mode="json", exclude={*space, *NOT_IDENTIFYING}) | list_fixed(section),
+        "pixels": prepared.dataset_folder.name if uses_pixels else "",
     }
     digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
     return f"{prepared.config.name}-{panel}-{prepared.split_id}-{digest[:12]}"
@@ -110,7 +112,7 @@ def open_study(prepared: PreparedBoard, panel: str) -> Study:
         study_name=name,
         # Unlike sqlite it takes several writers, and unlike a symbolic link its lock works on every system.
         storage=JournalStorage(JournalFileBackend(str(file), JournalFileOpenLock(str(file)))),
-        direction=DIRECTIONS[find_settings(prepared.config, panel).monitor],
+        direction=DIRECTIONS[prepared.config.settings_of(panel).monitor],
         pruner=MedianPruner(n_startup_trials=TRIALS_BEFORE_PRUNING, n_warmup_steps=EPOCHS_BEFORE_PRUNING),
         load_if_exists=True,
     )
@@ -134,7 +136,7 @@ def prepare_study(prepared: PreparedBoard, panel: str, trials: int, workers: int
     study = open_study(prepared, panel)
     study.set_user_attr(WANTED_TRIALS, trials)
     if not any(trial.user_attrs.get(OWN) for trial in study.get_trials(deepcopy=False, states=ASKED_OR_SETTLED)):
-        own = select_known(find_space(prepared.config, panel), find_settings(prepared.config, panel))
+        own = select_known(find_space(prepared.config, panel), prepared.config.settings_of(panel))
         study.enqueue_trial(own, user_attrs={OWN: True})
     missing = range(len(list_settled(study)), trials)
     return tuple(missing[worker::workers] for worker in range(min(workers, len(missing))))
@@ -164,7 +166,7 @@ def ask_trial(study: Study, space: Space, index: int) -> Iterator[Trial]:
         raise
 
 
-def train_trial(trial: Trial, settings: TrainingConfig, fit: Fit, on_epoch: OnEpoch) -> TrialOutcome:
+def train_trial(trial: Trial, settings: PanelConfig, fit: Fit, on_epoch: OnEpoch) -> TrialOutcome:
     """Train with a suggested setting and return what came of it on the validation part.
 
     Args:
@@ -195,9 +197,9 @@ def train_trial(trial: Trial, settings: TrainingConfig, fit: Fit, on_epoch: OnEp
 
 
 def _conclude(
-    state: Literal["complete", "pruned", "diverged"], curve: list[EpochMetrics], settings: TrainingConfig
+    state: Literal["complete", "pruned", "diverged"], curve: list[EpochMetrics], settings: PanelConfig
 ) -> TrialOutcome:
-    best = curve[choose_epoch(curve, settings) - 1].values()[settings.monitor] if curve else None
+    best = curve[find_best_epoch(curve, settings.monitor) - 1].values()[settings.monitor] if curve else None
     return TrialOutcome(state, best, len(curve))
 
 

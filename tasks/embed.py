@@ -1,17 +1,15 @@
-"""Embed every image once, then train new last layers on the embeddings."""
+"""Embed every image of a board once, for all repeats of all pretrained networks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
 
 from prefect import task
 from prefect.logging import get_run_logger
 
-from triptych.orchestration import LONG_STEP, ProgressReporter, open_board, train_in_run
-from triptych.panels.transfer import fit_transfer
-from triptych.tracking import ComparisonRecord, StudyRecord, TrainedPanel
+from triptych.orchestration import LONG_STEP, ProgressReporter, open_board
+from triptych.panels.kinds import import_embedding
+from triptych.tracking import ComparisonRecord, StudyRecord
 from triptych.training.jobs import PanelJob
 from triptych.transfer.records import EmbeddingPlan, EmbeddingRecord, collect_records
 
@@ -19,9 +17,7 @@ from triptych.transfer.records import EmbeddingPlan, EmbeddingRecord, collect_re
 @task(task_run_name="choose number formats", **LONG_STEP)
 def plan_embedding(opened: ComparisonRecord | StudyRecord) -> EmbeddingPlan:
     """Find the fastest number format that is exact enough for each pretrained network, on this machine."""
-    from triptych.transfer.plan import plan_board
-
-    plan = plan_board(open_board(opened.prepared), opened.backbones)
+    plan: EmbeddingPlan = import_embedding().plan_board(open_board(opened.prepared), opened.backbones)
     for panel, planned in plan.networks.items():
         get_run_logger().info("%s is computed in %s (%s)", panel, planned.number_format, planned.reason)
     return plan
@@ -32,11 +28,9 @@ def embed_shards(
     opened: ComparisonRecord | StudyRecord, numbers: range, plan: EmbeddingPlan
 ) -> dict[str, EmbeddingRecord]:
     """Compute what enters the last layers for some of the images, or find it in the store; all repeats use it."""
-    from triptych.transfer.plan import embed_board
-
     names = [PanelJob(opened.prepared, panel, 0).label for panel in plan.networks]
     report = ProgressReporter(f"embed {', '.join(names)}", key=f"shard {numbers.start}")
-    records = embed_board(open_board(opened.prepared), plan, numbers, on_images=report)
+    records: dict[str, EmbeddingRecord] = import_embedding().embed_board(open_board(opened.prepared), plan, numbers, on_images=report)
     embeddings = sum(record.images for record in records.values())
     report(embeddings, embeddings, "; ".join(dict.fromkeys(record.describe() for record in records.values())))
     for shard in [shard for record in records.values() for shard in record.damaged_shards]:
@@ -51,11 +45,3 @@ def collect_embeddings(
     """Put the records of all shards together, for each panel."""
     del opened
     return collect_records(plan, parts)
-
-
-@task(task_run_name="train {job.run_label}", **LONG_STEP)
-def train_transfer(comparison: ComparisonRecord, job: PanelJob, embedded: dict[str, EmbeddingRecord]) -> TrainedPanel:
-    """Train the last layer of a pretrained network once."""
-    record = embedded[job.panel]
-    trained = train_in_run(comparison, job, partial(fit_transfer, embedded=record))
-    return replace(trained, embedded=record)

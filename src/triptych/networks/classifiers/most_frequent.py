@@ -1,0 +1,55 @@
+"""The most frequent class, whatever an image shows: an accuracy below this one says that nothing was learned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych.networks.classifiers.contract import Arrays, Labels, Rows
+
+if TYPE_CHECKING:
+    from triptych.config.trainers import MostFrequentConfig
+
+
+class MostFrequent:
+    """The frequencies of the classes in the training part as probabilities, the same for every image.
+
+    As scikit-learn's `DummyClassifier(strategy="prior")`; of classes that are equally frequent the first is predicted.
+
+    >>> majority = MostFrequent(np.array([0.25, 0.75], dtype=np.float32))
+    >>> majority.predict_proba(np.zeros((2, 3), dtype=np.float32))
+    array([[0.25, 0.75],
+           [0.25, 0.75]], dtype=float32)
+    """
+
+    iterations = 0
+    names: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, frequencies: NDArray[np.float32]) -> None:
+        """Keep the frequencies, (classes,) float32."""
+        self.frequencies = frequencies
+
+    @classmethod
+    def fit(cls, rows: Rows, labels: Labels, classes: int, settings: MostFrequentConfig) -> Self:  # noqa: ARG003
+        """Count the labels, (n,) int64; see `PixelClassifier.fit`."""
+        return cls((np.bincount(labels, minlength=classes) / len(labels)).astype(np.float32))
+
+    @property
+    def dtype(self) -> str:
+        """Number format of the rows that it takes."""
+        return "float32"
+
+    def predict_proba(self, rows: Rows) -> NDArray[np.float32]:
+        """Return the frequencies for each row, (n, classes)."""
+        return np.tile(self.frequencies, (len(rows), 1))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the frequencies."""
+        return {"frequencies": self.frequencies}
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> Self:
+        """Return the classifier with these frequencies."""
+        return cls(arrays["frequencies"])

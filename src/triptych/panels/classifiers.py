@@ -1,0 +1,75 @@
+"""Classifiers of pixels that are fitted in one go, reported as one epoch."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych.data.boards import BoardData
+from triptych.images.pixels import scale_pixels
+from triptych.networks.classifiers.contract import PixelClassifier
+from triptych.networks.minibatches import Examples
+from triptych.networks.numpy_functions import cross_entropies
+from triptych.networks.saved import PixelNetwork, find_class
+from triptych.panels.fitting import Trained
+from triptych.panels.kinds import KINDS
+from triptych.training.checkpoints import Checkpoint, CheckpointFile
+from triptych.training.epochs import EpochMetrics, OnEpoch
+from triptych.training.examples import select_examples
+from triptych.training.jobs import PanelJob
+from triptych.transfer.records import EmbeddingRecord
+
+
+class ClassifierTrainer:
+    """Fits a `PixelClassifier`; see `triptych.panels.fitting.Trainer`. Nothing is drawn: every seed gives the same."""
+
+    embedded = None
+
+    def __init__(self, data: BoardData, job: PanelJob, embedded: EmbeddingRecord | None) -> None:  # noqa: ARG002
+        """Scale the pixels of the training and the validation part."""
+        self._data = data
+        self._input_range: str = job.settings.input_range
+        self._classifier: type[PixelClassifier] = find_class(KINDS[job.kind].network)
+        self._parts = select_examples(data, lambda part: scale_pixels(data.pixels[part], input_range=self._input_range))
+
+    def train(self, settings: Any, on_epoch: OnEpoch, checkpoint: CheckpointFile | None = None) -> Trained:
+        """Fit, or restore what was fitted before, and report the losses and accuracies as those of one epoch."""
+        found = checkpoint.load() if checkpoint else None
+        if found:
+            fitted, metrics = self._classifier.from_arrays(found.network, **found.names), found.curve[0]
+        else:
+            fitted, metrics = self._fit(settings)
+            if checkpoint:
+                checkpoint.save(Checkpoint((metrics,), {}, fitted.arrays(), {}, fitted.names))
+        on_epoch(metrics)
+        height, width, channels = self._data.pixels.shape[1:]
+        iterations = {"iterations": str(fitted.iterations)} if fitted.iterations else {}
+        return Trained(
+            PixelNetwork(fitted, (height, width, channels), self._input_range),
+            parameters=sum(array.size for array in fitted.arrays().values()),
+            describe=lambda: {"trained_epochs": "1 of 1", "chosen_epoch": "1", **iterations},
+        )
+
+    def predict(self, network: PixelNetwork, indices: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the probabilities of images of the board, (n, classes), from its pixels."""
+        return network.predict_images(self._data.pixels[indices])
+
+    def _fit(self, settings: Any) -> tuple[PixelClassifier, EpochMetrics]:
+        train, validation = self._parts
+        started = time.perf_counter()
+        fitted = self._classifier.fit(
+            np.asarray(train.features), train.labels, len(self._data.prepared.classes), settings
+        )
+        seconds = time.perf_counter() - started
+        on_validation = measure(fitted, validation) if validation is not None else ()
+        return fitted, EpochMetrics(1, 1, *measure(fitted, train), seconds, *on_validation)
+
+
+def measure(classifier: PixelClassifier, examples: Examples) -> tuple[float, float]:
+    """Return the mean cross-entropy and the accuracy on some examples."""
+    probabilities = classifier.predict_proba(np.asarray(examples.features))
+    loss = cross_entropies(probabilities, examples.labels).mean(dtype=np.float64)
+    return float(loss), float((probabilities.argmax(axis=1) == examples.labels).mean())

@@ -1,0 +1,45 @@
+"""Weights of a network that was trained and registered here: `transfer.weights = models:/NAME@ALIAS`.
+
+`triptych.tracking` puts the files into the cache. Nothing here imports PyTorch before weights are loaded.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from triptych.config.names import REGISTERED
+from triptych.errors import WeightsError
+from triptych.images.preprocessing import Preprocessing
+from triptych.system.paths import cache_home
+
+FILES = ("model.json", "backbone.safetensors")
+
+
+def registered_folder(weights: str) -> Path:
+    """Return where the files of `models:/NAME/VERSION` are kept on this machine."""
+    return cache_home() / "backbones" / weights.removeprefix(REGISTERED)
+
+
+def load_registered_weights(name: str, weights: str) -> tuple[dict[str, Any], Preprocessing]:
+    """Return the state dict of the trunk, and the preprocessing that belongs to it.
+
+    Args:
+        name: torchvision's name of the network.
+        weights: `models:/NAME/VERSION`, whose files are on this machine.
+
+    Raises:
+        WeightsError: the files are missing, or are another network's.
+    """
+    from safetensors.torch import load_file
+
+    folder = registered_folder(weights)
+    if not all((folder / file).is_file() for file in FILES):
+        raise WeightsError(
+            f"weights {weights!r} are not in {folder}: run `triptych compare` with them, which fetches them"
+        )
+    description = json.loads((folder / FILES[0]).read_text(encoding="utf-8"))
+    if description["backbone"] != name:
+        raise WeightsError(f"weights {weights!r} are those of {description['backbone']}, not of {name}: name others")
+    return load_file(folder / FILES[1]), Preprocessing.from_json(description["preprocessing"])
