@@ -80,7 +80,7 @@ def test_a_layer_holds_its_weights_and_draws_nothing() -> None:
 def test_a_training_imports_nothing_of_pytorchs_compiler() -> None:
     trained = f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(Path(__file__).parents[2] / "helpers")!r})
 sys.argv = ["train", "torch_mlp"]
 import train_until_killed
 train_until_killed.main()

@@ -16,7 +16,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 
 from triptych.orchestration import provide_automations
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NAMES = ["compare/digits", "compare/photos", "compare/report", "tune/tune", "panel/gpu", "panel/cpu"]
 
 

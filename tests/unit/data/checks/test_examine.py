@@ -290,7 +290,7 @@ def test_the_command_prints_ten_examples_or_all_or_json(divided: Path) -> None:
     assert done.exit_code == 2
     assert done.stdout.count("the file is empty") == 10
     assert "and 2 more (--all)" in done.stdout
-    assert "training would refuse these data" in done.stdout
+    assert "training would refuse the data" in done.stdout
     assert runner.invoke(app, ["check", str(divided), "--all"]).stdout.count("the file is empty") == 12
     done = runner.invoke(app, ["check", str(divided), "--json"])
     assert done.exit_code == 2

@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 UNITS = sorted((ROOT / "mlflow" / "systemd").glob("*.service"))
 SECRETS = {

@@ -13,7 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SOURCES = sorted(
     file.relative_to(ROOT) for folder in ("src/triptych", "tasks", "flows") for file in (ROOT / folder).rglob("*.py")
 )

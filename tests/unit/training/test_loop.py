@@ -133,7 +133,7 @@ def test_a_head_continues_from_its_checkpoint_bit_for_bit(tmp_path: Path) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "kills"), [("numpy_mlp", 3), ("torch_mlp", 1)])
 def test_a_training_killed_at_any_moment_ends_in_the_same_bits(kind: str, kills: int, tmp_path: Path) -> None:
-    command = [sys.executable, str(Path(__file__).with_name("train_until_killed.py")), kind]
+    command = [sys.executable, str(Path(__file__).parents[2] / "helpers" / "train_until_killed.py"), kind]
     expected = subprocess.run(command, capture_output=True, check=True, text=True).stdout.split()[-1]
     command.append(str(tmp_path / "state.npz"))
     checkpoint = CheckpointFile(tmp_path / "state.npz", "killed")

@@ -33,7 +33,7 @@ from triptych.config.resolve import resolve_config
 from triptych.data.boards import load_board, prepare_board
 from triptych.tracking import connect, find_recorded
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SERVERS = ROOT / "mlflow"
 BIN = Path(sys.executable).parent
 ANN, PASSWORD = "ann", "correct horse battery"
@@ -259,7 +259,7 @@ def test_eight_pipelines_at_once_lose_nothing(
     environment = team.client | {"TRIPTYCH_CACHE_HOME": str(tmp_path / "cache")}
     if store == "sqlite":
         environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{tmp_path / 'new.db'}"
-    command = [sys.executable, str(ROOT / "tests" / "pipelines_at_once.py"), str(PIPELINES), str(EPOCHS)]
+    command = [sys.executable, str(ROOT / "tests" / "helpers" / "pipelines_at_once.py"), str(PIPELINES), str(EPOCHS)]
     began = datetime.now(UTC).timestamp() * 1000
     done = subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

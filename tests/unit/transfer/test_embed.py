@@ -247,7 +247,7 @@ def test_a_pass_that_died_goes_on_at_the_first_missing_shard(backbone: Backbone,
 @pytest.fixture(scope="module")
 def nursery() -> Iterator[IO[str]]:
     """Where processes are asked for; they need not import PyTorch first, which takes seconds."""
-    command = [sys.executable, str(Path(__file__).with_name("embed_alone.py"))]
+    command = [sys.executable, str(Path(__file__).parents[2] / "helpers" / "embed_alone.py")]
     # A process that is copied has none of the threads that matrix products would wait for.
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, stdin=subprocess.PIPE, text=True, env=environment) as process:

@@ -29,7 +29,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from triptych.config.resolve import resolve_config
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 PANELS = {"numpy-mlp": 60, "torch-mlp": 60, "shufflenet_v2_x0_5": 25}
 # Twice the time between two signs of life, of which the test has one every half minute.
