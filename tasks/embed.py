@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from prefect import task
 from prefect.logging import get_run_logger
 
-from triptych.orchestration import LONG_STEP, ProgressReporter, open_board
+from triptych.orchestration import LONG_STEP, ProgressReporter, provide_board
 from triptych.panels.kinds import import_embedding
 from triptych.tracking import ComparisonRecord, StudyRecord
 from triptych.training.jobs import PanelJob
@@ -17,7 +17,7 @@ from triptych.transfer.records import EmbeddingPlan, EmbeddingRecord, collect_re
 @task(task_run_name="choose number formats", **LONG_STEP)
 def plan_embedding(opened: ComparisonRecord | StudyRecord) -> EmbeddingPlan:
     """Find the fastest number format that is exact enough for each pretrained network, on this machine."""
-    plan: EmbeddingPlan = import_embedding().plan_board(open_board(opened.prepared), opened.backbones)
+    plan: EmbeddingPlan = import_embedding().plan_board(provide_board(opened.prepared), opened.backbones)
     for panel, planned in plan.networks.items():
         get_run_logger().info("%s is computed in %s (%s)", panel, planned.number_format, planned.reason)
     return plan
@@ -30,7 +30,9 @@ def embed_shards(
     """Compute what enters the last layers for some of the images, or find it in the store; all repeats use it."""
     names = [PanelJob(opened.prepared, panel, 0).label for panel in plan.networks]
     report = ProgressReporter(f"embed {', '.join(names)}", key=f"shard {numbers.start}")
-    records: dict[str, EmbeddingRecord] = import_embedding().embed_board(open_board(opened.prepared), plan, numbers, on_images=report)
+    records: dict[str, EmbeddingRecord] = import_embedding().embed_board(
+        provide_board(opened.prepared), plan, numbers, on_images=report
+    )
     embeddings = sum(record.images for record in records.values())
     report(embeddings, embeddings, "; ".join(dict.fromkeys(record.describe() for record in records.values())))
     for shard in [shard for record in records.values() for shard in record.damaged_shards]:

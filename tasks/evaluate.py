@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import task
 
-from triptych.data.boards import load_board
+from triptych.data.boards import open_board
 from triptych.evaluation.evaluator import evaluate_logged_model
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.orchestration import STEP
@@ -29,7 +29,7 @@ def _evaluate(trained: TrainedPanel) -> dict[str, float]:
         evaluation = evaluate_logged_model(
             load_logged_model(trained.model_uri),
             trained.job.panel,
-            load_board(trained.job.prepared),
+            open_board(trained.job.prepared),
             load_logged_reference(trained.run_id),
             trained.embedded,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from triptych.data.boards import load_board
+from triptych.data.boards import open_board
 from triptych.evaluation.page import render_page
 from triptych.evaluation.report import ComparisonResult, EvaluatedPanel, MissingPanel, write_report
 from triptych.orchestration import STEP, describe_flow_run, name_key
@@ -32,7 +32,7 @@ def record_comparison(
     curves = load_logged_curves(panels)
     facts = {"comparison": comparison.comparison, "champion": promotion}
     facts |= describe_board(comparison.prepared) | describe_flow_run()
-    page = render_page(load_board(comparison.prepared), report, panels, predictions, curves, facts)
+    page = render_page(open_board(comparison.prepared), report, panels, predictions, curves, facts)
     link = finish_comparison(comparison, report.as_json(), report.as_markdown(), curves, page)
     key = name_key(report.board)
     create_table_artifact(report.as_rows(), key=f"{key}-table", description=report.verdict)

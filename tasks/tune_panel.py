@@ -9,8 +9,8 @@ from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
 from triptych.config.schema import BoardConfig
-from triptych.data.boards import prepare_board
-from triptych.orchestration import LONG_STEP, ProgressReporter, describe_flow_run, name_key, open_board
+from triptych.data.preparation import prepare_once
+from triptych.orchestration import LONG_STEP, ProgressReporter, describe_flow_run, name_key, provide_board
 from triptych.orchestration.trials import run_trial
 from triptych.tracking import StudyRecord, finish_study, pin_weights, start_study
 from triptych.transfer.records import EmbeddingRecord
@@ -22,7 +22,7 @@ from triptych.tuning.trainers import load_trainer
 @task(task_run_name="open the study of {panel} on {config.name}", **LONG_STEP)
 def start_tuning(config: BoardConfig, panel: str, trials: int, workers: int) -> StudyRecord:
     """Open a panel's study, or find the one to continue, and share out the trials that it lacks."""
-    prepared = prepare_board(pin_weights(config))
+    prepared = prepare_once(pin_weights(config))
     check_validation(prepared)
     shares = prepare_study(prepared, panel, trials, workers)
     return start_study(prepared, panel, identify_study(prepared, panel), shares, describe_flow_run())
@@ -32,7 +32,7 @@ def start_tuning(config: BoardConfig, panel: str, trials: int, workers: int) -> 
 def run_trials(study: StudyRecord, worker: int, embedded: dict[str, EmbeddingRecord] | None) -> None:
     """Run a worker's share of the trials, one after the other, on data that is read once."""
     share = study.shares[worker]
-    fit = load_trainer(open_board(study.prepared), study.panel, embedded)
+    fit = load_trainer(provide_board(study.prepared), study.panel, embedded)
     report = ProgressReporter(f"{study.panel}: worker {worker + 1}")
     for done, index in enumerate(share):
         described = run_trial(study, index, fit, partial(report, done, len(share)))

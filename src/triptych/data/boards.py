@@ -1,6 +1,6 @@
-"""A board on disk: what its panels need of the data, prepared once and read by every task.
+"""A board on disk: the data that its panels need, prepared once and read by every task.
 
-The images are decoded once: to prove that each can be read, and to keep the thumbnails that the MLPs see.
+Each image is decoded once, to check that it can be read and to store the thumbnails that the MLPs see.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ STORED_FILES = ("pixels.npy", "identical.json", "dataset.json")
 
 @dataclass(frozen=True)
 class PreparedBoard:
-    """What tasks hand each other about a board: names, hashes and places, never images.
+    """A board on disk, as tasks pass it on: names, hashes and paths, never images.
 
     Attributes:
         config: the board's configuration.
         data_name: name of the data set.
         data_digest: SHA-256 of the data, hexadecimal.
         classes: the class names.
-        dataset_folder: where the prepared data lie.
+        dataset_folder: folder of the prepared data.
         root: folder that the image files are relative to; None for arrays.
-        split_file: where the split lies.
+        split_file: path of the split.
         split_id: hash of the data, the fractions and the seed.
         sizes: images of each part.
-        notes: what a reader of the results must know about how the data was read.
+        notes: what a reader of the results must know about how the data were read.
     """
 
     config: BoardConfig
@@ -89,11 +89,11 @@ class BoardData:
 def prepare_board(
     config: BoardConfig, on_image: Callable[[int, int], None] = lambda done, total: None
 ) -> PreparedBoard:
-    """Load, check, split and store what a board needs, or find it stored already.
+    """Load, check, split and store the data of a board, unless they are stored already.
 
     Args:
         config: the board's configuration.
-        on_image: called with the number of images checked and the number of all.
+        on_image: called with the number of images checked and their total.
 
     Raises:
         DataError: the data set is missing, damaged or cannot be split.
@@ -123,9 +123,10 @@ def prepare_board(
 
 
 def _check_choices(config: BoardConfig, split: Split) -> None:
-    """Raise where something is to be chosen on a validation part that is empty."""
-    for kind in dict.fromkeys(kind_of_panel(panel) for panel in config.panels):
-        if getattr(config, kind).chooses and not len(split.validation):
+    """Raise if a panel chooses something on a validation part that is empty."""
+    for panel in config.panels:
+        kind = kind_of_panel(panel)
+        if config.settings_of(panel).chooses and not len(split.validation):
             raise ConfigError(
                 f"{kind}.patience and {kind}.keep_best_epoch choose on the validation part, which is empty on board "
                 f"{config.name}: set split.validation_fraction, or neither of them"
@@ -133,7 +134,7 @@ def _check_choices(config: BoardConfig, split: Split) -> None:
 
 
 def _explain_parts(dataset: Dataset, config: BoardConfig) -> tuple[str, ...]:
-    """Return the data set's notes; those about its own parts hold only where these are kept."""
+    """Return the data set's notes; notes about its own parts hold only if these are kept."""
     if config.split.keep_own_parts or dataset.parts is None:
         return dataset.notes
     kept = tuple(note for note in dataset.notes if note != VAL_IS_TEST)
@@ -141,25 +142,27 @@ def _explain_parts(dataset: Dataset, config: BoardConfig) -> tuple[str, ...]:
 
 
 def _explain_leaks(folder: Path, split: Split, source: str) -> list[str]:
-    """Return a warning where test images are in the other parts too."""
+    """Return a warning if test images are in other parts too."""
     groups: list[Group] = json.loads((folder / "identical.json").read_text(encoding="utf-8"))
     leaked = count_leaked(groups, split.parts())
     if not leaked:
         return []
-    counted = f"{leaked} of {len(split.test)} test images are pixel by pixel in train or validation too"
-    return [f"{counted}, which flatters every accuracy: `triptych check {source}` names them"]
+    counted = f"{leaked} of {len(split.test)} test images are also in train or validation, pixel by pixel"
+    return [f"{counted}, which inflates every accuracy: `triptych check {source}` lists them"]
+
+
+def open_board(prepared: PreparedBoard) -> BoardData:
+    """Open a board on this machine, prepared here first where the machine that prepared it shares no cache with this one.
+
+    Raises:
+        DataError: the data are missing here, or differ.
+    """
+    is_here = prepared.split_file.is_file() and (prepared.dataset_folder / STORED_FILES[-1]).is_file()
+    return load_board(prepared if is_here else _prepare_again(prepared))
 
 
 def load_board(prepared: PreparedBoard) -> BoardData:
-    """Open what `prepare_board` stored; nothing is decoded and no array is read yet.
-
-    A worker on a machine that does not share the cache prepares the board there, from its own data home.
-
-    Raises:
-        DataError: the data are missing there, or are others.
-    """
-    if not (prepared.split_file.is_file() and (prepared.dataset_folder / STORED_FILES[-1]).is_file()):
-        prepared = _prepare_again(prepared)
+    """Return what `prepare_board` stored on this machine; nothing is decoded and no array is read yet."""
     pixels = np.load(prepared.dataset_folder / "pixels.npy", mmap_mode="r")
     content: dict[str, Any] = json.loads((prepared.dataset_folder / "dataset.json").read_text(encoding="utf-8"))
     images: ImageSource = ArrayImages(pixels)
@@ -169,17 +172,17 @@ def load_board(prepared: PreparedBoard) -> BoardData:
 
 
 def _prepare_again(prepared: PreparedBoard) -> PreparedBoard:
-    """Return the record of the same board on this machine."""
+    """Prepare the same board from this machine's own data home."""
     prepared = prepare_board(prepared.config)
     require_same_data(prepared, prepared.data_digest, prepared.split_id)
     return prepared
 
 
 def require_same_data(prepared: PreparedBoard, data_digest: str, split_id: str) -> None:
-    """Check that a board which was prepared on this machine is that of a comparison.
+    """Check that a board prepared on this machine is the board of a comparison.
 
     Raises:
-        DataError: the data, or the split, are others.
+        DataError: the data or the split differ.
     """
     if (prepared.data_digest, prepared.split_id) != (data_digest, split_id):
         raise DataError(
@@ -193,7 +196,7 @@ def _pixels_key(dataset: Dataset, data: DataConfig) -> str:
 
 
 def _store_dataset(dataset: Dataset, data: DataConfig, folder: Path, on_image: Callable[[int, int], None]) -> None:
-    """Decode every image once, keep the pixels, and note which images are the same; the names last."""
+    """Decode every image once, store the pixels and which images are equal, and the file names last."""
     if isinstance(dataset.images, ArrayImages):
         pixels = dataset.images.array
         identities = [identify_pixels(image) for image in pixels]
@@ -211,7 +214,7 @@ def _store_dataset(dataset: Dataset, data: DataConfig, folder: Path, on_image: C
 def _decode_thumbnails(
     images: ImageSource, side: int, on_image: Callable[[int, int], None]
 ) -> tuple[Pixels, list[bytes]]:
-    """Return (n, side, side, 3) uint8 and each image's identity; the first image that cannot be read raises."""
+    """Return (n, side, side, 3) uint8 and the identity of each image; raise at the first that cannot be read."""
     thumbnails = np.empty((len(images), side, side, 3), dtype=np.uint8)
     identities: list[bytes] = []
 

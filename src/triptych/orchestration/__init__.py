@@ -14,7 +14,7 @@ from triptych.orchestration.results import (
     require_panels,
 )
 from triptych.orchestration.runners import run_on, share_shards
-from triptych.orchestration.steps import open_board, train_in_run
+from triptych.orchestration.steps import provide_board, train_in_run
 
 __all__ = [
     "ENDS",
@@ -28,8 +28,8 @@ __all__ = [
     "describe_flow_run",
     "enforce_restart_limit",
     "name_key",
-    "open_board",
     "provide_automations",
+    "provide_board",
     "require_all",
     "require_panels",
     "run_on",

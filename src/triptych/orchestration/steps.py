@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from prefect.logging import get_run_logger
 
-from triptych.data.boards import BoardData, PreparedBoard, load_board
+from triptych.data.boards import BoardData, PreparedBoard, open_board
 from triptych.errors import DivergenceError
 from triptych.orchestration.progress import describe_flow_run, report_epochs
 from triptych.panels.fitting import fit_panel
@@ -33,14 +33,14 @@ logging.getLogger("prefect.task_runs").addFilter(
 )
 
 
-def open_board(prepared: PreparedBoard) -> BoardData:
+def provide_board(prepared: PreparedBoard) -> BoardData:
     """Open a board on this machine, which may be another worker's than the one that prepared it.
 
     Raises:
         DataError: the data are missing here, or are others.
     """
     pin_weights(prepared.config)
-    return load_board(prepared)
+    return open_board(prepared)
 
 
 def train_in_run(comparison: ComparisonRecord, job: PanelJob, embedded: EmbeddingRecord | None) -> TrainedPanel:
@@ -56,7 +56,7 @@ def train_in_run(comparison: ComparisonRecord, job: PanelJob, embedded: Embeddin
     if trained := find_trained(comparison, job):
         get_run_logger().info("%s was trained before the comparison was cut off", job.run_label)
         return replace(trained, embedded=embedded)
-    data = open_board(job.prepared)
+    data = provide_board(job.prepared)
     with panel_run(comparison, job, describe_flow_run()) as run_id, TemporaryDirectory() as folder:
         on_epoch = report_epochs(job.run_label, MetricLog(run_id).log_epoch)
         try:
