@@ -1,0 +1,118 @@
+"""The name of a training changes with everything that its result depends on, and with nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import triptych
+from triptych.config.resolve import resolve_config
+from triptych.data.boards import PreparedBoard, prepare_board
+from triptych.panels import identity
+from triptych.panels.identity import PACKAGES, find_libraries, hash_code, identify_comparison, identify_training
+from triptych.training.jobs import PanelJob
+from triptych.transfer.records import EmbeddingRecord
+from triptych.transfer.shards import write_shard
+
+PACKAGE = Path(triptych.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def prepared() -> PreparedBoard:
+    return prepare_board(resolve_config("digits").boards[0])
+
+
+def name(prepared: PreparedBoard, panel: str = "numpy-mlp", *settings: str, repeat: int = 0) -> str:
+    """The name of a training with other settings."""
+    config = resolve_config("digits", settings=settings).boards[0]
+    return identify_training(PanelJob(replace(prepared, config=config), panel, repeat))
+
+
+def test_the_change_of_any_source_file_changes_the_name(tmp_path: Path) -> None:
+    copy = tmp_path / "triptych"
+    for package in PACKAGES:
+        shutil.copytree(
+            PACKAGE / package, copy / package, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors")
+        )
+    seen = {hash_code(copy)}
+    assert seen == {hash_code(PACKAGE)}
+    files = sorted(copy.rglob("*.py"))
+    assert len(files) > 50
+    for file in files:
+        before = file.read_bytes()
+        file.write_bytes(before + b"#")
+        hash_code.cache_clear()
+        seen.add(hash_code(copy))
+        file.write_bytes(before)
+    assert len(seen) == 1 + len(files)
+
+
+def test_a_new_file_and_a_moved_one_change_it_too(tmp_path: Path) -> None:
+    names = set()
+    for place in ("networks/a.py", "networks/b.py", "images/a.py"):
+        package = tmp_path / place.replace("/", "-")
+        (package / place).parent.mkdir(parents=True)
+        (package / place).write_text("x = 1\n")
+        names.add(hash_code(package))
+    assert len(names) == 3
+
+
+def test_the_code_is_part_of_a_trainings_name(prepared: PreparedBoard, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {panel: name(prepared, panel) for panel in prepared.config.panels}
+    monkeypatch.setattr(identity, "hash_code", lambda package: "other")
+    assert all(name(prepared, panel) != before[panel] for panel in prepared.config.panels)
+
+
+def test_libraries_are_found_in_the_sources_and_count(prepared: PreparedBoard, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = find_libraries(PACKAGE)
+    assert {"numpy", "scipy", "scikit-learn", "torch", "torchvision", "pillow"} <= set(found)
+    before = name(prepared)
+    for library in ("pillow", "scipy"):
+        with monkeypatch.context() as patch:
+            patch.setattr(identity, "find_libraries", lambda package, library=library: {**found, library: "0"})
+            assert name(prepared) != before
+
+
+def test_threads_count_where_they_change_bits(prepared: PreparedBoard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    one = {panel: name(prepared, panel) for panel in ("shufflenet_v2_x0_5", "numpy-mlp")}
+    monkeypatch.setattr("triptych.system.threads.count_cores", lambda: 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    two = {panel: name(prepared, panel) for panel in one}
+    assert two["shufflenet_v2_x0_5"] != one["shufflenet_v2_x0_5"]
+    assert two["numpy-mlp"] == one["numpy-mlp"], "its threads are a setting"
+    assert name(prepared, "numpy-mlp", "numpy_mlp.threads=2") != one["numpy-mlp"]
+
+
+def test_settings_seed_split_and_data_count_but_not_when_results_are_written(prepared: PreparedBoard) -> None:
+    same = name(prepared)
+    assert name(prepared, "numpy-mlp", "numpy_mlp.checkpoint_epochs=3") == same
+    others = {
+        name(prepared, "torch-mlp"),
+        name(prepared, "numpy-mlp", "numpy_mlp.momentum=0.5"),
+        name(prepared, repeat=1),
+        name(replace(prepared, split_id="other")),
+        name(replace(prepared, data_digest="other")),
+    }
+    assert len(others | {same}) == 6
+
+
+def test_the_bits_of_the_embeddings_count(prepared: PreparedBoard, tmp_path: Path) -> None:
+    names = []
+    for number, value in enumerate((1.0, np.nextafter(np.float32(1.0), np.float32(2.0)))):
+        file = tmp_path / str(number) / "same-name.npy"
+        write_shard(file, np.full((2, 3), value, dtype=np.float32))
+        record = EmbeddingRecord((file,), "digest", images=2, computed_images=2, seconds=0.0)
+        names.append(identify_training(PanelJob(prepared, "shufflenet_v2_x0_5", 0), record))
+    assert names[0] != names[1]
+
+
+def test_a_comparison_is_named_by_its_trainings_and_not_by_where_they_run(prepared: PreparedBoard) -> None:
+    elsewhere = prepared.config.model_copy(update={"pools": {"transfer": "gpu"}})
+    assert identify_comparison(replace(prepared, config=elsewhere)) == identify_comparison(prepared)
+    twice = prepared.config.model_copy(update={"repeats": 2})
+    assert identify_comparison(replace(prepared, config=twice)) != identify_comparison(prepared)

@@ -1,0 +1,113 @@
+"""Every row of the table of kinds keeps what the rest of the house expects of it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from triptych.config.resolve import resolve_config
+from triptych.config.schema import BoardConfig
+from triptych.config.trainers import KINDS_OF_PANELS, PanelConfig, PanelSections
+from triptych.data.boards import BoardData, load_board, prepare_board
+from triptych.errors import ConfigError
+from triptych.networks.saved import load_model, read_description
+from triptych.panels.fitting import Trainer, fit_panel
+from triptych.panels.kinds import KINDS, PREDICTORS, Kind, find_kind
+from triptych.training.jobs import PanelJob
+from triptych.tuning.search_spaces import build_distribution, find_space, lay_over, select_known
+
+ON_PIXELS = sorted(name for name, kind in KINDS.items() if kind.input == "thumbnails")
+
+
+@pytest.fixture(scope="module")
+def digits() -> BoardData:
+    panels = [name.replace("_", "-") for name in ON_PIXELS]
+    settings = ["numpy_mlp.epochs=3", "torch_mlp.epochs=3", "evaluate.compare_twins=false"]
+    return load_board(prepare_board(resolve_config("digits", panels=panels, settings=settings).boards[0]))
+
+
+def test_every_section_has_a_row_and_every_row_a_section() -> None:
+    assert {kind.section for kind in KINDS.values()} == set(KINDS_OF_PANELS)
+    assert set(KINDS_OF_PANELS) <= set(KINDS)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_row_names_what_exists(name: str) -> None:
+    kind = KINDS[name]
+    section = PanelSections.model_fields[kind.section].default
+    assert isinstance(section, PanelConfig)
+    assert kind.input in PREDICTORS
+    assert callable(kind.find_predictor())
+    assert list(inspect.signature(kind.find_trainer()).parameters) == ["data", "job", "embedded"]
+    assert {method for method in ("train", "predict") if hasattr(kind.find_trainer(), method)} == {"train", "predict"}
+    assert set(kind.surroundings(section)) >= set()
+    for field, values in kind.space(section).items():
+        assert field in type(section).model_fields
+        build_distribution(values)
+
+
+@pytest.mark.parametrize("name", ON_PIXELS)
+def test_a_panel_on_pixels_is_fitted_saved_and_predicts_the_same(name: str, digits: BoardData, tmp_path: Path) -> None:
+    panel, epochs = name.replace("_", "-"), []
+    job = PanelJob(digits.prepared, panel, 0)
+    fitted = fit_panel(digits, job, tmp_path / "model", epochs.append)
+    served = load_model(fitted.folder)
+    again = served.predict(digits.pixels[fitted.reference.indices])
+    assert np.abs(again - fitted.reference.probabilities).max() < 1e-6
+    assert np.allclose(again.sum(axis=1), 1.0, atol=1e-5)
+    assert read_description(fitted.folder)["kind"] == name
+    assert not [file for file in fitted.folder.iterdir() if file.suffix in {".pkl", ".pickle", ".joblib"}]
+    assert epochs
+    assert fitted.curves["val_accuracy"][-1] == epochs[-1].val_accuracy
+    assert fitted.metrics["parameters"] > 0
+    assert {"threads", "training", "trained_epochs"} <= set(fitted.tags)
+
+
+def test_a_classifier_that_was_fitted_before_is_found_again(digits: BoardData, tmp_path: Path) -> None:
+    job = PanelJob(digits.prepared, "logistic-regression", 0)
+    first, second = (fit_panel(digits, job, tmp_path / name, lambda metrics: None) for name in ("first", "second"))
+    assert second.restored_epochs == 1
+    assert np.array_equal(first.reference.probabilities, second.reference.probabilities)
+    assert first.tags == second.tags
+
+
+def test_all_trainers_take_part_in_trials(digits: BoardData) -> None:
+    for name in ON_PIXELS:
+        panel = name.replace("_", "-")
+        settings = digits.prepared.config.settings_of(panel)
+        if not KINDS[name].space(settings):
+            with pytest.raises(ConfigError, match="has nothing to tune"):
+                find_space(digits.prepared.config, panel)
+            continue
+        space = find_space(digits.prepared.config, panel)
+        known = select_known(space, settings)
+        assert set(known) == set(space), "the panel's own setting can be the first trial"
+        assert all(getattr(lay_over(settings, known), field) == getattr(settings, field) for field in space)
+
+
+def test_a_network_that_is_trained_itself_has_a_row_of_its_own() -> None:
+    frozen = BoardConfig(panels=("resnet50",))
+    tuned = BoardConfig.model_validate(
+        {"panels": ("resnet50",), "transfer": {"cache_embeddings": False, "unfreeze_blocks": 1}}
+    )
+    assert (find_kind(frozen, "resnet50").input, find_kind(tuned, "resnet50").input) == ("embeddings", "raw")
+
+
+def test_a_kind_without_an_exporter_is_refused_in_one_line() -> None:
+    kind: Kind = KINDS["numpy_mlp"]
+    without = Kind(kind.section, kind.trainer, kind.network, kind.input, (), None, kind.space)
+    with pytest.raises(ConfigError, match="numpy_mlp has no exporter to ONNX: fetch it with --format mlflow"):
+        without.find_exporter()
+
+
+def test_too_many_neighbours_are_refused(digits: BoardData) -> None:
+    config = digits.prepared.config
+    section = config.nearest_neighbours.model_copy(update={"neighbours": 5000})
+    trainer: Callable[..., Trainer] = find_kind(config, "nearest-neighbours").find_trainer()
+    panel = trainer(digits, PanelJob(digits.prepared, "nearest-neighbours", 0), None)
+    with pytest.raises(ConfigError, match="neighbours = 5000 is more than the 1005 training images: set at most 1005"):
+        panel.train(section, lambda metrics: None)
