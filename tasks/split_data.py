@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import task
 
 from triptych.config.schema import BoardConfig
-from triptych.data.boards import prepare_board
+from triptych.data.preparation import prepare_once
 from triptych.orchestration import STEP, ProgressReporter, describe_flow_run
 from triptych.orchestration.remote import PanelOrder, open_order
 from triptych.panels.identity import identify_comparison
@@ -23,7 +23,7 @@ def split_data(config: BoardConfig, *, tuned: bool = False, fresh: bool = False)
         fresh: whether a new comparison is started, and every panel trained anew, although there are the same.
     """
     report = ProgressReporter(f"{config.name}: split")
-    prepared = prepare_board(pin_weights(config), on_image=report)
+    prepared = prepare_once(pin_weights(config), on_image=report)
     report(1, 1, prepared.split_id)
     touch(prepared.split_file, *prepared.dataset_folder.iterdir())
     if tuned:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import gc
 import sys
 import traceback
+from typing import Annotated
 
 import typer
 
+from triptych import __version__
 from triptych.commands import cache, inspect, models, training
 from triptych.commands.terminal import EXIT_FAILURE, EXIT_INPUT, errors
-from triptych.errors import InputError
+from triptych.errors import InputError, TriptychError
 
 app = typer.Typer(
     name="triptych",
     help="Side by side, honestly: a network by hand in NumPy, the same in PyTorch, and transfer learning.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
@@ -37,32 +38,55 @@ cache_app.command(help=cache.PRUNE_EXAMPLES)(cache.prune)
 app.add_typer(cache_app, name="cache")
 
 
+def print_version(requested: bool) -> None:
+    """Print the version and exit, if it was requested."""
+    if requested:
+        print(f"triptych {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def triptych(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options that belong to no command."""
+
+
 def main() -> None:
-    """Run the command line; an error of the user's is one line on stderr and exit code 2."""
+    """Run the command line: bad input ends with one line on stderr and exit code 2, any other error with 1."""
     try:
         app()
-    except InputError as error:
-        _explain(error)
-        sys.exit(EXIT_INPUT)
-    except Exception as error:  # noqa: BLE001 - the last stop: whatever it is, the user gets one line
-        _explain(error)
-        sys.exit(EXIT_FAILURE)
+    except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, the user gets one line
+        errors.print(f"triptych: {explain(error)}")
+        if "--debug" in sys.argv:
+            traceback.print_exc()
+        sys.exit(EXIT_INPUT if isinstance(error, InputError) else EXIT_FAILURE)
     finally:
-        skip_last_collection()
+        skip_final_collection()
 
 
-def skip_last_collection() -> None:
-    """Spare Python's last search for garbage, which walks through every library for seconds and frees what ends anyway.
+def explain(error: Exception) -> str:
+    """Return an error as one line; an unexpected one is named by its type, so that it does not pass for bad input.
 
-    Triton, which PyTorch's compiler imports, prints every object that is not freed: there it takes its time.
+    >>> explain(InputError("no such folder: name another"))
+    'no such folder: name another'
+    >>> explain(OSError("disk full"))
+    'OSError: disk full (unexpected; --debug shows the traceback)'
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, TriptychError):
+        return text or type(error).__name__
+    return f"{type(error).__name__}{text and f': {text}'} (unexpected; --debug shows the traceback)"
+
+
+def skip_final_collection() -> None:
+    """Skip the final garbage collection, which walks through every library for seconds and frees nothing that matters.
+
+    Triton, which PyTorch's compiler imports, prints every object that is not freed: with it the collection runs.
     """
     if "triton" in sys.modules:
         gc.unfreeze()
     else:
         gc.freeze()
-
-
-def _explain(error: Exception) -> None:
-    errors.print(f"triptych: {error}" if str(error) else f"triptych: {type(error).__name__}")
-    if "--debug" in sys.argv:
-        traceback.print_exc()

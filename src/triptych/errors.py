@@ -1,6 +1,6 @@
-"""Every error this project raises on purpose.
+"""Every error that this project raises on purpose.
 
-An `InputError` is the user's to mend: its message is one line that names the value, the rule and the
+An `InputError` is for the user to fix: its message is one line that names the value, the rule and the
 remedy, and the command line turns it into exit code 2 without a traceback.
 """
 
@@ -13,15 +13,15 @@ from typing import Any
 
 
 class TriptychError(Exception):
-    """The root of the tree."""
+    """The base of all errors of this project."""
 
 
 class InputError(TriptychError):
-    """Something that was given cannot be used."""
+    """An input of the user cannot be used."""
 
 
 class ConfigError(InputError, ValueError):
-    """A preset, a panel or a field of the configuration is unknown or out of range."""
+    """A preset, a panel, an option or a field of the configuration is unknown or out of range."""
 
 
 class DataError(InputError):
@@ -29,16 +29,16 @@ class DataError(InputError):
 
 
 class UnreadableImageError(DataError):
-    """An image file is no complete image, or one that is refused.
+    """An image file is damaged, or is refused.
 
     Attributes:
         file: the image file.
         reason: why it cannot be read.
-        remedy: what to do about it.
+        remedy: how to fix it.
     """
 
     def __init__(self, file: Path, reason: str, remedy: str = "replace or remove the file") -> None:
-        """Remember the file, the reason and the remedy."""
+        """Keep the file, the reason and the remedy."""
         super().__init__(file, reason, remedy)
         self.file = file
         self.reason = reason
@@ -49,22 +49,22 @@ class UnreadableImageError(DataError):
 
 
 class WeightsError(InputError):
-    """A backbone's weights are missing, damaged or of another network."""
+    """The weights of a backbone are missing, damaged, or belong to another network."""
 
 
 class DivergenceError(TriptychError):
-    """The loss of a training stopped being a finite number."""
+    """The loss of a training is no longer finite."""
 
 
 class NonFiniteStepError(TriptychError):
-    """A step of a training gave a figure that is no finite number.
+    """A step of a training gave a loss or a gradient that is not finite.
 
     Attributes:
-        step: its number in the epoch, from 1.
+        step: number of the step in its epoch, from 1.
     """
 
     def __init__(self, step: int) -> None:
-        """Remember the step."""
+        """Keep the step."""
         super().__init__(f"step {step} is not finite")
         self.step = step
 
@@ -74,54 +74,58 @@ class CheckpointError(InputError):
 
 
 class ProcessError(TriptychError):
-    """One of the processes that trained a network together ended before the training did."""
+    """A process of a data-parallel training ended before the training did."""
 
 
 class RunInterruptedError(TriptychError):
-    """Work was given up, as its flow run had been interrupted."""
+    """Work stopped because its flow run was interrupted."""
 
 
 class RemotePanelError(TriptychError):
-    """What the machines of another work pool were asked for was not done."""
+    """A panel that was sent to another work pool was not trained there."""
 
 
 class RestartLimitError(TriptychError):
-    """A flow run was started again after each of its crashes, and often enough."""
+    """A flow run crashed too often to be restarted again."""
 
 
 class ConcurrentRunError(TriptychError):
-    """Another process is at work on just what this one was started for."""
+    """Another process is working on the same comparison or study."""
 
 
 class IncompleteError(TriptychError):
-    """Some panels or boards could not be done; the others were, and all is recorded.
+    """Some panels, boards or studies failed; the results of the others are complete and recorded.
 
     Attributes:
-        results: of every board or study that has one.
-        bad_input: whether the user's input was the reason at least once.
+        results: the results of the boards or studies that have one.
+        bad_input: whether an input of the user caused at least one of the failures.
     """
 
     def __init__(self, message: str, results: Sequence[Any], *, bad_input: bool) -> None:
-        """Remember the results."""
+        """Keep the results."""
         super().__init__(message)
         self.results = results
         self.bad_input = bad_input
 
 
 class FrozenError(TriptychError):
-    """A backbone that was frozen has changed."""
+    """A frozen backbone changed during a training."""
 
 
 class ReloadError(TriptychError):
-    """A logged model, loaded back, does not give the probabilities that its trainer saw."""
+    """A logged model that was loaded again does not reproduce the probabilities of its training."""
+
+
+class EvaluationError(TriptychError):
+    """An evaluation does not cover every test image exactly once."""
 
 
 class ExportError(TriptychError):
-    """An exported model does not give the probabilities of the one that it was made of."""
+    """An exported model does not reproduce the probabilities of the original."""
 
 
 def suggest(value: str, choices: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" where one of the choices is close to the value, else nothing.
+    """Return "; did you mean 'x'?" if one of the choices is close to the value, else nothing.
 
     >>> suggest("digit", ["digits", "report"])
     "; did you mean 'digits'?"

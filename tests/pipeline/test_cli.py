@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+
+from triptych.cli import app
 
 MakePhotos = Callable[..., Path]
 
@@ -67,6 +73,48 @@ def test_debug_shows_the_traceback() -> None:
     assert "Traceback" in done.stderr
 
 
+@pytest.mark.parametrize("debug", [False, True])
+def test_an_unexpected_error_is_named_by_its_type_and_does_not_pass_for_bad_input(
+    debug: bool,  # noqa: FBT001
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'a file' / 'mlflow.db'}")
+    done = run("show", *["--debug"] * debug)
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("triptych:")]
+    assert done.returncode == 1
+    assert re.match(r"triptych: (NotADirectory|FileExists)Error: .* \(unexpected; --debug shows the traceback\)$", line)
+    assert ("Traceback" in done.stderr) is debug
+
+
+def test_every_command_takes_debug() -> None:
+    groups: Any = typer.main.get_command(app)
+    commands = [*groups.commands.values(), groups.commands["cache"].commands["prune"]]
+    assert [
+        command.name for command in commands if not any("--debug" in option.opts for option in command.params)
+    ] == []
+
+
+def test_the_version_is_that_of_the_package_and_the_module_runs_as_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "triptych", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == run("--version").stdout == f"triptych {version('triptych')}\n"
+
+
+def complete(words: str, position: int) -> list[str]:
+    """What bash would offer, asked as the script of `triptych --show-completion bash` asks."""
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(position), "_TRIPTYCH_COMPLETE": "complete_bash"}
+    command = [str(Path(sys.executable).with_name("triptych"))]
+    return subprocess.run(command, env={**os.environ, **asked}, capture_output=True, text=True).stdout.split()  # noqa: PLW1510
+
+
+def test_a_shell_completes_commands_presets_and_panels() -> None:
+    assert "_TRIPTYCH_COMPLETE=complete_bash" in run("--show-completion", "bash").stdout
+    assert complete("triptych comp", 1) == ["compare"]
+    assert complete("triptych compare --preset di", 3) == ["digits"]
+    assert complete("triptych tune resnet1", 2) == ["resnet18", "resnet101", "resnet152"]
+
+
 def test_show_of_an_empty_store_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'empty.db'}")
     done = run("show", folder=tmp_path)
@@ -82,10 +130,10 @@ def test_the_cache_is_listed_and_pruned(tmp_path: Path, monkeypatch: pytest.Monk
     split.write_text('{"train": [0, 1], "validation": [], "test": [2]}')
     assert "2 train, 0 validation, 1 test" in run("cache").stdout
     assert json.loads(run("cache", "--json").stdout)[0]["images"] == 3
-    assert "nothing in the cache was not used for 30 days" in run("cache", "prune").stdout
+    assert "everything in the cache was used within 30 days" in run("cache", "prune").stdout
     refused = run("cache", "prune", "--older-than", "0")
     assert (refused.returncode, split.is_file()) == (2, True)
-    assert "--yes is needed to delete them" in refused.stderr
+    assert "there is no terminal to ask for confirmation: add --yes" in refused.stderr
     assert "deleted 1 file(s)" in run("cache", "prune", "--older-than", "0", "--yes").stdout
     assert not split.exists()
     unknown = run("cache", "prune", "--kind", "data")

@@ -1,4 +1,4 @@
-"""Prefect uses the server that was started early as its own, and it ends with whoever started it."""
+"""Prefect uses the server that was started early as its own, and the server ends with the process that started it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-HANDED_OVER = """
+ADOPTED = """
 import sys
 from triptych.commands.temporary_server import TemporaryServer
 server = TemporaryServer()
-server.hand_over()
+server.adopt_into_prefect()
 from prefect.client.orchestration import get_client
 from prefect.server.api.server import SubprocessASGIServer
 with get_client(sync_client=True) as client:
@@ -29,7 +29,7 @@ sys.stdin.read()
 NOT_WANTED = """
 from triptych.commands.temporary_server import TemporaryServer
 server = TemporaryServer()
-server.hand_over()
+server.adopt_into_prefect()
 print(server.process.wait(60))
 """
 
@@ -50,7 +50,7 @@ def wait_for_the_end(pid: int) -> None:
 def test_the_early_server_is_prefects_and_ends_with_the_process_also_where_that_is_killed() -> None:
     for ending in (signal.SIGTERM, signal.SIGKILL):
         with subprocess.Popen(
-            [sys.executable, "-c", HANDED_OVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", ADOPTED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as process:
             assert process.stdout is not None
             server = int(process.stdout.readline())

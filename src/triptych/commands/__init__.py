@@ -1,1 +1,1 @@
-"""The commands, one module for those that belong together; each imports the heavy libraries that it needs."""
+"""The commands of the command line, related ones in one module; each imports the heavy libraries that it needs."""

@@ -1,4 +1,4 @@
-"""The commands that look after the cache."""
+"""The commands that list and prune the cache."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import typer
 from rich import box
 from rich.table import Table
 
+from triptych.commands.options import DebugOption
 from triptych.commands.terminal import terminal
 from triptych.errors import ConfigError
+from triptych.system.environment import apply_environment
 
 if TYPE_CHECKING:
     from triptych.system.cache import CacheEntry
 
 CACHE_EXAMPLES = """
-List what the cache holds: embeddings, trainings, prepared data sets and splits.
+List the contents of the cache: embeddings, trainings, prepared data sets and splits.
 
 Examples:
 
@@ -26,7 +28,9 @@ Examples:
     triptych cache prune --older-than 30
 """
 PRUNE_EXAMPLES = """
-Delete what was not used for some days and can be computed again; downloaded data sets and studies stay.
+Delete files of the cache that have not been used for some days.
+
+All of them can be computed again; downloaded data sets and studies are kept.
 
 Examples:
 
@@ -38,9 +42,11 @@ Examples:
 
 def cache(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print every entry as JSON, for other programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every entry as JSON.")] = False,
+    debug: DebugOption = False,
 ) -> None:
-    """Print the entries of the cache, unless a subcommand follows."""
+    """Print the entries of the cache, unless there is a subcommand."""
+    apply_environment(quiet=not debug)
     from triptych.system.cache import MEBIBYTE, list_cache
     from triptych.system.paths import cache_home
 
@@ -57,8 +63,8 @@ def cache(
 
 def _tabulate_cache(entries: list[CacheEntry]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("kind", "of", "images", "MiB", "last used"):
-        left = column in {"kind", "of"}
+    for column in ("kind", "contents", "images", "MiB", "last used"):
+        left = column in {"kind", "contents"}
         table.add_column(column, justify="left" if left else "right", no_wrap=column == "kind", overflow="fold")
     for entry in entries:
         row = entry.as_row()
@@ -69,22 +75,26 @@ def _tabulate_cache(entries: list[CacheEntry]) -> Table:
 
 
 def prune(
-    older_than: Annotated[float, typer.Option(help="Days since the last use; 0 deletes all.")] = 30.0,
+    older_than: Annotated[
+        float, typer.Option(metavar="DAYS", help="Delete what was not used for this many days; 0 deletes all.")
+    ] = 30.0,
     kind: Annotated[
-        list[str] | None, typer.Option(help="Only these: embeddings, trainings, datasets or splits. Repeatable.")
+        list[str] | None,
+        typer.Option(help="Delete only these: embeddings, trainings, datasets or splits. Repeatable."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    debug: DebugOption = False,
 ) -> None:
-    """Say what would go, ask, and delete it."""
+    """Print what would be deleted, ask for confirmation, and delete it."""
+    apply_environment(quiet=not debug)
     from triptych.system.cache import MEBIBYTE, delete_files, list_cache, select_unused
 
     files = select_unused(list_cache(kind or ()), older_than)
     found = f"{len(files)} file(s), {sum(file.size_bytes for file in files) / MEBIBYTE:,.1f} MiB"
-    unused = f"not used for {older_than:g} days"
     if not files:
-        terminal.print(f"nothing in the cache was {unused}", highlight=False)
+        terminal.print(f"everything in the cache was used within {older_than:g} days", highlight=False)
     elif not yes and not sys.stdin.isatty():
-        raise ConfigError(f"{found} in the cache {unused}: nobody can be asked here, so --yes is needed to delete them")
-    elif yes or typer.confirm(f"Delete {found} {unused}?"):
+        raise ConfigError(f"{found} to delete, but there is no terminal to ask for confirmation: add --yes")
+    elif yes or typer.confirm(f"Delete {found}, not used for {older_than:g} days?"):
         delete_files(files)
-        terminal.print(f"deleted {found} {unused}", highlight=False)
+        terminal.print(f"deleted {found}", highlight=False)

@@ -1,4 +1,4 @@
-"""An examination of data on the terminal."""
+"""How the terminal shows the examination of a data set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def print_examination(console: Console, examination: Examination, *, everything:
     """Print the classes, then the findings, worst first.
 
     Args:
-        console: where to.
+        console: the terminal to print to.
         examination: what was found.
         everything: print every class and example instead of the first few.
     """
@@ -33,7 +33,7 @@ def print_examination(console: Console, examination: Examination, *, everything:
             console.print(Text(f"{severity}s ({len(findings)})", style=STYLES[severity]))
         for finding in findings:
             _print_finding(console, finding, limit)
-    verdict = "nothing here prevents training" if examination.can_train else "training would refuse these data"
+    verdict = "nothing prevents training" if examination.can_train else "training would refuse the data"
     console.print(Text(f"{examination.data}: {verdict}", style="bold"))
 
 
@@ -63,7 +63,7 @@ def _print_finding(console: Console, finding: Finding, limit: int | None) -> Non
 
 
 def describe_example(example: Example, sign: str = "=") -> str:
-    """Return an example in a line, the images of a group joined by a sign.
+    """Return an example in one line, with a sign between the images of a group.
 
     >>> describe_example(Example((ImageName("a/1.jpg", "a", "train"), ImageName("b/2.jpg", "b", "test"))))
     'a/1.jpg (a, train) = b/2.jpg (b, test)'

@@ -1,4 +1,4 @@
-"""The commands that only look: check, show and presets."""
+"""The commands that change nothing: check, show and presets."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from triptych.commands.options import DebugOption
 from triptych.commands.terminal import EXIT_INPUT, build_table, errors, terminal
 from triptych.errors import ConfigError
 from triptych.system.environment import apply_environment
@@ -22,13 +23,13 @@ SPANS = {"m": "minutes", "h": "hours", "d": "days"}
 SHOWN_METRICS = {
     "accuracy": "test_accuracy",
     "log loss": "test_log_loss",
-    "fit s": "fit_seconds",
+    "fit time (s)": "fit_seconds",
 }
 
 CHECK_EXAMPLES = """
-Look at data before anything is trained: unreadable and doubled images, scarce classes, odd files.
+Examine a data set before training: unreadable and duplicate images, small classes, stray files.
 
-Exit code 2 says that training would refuse the data.
+Exit code 2 means that training would refuse the data.
 
 Examples:
 
@@ -48,7 +49,7 @@ Examples:
     triptych show --json | python -m json.tool
 """
 PRESETS_EXAMPLES = """
-List the presets: what each compares, and what it needs.
+List the presets: what each one compares, and what it needs.
 
 Example:
 
@@ -57,12 +58,17 @@ Example:
 
 
 def check(
-    data: Annotated[str, typer.Argument(help="A folder of images per class, idx:DIR, or the name of a data set.")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA", help="A folder with one subfolder of images per class, idx:DIR, or a data set's name."
+        ),
+    ],
     everything: Annotated[bool, typer.Option("--all", help="Print every example, not only the first ten.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print every finding as JSON, for other programs.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every finding as JSON.")] = False,
+    debug: DebugOption = False,
 ) -> None:
-    """Print what is wrong with data."""
+    """Print what is wrong with a data set."""
     apply_environment(quiet=not debug)
     from triptych.commands.examination import print_examination
     from triptych.data.checks.examine import examine
@@ -81,14 +87,16 @@ def check(
 
 
 def show(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the same as JSON, for other programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the same as JSON.")] = False,
     link: Annotated[bool, typer.Option("--link", help="Print only the links to MLflow's charts.")] = False,
     since: Annotated[
-        str | None, typer.Option(help="All comparisons and studies of the last hours or days: 24h, 7d.")
+        str | None,
+        typer.Option(metavar="SPAN", help="Show all comparisons and studies of the last 90m, 24h or 7d instead."),
     ] = None,
+    debug: DebugOption = False,
 ) -> None:
-    """Print the last comparison of each board, or what was done in a span of time."""
-    apply_environment(quiet=True)
+    """Print the last comparison of each board, or everything since some hours or days ago."""
+    apply_environment(quiet=not debug)
     started = None if since is None else datetime.now(UTC) - read_span(since)
     from triptych.tracking import find_recorded
 
@@ -107,8 +115,8 @@ def show(
 
 
 def _print_recorded(recorded: RecordedRun) -> None:
-    """Print what a comparison or a study was, when, what came out of it, and where to look further."""
-    title = f"{recorded.board}, {recorded.role} {recorded.name}: {_tell_status(recorded)}"
+    """Print a comparison or a study: its name, time and status, its result, and the pages that show more."""
+    title = f"{recorded.board}, {recorded.role} {recorded.name}: {_describe_status(recorded)}"
     if recorded.panels:
         terminal.print(_tabulate_runs(title, recorded.panels))
     else:
@@ -121,7 +129,7 @@ def _print_recorded(recorded: RecordedRun) -> None:
     terminal.print()
 
 
-def _tell_status(recorded: RecordedRun) -> str:
+def _describe_status(recorded: RecordedRun) -> str:
     started = recorded.started.astimezone()
     if recorded.ended is None:
         return f"running since {started:%Y-%m-%d %H:%M}"
@@ -130,17 +138,17 @@ def _tell_status(recorded: RecordedRun) -> str:
 
 
 def read_span(text: str) -> timedelta:
-    """Return a span of time.
+    """Return a span of time from a number and its unit.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the text is not a span.
 
     >>> read_span("24h"), read_span("7d")
     (datetime.timedelta(days=1), datetime.timedelta(days=7))
     """
     found = re.fullmatch(r"(\d{1,5})([mhd])", text)
     if found is None:
-        raise ConfigError(f"--since {text!r} is not allowed: give minutes, hours or days, such as 90m, 24h or 7d")
+        raise ConfigError(f"--since {text!r} is not a span: give minutes, hours or days, such as 90m, 24h or 7d")
     return timedelta(**{SPANS[found[2]]: int(found[1])})
 
 
@@ -154,8 +162,9 @@ def _tabulate_runs(title: str, runs: list[PanelRun]) -> Table:
     return build_table(title, rows)
 
 
-def presets() -> None:
+def presets(debug: DebugOption = False) -> None:
     """Print the table of presets."""
+    apply_environment(quiet=not debug)
     from triptych.config.presets import PRESETS
 
     table = Table()

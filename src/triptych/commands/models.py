@@ -1,4 +1,4 @@
-"""The commands for what a comparison leaves: its report, and the models to take home."""
+"""The commands for the results of a comparison: its report and its registered models."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Annotated, Any
 
 import typer
 
+from triptych.commands.options import DebugOption, ModelArgument
 from triptych.commands.terminal import EXIT_FAILURE, errors, terminal
 from triptych.errors import ConfigError
 from triptych.system.environment import apply_environment
 
 REPORT_EXAMPLES = """
-Print where the report of the last comparison lies, one HTML page that needs nothing else; --open shows it.
+Download the report of a comparison, one self-contained HTML page, and print its path.
 
 Examples:
 
@@ -27,7 +28,7 @@ Examples:
 FETCH_EXAMPLES = """
 Download a registered model with its card, requirements and checksums.
 
-With --format onnx it is exported, for any runtime of ONNX; onnx.json then says what goes in and what comes out.
+With --format onnx it is exported for any ONNX runtime; onnx.json then describes the input and the output.
 
 Examples:
 
@@ -36,9 +37,9 @@ Examples:
     triptych fetch digits-numpy-mlp/3 --to by-hand --format onnx
 """
 PREDICT_EXAMPLES = """
-Print classes and probabilities of images, or of all images in folders.
+Print the most probable classes of images, or of all images in folders.
 
-An image that cannot be read is named, the others go on, and the exit code is 1.
+Images that cannot be read are reported at the end, and the exit code is 1.
 
 Examples:
 
@@ -47,37 +48,36 @@ Examples:
     triptych predict photos@champion ~/photos --json
 """
 PROMOTE_EXAMPLES = """
-Make a version the champion by hand.
+Make a version of a registered model its champion.
 
 Example:
 
     triptych promote digits/3
 """
 ROLLBACK_EXAMPLES = """
-Give the alias champion back to the version that held it before.
+Make the previous champion the champion again.
 
 Example:
 
     triptych rollback digits
 """
 
-# What a person does next with a fetched model.
+# How a fetched model is used.
 HINTS = {
     "mlflow": "load it with mlflow.pyfunc.load_model({!r})",
-    "onnx": "load model.onnx with onnxruntime; onnx.json says what goes in",
+    "onnx": "load model.onnx with onnxruntime; onnx.json describes the input",
 }
-
-NameArgument = Annotated[str, typer.Argument(metavar="NAME[@ALIAS|/VERSION]", help="A registered model.")]
 
 
 def report(
     comparison: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="A comparison, or its run id; by default the last one.")
+        str | None, typer.Argument(metavar="RUN", help="A comparison or its run id; the last one by default.")
     ] = None,
-    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    show: Annotated[bool, typer.Option("--open", help="Also open it in the browser.")] = False,
+    debug: DebugOption = False,
 ) -> None:
-    """Fetch the page and print its place."""
-    apply_environment(quiet=True)
+    """Download the report and print its path."""
+    apply_environment(quiet=not debug)
     from triptych.tracking import fetch_report
 
     file = fetch_report(comparison)
@@ -87,10 +87,10 @@ def report(
 
 
 def fetch(
-    name: NameArgument,
-    to: Annotated[Path, typer.Option("--to", help="A new folder.")],
-    model_format: Annotated[str, typer.Option("--format", help="mlflow, or onnx.")] = "mlflow",
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    name: ModelArgument,
+    to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="A new or empty folder.")],
+    model_format: Annotated[str, typer.Option("--format", help="mlflow or onnx.")] = "mlflow",
+    debug: DebugOption = False,
 ) -> None:
     """Download a model."""
     apply_environment(quiet=not debug)
@@ -100,41 +100,47 @@ def fetch(
     terminal.print(f"{folder}: {HINTS[model_format].format(str(folder))}", soft_wrap=True, highlight=False)
 
 
-def promote(name: NameArgument) -> None:
-    """Move the alias."""
-    apply_environment(quiet=True)
+def promote(
+    name: Annotated[str, typer.Argument(metavar="NAME/VERSION", help="A version of a registered model.")],
+    debug: DebugOption = False,
+) -> None:
+    """Move the alias to a version."""
+    apply_environment(quiet=not debug)
     from triptych.tracking import promote as move_alias
 
     model, separator, version = name.partition("/")
     if not separator:
-        raise ConfigError(f"{name!r} names no version: say NAME/VERSION, such as {name}/1")
+        raise ConfigError(f"{name!r} names no version: give NAME/VERSION, such as {name}/1")
     move_alias(model, version)
     terminal.print(f"version {version} of {model} is the champion", highlight=False)
 
 
-def rollback(name: Annotated[str, typer.Argument(help="A registered model.")]) -> None:
-    """Move the alias back."""
-    apply_environment(quiet=True)
+def rollback(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A registered model.")],
+    debug: DebugOption = False,
+) -> None:
+    """Move the alias back to the version that had it before."""
+    apply_environment(quiet=not debug)
     from triptych.tracking import rollback as move_back
 
     terminal.print(f"version {move_back(name)} of {name} is the champion again", highlight=False)
 
 
 def predict(
-    name: NameArgument,
-    images: Annotated[list[Path], typer.Argument(help="Images, or folders of them.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, for other programs.")] = False,
+    name: ModelArgument,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files, or folders of them.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
-    top: Annotated[int, typer.Option(min=1, help="Classes per image.")] = 1,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    top: Annotated[int, typer.Option(min=1, help="Classes to print per image.")] = 1,
+    debug: DebugOption = False,
 ) -> None:
-    """Predict image by image."""
+    """Predict the images one by one."""
     apply_environment(quiet=not debug)
     from triptych.panels.prediction import find_images, predict_files
     from triptych.tracking import find_version, load_logged_model
 
     if as_json and as_csv:
-        raise ConfigError("--json and --csv were both given: choose one")
+        raise ConfigError("--json and --csv exclude each other: give one of them")
     files = find_images(images)
     version = find_version(name)
     model = load_logged_model(f"models:/{version.name}/{version.version}")

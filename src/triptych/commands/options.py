@@ -1,4 +1,4 @@
-"""The options that several commands share."""
+"""Options and arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -7,25 +7,50 @@ from typing import Annotated
 
 import typer
 
-PresetOption = Annotated[str | None, typer.Option("--preset", "-p", help="A preset; `triptych presets` lists them.")]
+
+def complete_preset(incomplete: str) -> list[str]:
+    """Return the presets that a shell may complete a word to."""
+    from triptych.config.presets import PRESETS
+
+    return [name for name in PRESETS if name.startswith(incomplete)]
+
+
+def complete_panel(incomplete: str) -> list[str]:
+    """Return the panels that a shell may complete a word to."""
+    from triptych.config.trainers import PANEL_NAMES
+
+    return [name for name in PANEL_NAMES if name.startswith(incomplete)]
+
+
+PresetOption = Annotated[
+    str | None,
+    typer.Option("--preset", "-p", help="A preset; `triptych presets` lists them.", autocompletion=complete_preset),
+]
 DataOption = Annotated[
-    str | None, typer.Option(help="A folder of images per class, idx:DIR, or the name of a data set.")
+    str | None, typer.Option(help="A folder with one subfolder of images per class, idx:DIR, or a data set's name.")
 ]
 PanelOption = Annotated[
     list[str] | None,
-    typer.Option(help="Train only this panel: numpy-mlp, torch-mlp or a torchvision network. Repeatable."),
+    typer.Option(
+        help="Train only this panel, such as numpy-mlp or resnet50 (any torchvision network). Repeatable.",
+        autocompletion=complete_panel,
+    ),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Override a field: [BOARD.]section.field=value. Repeatable.")
 ]
-FileOption = Annotated[Path | None, typer.Option("--config", help="A YAML file of sections and their fields.")]
+FileOption = Annotated[Path | None, typer.Option("--config", help="A YAML file with sections and their fields.")]
 FreshOption = Annotated[
-    bool, typer.Option("--fresh", help="Train every panel anew, although the same training is on disk.")
+    bool, typer.Option("--fresh", help="Train every panel again, even if the same training is in the cache.")
 ]
 TunedOption = Annotated[
-    bool, typer.Option("--tuned", help="Use the best setting that `triptych tune` found on this board and split.")
+    bool, typer.Option("--tuned", help="Use the best settings that `triptych tune` found on this board and split.")
 ]
 RunnerOption = Annotated[
-    str, typer.Option(help="Where tasks run: threads (this process), dask (two or more here) or dask:ADDRESS.")
+    str,
+    typer.Option(
+        help="Where tasks run: threads (in this process), dask (workers on this machine) or dask:ADDRESS (a cluster)."
+    ),
 ]
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show Prefect's log, and tracebacks of errors.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the full log, and tracebacks of errors.")]
+ModelArgument = Annotated[str, typer.Argument(metavar="NAME[@ALIAS|/VERSION]", help="A registered model.")]

@@ -1,33 +1,32 @@
-"""What is checked before a flow run starts: a slip is answered in a second."""
+"""Checks before a flow run starts, so that a mistake is reported within a second."""
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 
 from triptych.config.names import REGISTERED, WEIGHTS_SUFFIXES
 from triptych.config.resolve import Config
 from triptych.config.schema import BoardConfig
-from triptych.data.boards import PreparedBoard, prepare_board
+from triptych.data.boards import PreparedBoard
+from triptych.data.preparation import prepare_once
 from triptych.errors import ConfigError, WeightsError
 from triptych.system.progress import track
-
-BUNDLED_CARD = Path(__file__).parents[1] / "transfer" / "bundled" / "card.json"
+from triptych.transfer.bundled.card import read_card
 
 
 def check_inputs(config: Config) -> list[PreparedBoard]:
-    """Read every data set, look for every file of weights, and return the boards.
+    """Read every data set, check that all weights exist, and return the prepared boards.
 
     Raises:
-        ConfigError: tuned settings are asked for, and there are none.
+        ConfigError: tuned settings are requested, but there are none.
         DataError: a data set is missing, damaged or cannot be split.
-        WeightsError: a file of weights is missing, or the bundled ones are another network's.
+        WeightsError: a file of weights is missing, or the bundled weights belong to another network.
     """
     records = []
     for board in map(check_weights, config.boards):
         move = track(f"{board.name}: check data")
-        prepared = prepare_board(board, on_image=partial(move, detail=""))
+        prepared = prepare_once(board, on_image=partial(move, detail=""))
         images = sum(prepared.sizes.values())
         move(images, images, describe_sizes(prepared.sizes))
         records.append(prepared)
@@ -39,20 +38,20 @@ def check_inputs(config: Config) -> list[PreparedBoard]:
 
 
 def check_tuning(config: Config, trials: int, workers: int) -> None:
-    """Check what `tune` needs beside the inputs.
+    """Check the inputs, and what else `tune` needs.
 
     Raises:
         ConfigError: the number of trials or workers is too small, or a validation part is empty.
         DataError: a data set is missing, damaged or cannot be split.
-        WeightsError: a file of weights is missing, or the bundled ones are another network's.
+        WeightsError: a file of weights is missing, or the bundled weights belong to another network.
     """
     for name, count in {"--trials": trials, "--workers": workers}.items():
         if count < 1:
             raise ConfigError(f"{name} {count} is not allowed: it must be 1 or more")
     from triptych.tuning.study import check_validation
 
-    for record in check_inputs(config):
-        check_validation(record)
+    for prepared in check_inputs(config):
+        check_validation(prepared)
 
 
 def describe_sizes(sizes: dict[str, int]) -> str:
@@ -65,13 +64,13 @@ def describe_sizes(sizes: dict[str, int]) -> str:
 
 
 def check_weights(config: BoardConfig) -> BoardConfig:
-    """Look for the weights that a board names; return the board, registered weights named by their version.
+    """Check that the weights of a board exist; return the board, with registered weights pinned to a version.
 
-    Whether a file fits is known when it is loaded.
+    Whether a file of weights fits its network is checked when it is loaded.
 
     Raises:
         ConfigError: there is no such registered model.
-        WeightsError: the file is missing, or the bundled or registered weights are another network's.
+        WeightsError: the file is missing, or the bundled or registered weights belong to another network.
     """
     weights = config.transfer.weights
     if not config.backbone_panels:
@@ -83,7 +82,7 @@ def check_weights(config: BoardConfig) -> BoardConfig:
     if Path(weights).suffix in WEIGHTS_SUFFIXES and not Path(weights).is_file():
         raise WeightsError(f"weights file {weights} does not exist: check transfer.weights")
     if weights == "bundled":
-        bundled = json.loads(BUNDLED_CARD.read_text(encoding="utf-8"))["architecture"]
+        bundled = read_card()["architecture"]
         for panel in config.backbone_panels:
             if panel != bundled:
                 raise WeightsError(

@@ -1,21 +1,60 @@
-"""Libraries that take seconds to import, begun in the background, and without a search for garbage."""
+"""How a command runs a flow: libraries and Prefect's server take seconds to start, and the checks run meanwhile."""
 
 from __future__ import annotations
 
 import gc
 import importlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
+from triptych.commands.temporary_server import TemporaryServer
+from triptych.commands.terminal import terminal
 from triptych.config.resolve import Config
+from triptych.system.progress import show_progress
+
+if TYPE_CHECKING:
+    from prefect import Flow
+
+Result = TypeVar("Result")
+
+
+def run_flow(
+    check: Callable[[], object],
+    import_flow: Callable[[], Flow[..., Result]],
+    config: Config,
+    *parameters: object,
+    runner: str,
+) -> Result:
+    """Start Prefect's server, meanwhile check the inputs and import what takes long, then run a flow.
+
+    Args:
+        check: raises an error where an input is bad, before anything slow is imported.
+        import_flow: imports the flow and returns it.
+        config: the first parameter of the flow.
+        parameters: its other parameters.
+        runner: where its tasks run, as `--runner` takes it.
+    """
+    from triptych.data.preparation import boards_prepared_once
+
+    server = TemporaryServer()
+    with show_progress(terminal), boards_prepared_once():
+        with garbage_collection_paused():
+            check()
+            import_early(config)
+            flow = import_flow()
+            from triptych.orchestration import run_on
+
+            server.adopt_into_prefect()
+        return run_on(runner, flow, config, *parameters)
 
 
 @contextmanager
-def spare_imports_the_collector() -> Iterator[None]:
-    """Collect no garbage while the block imports: what is imported stays, and is never looked at again.
+def garbage_collection_paused() -> Iterator[None]:
+    """Pause the garbage collector while the block imports modules, and never scan these afterwards.
 
-    The collector would walk through all modules again and again, for a tenth of the time that they take.
+    Scanning them again and again would take a tenth of the time that the imports take.
     """
     gc.disable()
     try:
@@ -26,10 +65,10 @@ def spare_imports_the_collector() -> Iterator[None]:
 
 
 def import_early(config: Config) -> None:
-    """Begin to import what the panels need, which takes longest from a cold disk.
+    """Import in the background what the panels need, which takes longest from a cold disk.
 
-    Only libraries that import nothing of what this process imports in the meantime: two threads that meet in a circle
-    of imports see modules half made.
+    Only libraries that share no import with what this thread imports at the same time: two threads that meet in an
+    import circle see half-initialised modules.
     """
     backbones = any(board.backbone_panels for board in config.boards)
     threading.Thread(target=importlib.import_module, args=("torchvision.models" if backbones else "torch",)).start()

@@ -1,4 +1,4 @@
-"""Prefect's temporary server, begun while Prefect is imported.
+"""Prefect's temporary server, started while Prefect is still being imported.
 
 python -m triptych.commands.temporary_server PORT PARENT
 """
@@ -19,31 +19,31 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from prefect.settings import Settings
 
-# What Prefect itself tells the server that it starts where none is configured: no pages, no schedules.
+# As Prefect itself starts a server where none is configured: without pages and schedules.
 TEMPORARY = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 SECONDS_BETWEEN_CALLS = 0.1
-SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_BETWEEN_CHECKS = 1.0
 
 
 class TemporaryServer:
-    """The server that Prefect starts at the first call where none is configured, started sooner.
+    """The server that Prefect starts on its first call if none is configured, started early.
 
-    By itself Prefect imports the whole server into this process before it starts another one for it. Here that one
-    starts first and comes up on another core in the meantime; then it is handed over to Prefect, which uses and stops
-    it as its own. Whatever goes wrong on the way, Prefect starts its own as if nothing had been.
+    Prefect alone would import the whole server into this process before it starts a process for it. Here that process
+    starts first and comes up on another core in the meantime; then Prefect adopts it, and uses and stops it as its
+    own. If anything fails, Prefect starts its own server as usual.
     """
 
     def __init__(self) -> None:
-        """Start it; it ends with this process, and at once where another server is configured."""
+        """Start the process; it ends with this one, or at once if another server is configured."""
         with socket.create_server(("127.0.0.1", 0)) as listening:
             self.port: int = listening.getsockname()[1]
         command = [sys.executable, "-m", "triptych.commands.temporary_server", str(self.port), str(os.getpid())]
-        # In a group of its own: an interrupt from the keyboard is for this process, which then tells the server.
-        self.process = subprocess.Popen(command, env=os.environ | TEMPORARY, process_group=0)  # noqa: S603 - our own
+        # In its own process group: Ctrl-C is for this process, which then stops the server.
+        self.process = subprocess.Popen(command, env=os.environ | TEMPORARY, process_group=0)  # noqa: S603 - this module
         atexit.register(self.stop)
 
-    def hand_over(self) -> None:
-        """Wait until it answers, and let Prefect use and stop it as the one it started."""
+    def adopt_into_prefect(self) -> None:
+        """Wait until the server answers, and make Prefect use and stop it as if it had started it."""
         from prefect.settings import get_current_settings
 
         settings = get_current_settings()
@@ -57,13 +57,13 @@ class TemporaryServer:
             atexit.register(server.stop)
 
     def stop(self) -> None:
-        """End it, where it still runs."""
+        """Stop the server if it still runs."""
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait()
 
     def _answers(self, seconds: float) -> bool:
-        """Return whether it answers within some seconds."""
+        """Return whether the server answers in time; stop it if it does not."""
         import httpx
 
         deadline = time.monotonic() + seconds
@@ -77,14 +77,14 @@ class TemporaryServer:
 
 
 def wants_temporary_server(settings: Settings) -> bool:
-    """Return whether Prefect would start a server of its own."""
+    """Return whether Prefect would start a temporary server."""
     return not settings.api.url and settings.server.ephemeral.enabled
 
 
 def main() -> None:
-    """Serve, in the process that is started for it, as long as there is the one that started it."""
+    """Serve until the parent process ends; this is what the started process runs."""
     port, parent = map(int, sys.argv[1:])
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
     from prefect.settings import get_current_settings
 
     if wants_temporary_server(get_current_settings()):
@@ -100,10 +100,10 @@ def main() -> None:
         )
 
 
-def _end_with(parent: int) -> None:
-    """End this process when its parent is gone, however it ended."""
+def _exit_with(parent: int) -> None:
+    """End this process when its parent has ended, even if that was killed."""
     while os.getppid() == parent:
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        time.sleep(SECONDS_BETWEEN_CHECKS)
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -1,4 +1,4 @@
-"""What all commands say to the terminal: tables, links, errors, exit codes."""
+"""Output that all commands share: tables, links, errors, exit codes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
 @contextmanager
 def explain_interrupt() -> Iterator[None]:
-    """Turn an interrupt within the block into one line and its exit code."""
+    """Turn an interrupt of the block into one line and its exit code."""
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        errors.print("triptych: interrupted; the runs that were open are closed")
+        errors.print("triptych: interrupted; open runs were closed, run the same command again to continue")
         raise typer.Exit(EXIT_INTERRUPTED) from interrupt
 
 
 def build_table(title: str, rows: list[dict[str, str]]) -> Table:
-    """Return a table: the first column to the left, figures to the right, nothing cut off."""
+    """Return a table: panels left-aligned, numbers right-aligned, nothing truncated."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in rows[0] if rows else ("no panel was trained",):
         left = column == "panel"
@@ -38,11 +38,11 @@ def build_table(title: str, rows: list[dict[str, str]]) -> Table:
 
 
 def explain_page() -> str:
-    """Return where the links lead, or how to start what they lead to."""
+    """Return where the links lead, or how to start the server that they need."""
     from triptych.tracking import local_uri, tracking_uri
 
     uri = tracking_uri()
     if uri.startswith("http"):
         return "in MLflow"
     server = "make ui" if uri == local_uri() else f"mlflow server --backend-store-uri {uri}"
-    return f"start the page with `{server}`"
+    return f"start the server with `{server}`"

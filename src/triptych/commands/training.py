@@ -17,6 +17,7 @@ from triptych.commands.options import (
     RunnerOption,
     SetOption,
     TunedOption,
+    complete_panel,
 )
 from triptych.commands.terminal import (
     EXIT_FAILURE,
@@ -32,16 +33,17 @@ from triptych.system.environment import apply_environment
 from triptych.system.threads import count_cores
 
 if TYPE_CHECKING:
-    from triptych.config.resolve import Config
+    from prefect import Flow
+
     from triptych.evaluation.report import ComparisonResult
     from triptych.tuning.results import TuningResult
 
 Result = TypeVar("Result")
-# What fits beside each other in a terminal of 80 columns; MLflow holds the rest.
-PRINTED_COLUMNS = ("panel", "accuracy", "interval", "repeats", "std", "fit s", "embed s")
 
 COMPARE_EXAMPLES = """
-Train the panels of a preset side by side on one split, and compare them in MLflow.
+Train the panels of a preset on one split and compare them in MLflow.
+
+Run the same command again to continue a comparison that was interrupted.
 
 Examples:
 
@@ -52,7 +54,9 @@ Examples:
     triptych compare --preset report --panel numpy-mlp --set numpy_mlp.epochs=20 --set numpy_mlp.hidden_units=[100]
 """
 TUNE_EXAMPLES = """
-Look for better settings of one panel on the validation part; the same command again continues the study.
+Search for better settings of one panel, scored on the validation part.
+
+Run the same command again to continue the study.
 
 Examples:
 
@@ -75,7 +79,8 @@ def compare(  # noqa: PLR0917 - one for each option
     runner: RunnerOption = "threads",
     debug: DebugOption = False,
 ) -> None:
-    """Resolve the configuration, check the data, run the flow, print the result."""
+    """Resolve the configuration, check the data, run the flow, print the results."""
+    from triptych.commands.startup import run_flow
     from triptych.config.resolve import resolve_config
     from triptych.config.runner import check_runner
 
@@ -83,31 +88,23 @@ def compare(  # noqa: PLR0917 - one for each option
     resolved = resolved.model_copy(update={"fresh": fresh, "tuned": tuned})
     check_runner(runner)
     apply_environment(quiet=not debug)
-    _print_results(lambda: _run(resolved, runner), _print_result)
+
+    def check_all() -> None:
+        from triptych.commands.preflight import check_inputs
+
+        check_inputs(resolved)
+
+    _print_results(lambda: run_flow(check_all, _import_compare, resolved, runner=runner), _print_comparison)
 
 
-def _run(config: Config, runner: str) -> list[ComparisonResult]:
-    """Start Prefect's server, meanwhile check what can be checked and import what takes long, then run the flow."""
-    from triptych.commands.startup import import_early, spare_imports_the_collector
-    from triptych.commands.temporary_server import TemporaryServer
-    from triptych.system.progress import show_progress
+def _import_compare() -> Flow[..., list[ComparisonResult]]:
+    from flows.compare import compare as flow
 
-    server = TemporaryServer()
-    with show_progress(terminal):
-        with spare_imports_the_collector():
-            from triptych.commands.preflight import check_inputs
-
-            check_inputs(config)
-            import_early(config)
-            from flows.compare import compare as compare_flow
-            from triptych.orchestration import run_on
-
-            server.hand_over()
-        return run_on(runner, compare_flow, config)
+    return flow
 
 
 def _print_results(run: Callable[[], Sequence[Result]], print_result: Callable[[Result], None]) -> None:
-    """Run a flow and print its results; where only a part has one, print these, and exit with what went wrong."""
+    """Run a flow and print its results; if some are missing, print the others, the reasons, and exit with an error."""
     with explain_interrupt():
         try:
             results = run()
@@ -120,13 +117,13 @@ def _print_results(run: Callable[[], Sequence[Result]], print_result: Callable[[
         print_result(result)
 
 
-def _print_result(result: ComparisonResult) -> None:
+def _print_comparison(result: ComparisonResult) -> None:
     report = result.report
     terminal.print()
-    title = f"{report.board}, accuracy on {report.test_images} test images"
-    rows = report.as_rows()
-    told = [name for name in PRINTED_COLUMNS if any(row[name] != "-" for row in rows)]
-    terminal.print(build_table(title, [{name: row[name] for name in told} for row in rows]))
+    repeats = max(standing.repeats for standing in report.standings)
+    means = f", means over {repeats} repeats" if repeats > 1 else ""
+    title = f"{report.board}, accuracy on {report.test_images} test images{means}"
+    terminal.print(build_table(title, report.as_rows("terminal")))
     terminal.print(report.verdict, style="bold", highlight=False)
     for caveat in report.caveats:
         terminal.print(f"- {caveat}", highlight=False)
@@ -137,10 +134,15 @@ def _print_result(result: ComparisonResult) -> None:
 
 def tune(  # noqa: PLR0917 - one for each option
     panel: Annotated[
-        str, typer.Argument(metavar="PANEL", help="The panel: numpy-mlp, torch-mlp or a torchvision network.")
+        str,
+        typer.Argument(
+            metavar="PANEL",
+            help="The panel, such as numpy-mlp or resnet50 (any torchvision network).",
+            autocompletion=complete_panel,
+        ),
     ],
-    trials: Annotated[int, typer.Option(help="Trials in all, with those of earlier calls.")] = 20,
-    workers: Annotated[int | None, typer.Option(help="Trials side by side; by default one on each core.")] = None,
+    trials: Annotated[int, typer.Option(help="Trials of the study in total, including those of earlier calls.")] = 20,
+    workers: Annotated[int | None, typer.Option(help="Trials that run in parallel; one per core by default.")] = None,
     preset: PresetOption = None,
     data: DataOption = None,
     settings: SetOption = None,
@@ -149,34 +151,27 @@ def tune(  # noqa: PLR0917 - one for each option
     debug: DebugOption = False,
 ) -> None:
     """Resolve the configuration, check the data, run the flow, print the best trials."""
+    from triptych.commands.startup import run_flow
     from triptych.config.resolve import resolve_config
     from triptych.config.runner import check_runner
 
     resolved = resolve_config(preset, data=data, panels=[panel], settings=settings or (), file=config)
     check_runner(runner)
     apply_environment(quiet=not debug)
-    workers = count_cores() if workers is None else workers
-    _print_results(lambda: _run_tuning(resolved, trials, workers, runner), _print_tuning)
+    parallel = count_cores() if workers is None else workers
+
+    def check_all() -> None:
+        from triptych.commands.preflight import check_tuning
+
+        check_tuning(resolved, trials, parallel)
+
+    _print_results(lambda: run_flow(check_all, _import_tune, resolved, trials, parallel, runner=runner), _print_tuning)
 
 
-def _run_tuning(config: Config, trials: int, workers: int, runner: str) -> list[TuningResult]:
-    """Start Prefect's server, meanwhile check what can be checked and import what takes long, then run the flow."""
-    from triptych.commands.startup import import_early, spare_imports_the_collector
-    from triptych.commands.temporary_server import TemporaryServer
-    from triptych.system.progress import show_progress
+def _import_tune() -> Flow[..., list[TuningResult]]:
+    from flows.tune import tune as flow
 
-    server = TemporaryServer()
-    with show_progress(terminal):
-        with spare_imports_the_collector():
-            from triptych.commands.preflight import check_tuning
-
-            check_tuning(config, trials, workers)
-            import_early(config)
-            from flows.tune import tune as tune_flow
-            from triptych.orchestration import run_on
-
-            server.hand_over()
-        return run_on(runner, tune_flow, config, trials, workers)
+    return flow
 
 
 def _print_tuning(result: TuningResult) -> None:
@@ -184,7 +179,7 @@ def _print_tuning(result: TuningResult) -> None:
     terminal.print()
     terminal.print(build_table(f"{findings.panel} on {findings.board}, the best trials", findings.best_rows()))
     terminal.print(findings.verdict, style="bold", highlight=False)
-    terminal.print("Compare it with `triptych compare --tuned`, or with `--config` and this file:", highlight=False)
+    terminal.print("Run `triptych compare --tuned` to use it, or pass this file as --config:", highlight=False)
     terminal.print(result.file, soft_wrap=True, highlight=False, style="cyan")
     terminal.print(f"All trials ({explain_page()}):", highlight=False)
     terminal.print(result.link, soft_wrap=True, highlight=False, style="cyan")
