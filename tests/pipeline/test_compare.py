@@ -21,6 +21,7 @@ from triptych.config.resolve import Config, resolve_config
 from triptych.config.schema import BoardConfig, DataConfig
 from triptych.data.boards import load_board, prepare_board
 from triptych.errors import DataError, IncompleteError, ReloadError
+from triptych.evaluation.columns import COLUMNS, Table
 from triptych.evaluation.evaluator import check_reload
 from triptych.evaluation.report import ComparisonResult
 from triptych.panels.reference import ReferencePredictions
@@ -169,6 +170,13 @@ def test_easy_photos_are_told_apart_by_every_panel(result: ComparisonResult) -> 
     assert max(standing.test_accuracy for standing in result.report.standings) == 1.0
 
 
+@pytest.mark.parametrize("table", ["ranking", "terminal", "costs", "calibration"])
+def test_every_column_of_the_report_has_its_metric(result: ComparisonResult, table: Table) -> None:
+    rows = result.report.as_rows(table)
+    assert [row["panel"] for row in rows] == [standing.label for standing in result.report.standings]
+    assert list(rows[0]) == [column.heading_in(table) for column in COLUMNS if table in column.tables]
+
+
 def test_show_finds_the_comparison(result: ComparisonResult) -> None:
     [shown] = [recorded for recorded in find_recorded() if recorded.name == result.comparison]
     assert (shown.role, shown.board, shown.status, shown.missing) == ("comparison", "photos-colours", "FINISHED", [])
@@ -221,7 +229,7 @@ def test_without_validation_nothing_is_measured_there(prefect_server: None) -> N
     [result] = compare(resolve_config("digits", panels=["numpy-mlp"], settings=settings))
     [panel] = next(recorded.panels for recorded in find_recorded() if recorded.name == result.comparison)
     assert not [name for name in panel.metrics if name.startswith("val_")]
-    assert any("validation part is empty" in caveat for caveat in result.report.caveats)
+    assert any("validation set is empty" in caveat for caveat in result.report.caveats)
 
 
 def test_a_failing_panel_does_not_stop_the_others_and_leaves_no_run_open(
@@ -272,7 +280,7 @@ def test_a_model_that_does_not_repeat_its_trainer_is_refused(photos: Path) -> No
             return np.tile(np.array([[0.5, 0.5]]), (len(images), 1))
 
     assert check_reload(Constant(), data, probe) == 0.0
-    with pytest.raises(ReloadError, match=r"differs from its trainer by 0\.001"):
+    with pytest.raises(ReloadError, match=r"differs by 0\.001 in a probability"):
         check_reload(Constant(), data, ReferencePredictions(probe.indices, probe.probabilities + 0.001))
 
 
@@ -351,7 +359,7 @@ def test_a_training_that_was_cut_off_is_continued_and_says_so(prefect_server: No
     settings = ["numpy_mlp.epochs=4", "numpy_mlp.checkpoint_epochs=2", "name=again"]
     config = resolve_config("digits", panels=["numpy-mlp"], settings=settings)
     [again] = compare(config)
-    assert any("numpy-mlp #0 4 epochs; --fresh trains anew" in caveat for caveat in again.report.caveats)
+    assert any("numpy-mlp #0 (4 epochs); use --fresh" in caveat for caveat in again.report.caveats)
     [fresh] = compare(config.model_copy(update={"fresh": True}))
     assert not any("--fresh" in caveat for caveat in fresh.report.caveats)
     runs = [_find_runs(result)["numpy-mlp"] for result in (twins, again, fresh)]

@@ -322,4 +322,4 @@ def test_a_better_challenger_is_promoted_and_other_images_are_never_compared() -
     better, worse = np.ones(100, dtype=bool), np.arange(100) >= 20
     assert judge(predictions(better), predictions(worse), LEVEL).promoted
     assert not judge(predictions(worse), predictions(better), LEVEL).promoted
-    assert "other images" in judge(predictions(better), predictions(worse[:90]), LEVEL).reason
+    assert "different images" in judge(predictions(better), predictions(worse[:90]), LEVEL).reason

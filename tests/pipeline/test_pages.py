@@ -155,7 +155,7 @@ def test_the_link_shows_every_run_and_the_useful_charts_first(result: Comparison
 def test_the_report_asks_for_nothing_and_fits(result: ComparisonResult, tab: Tab, width: int) -> None:
     page = Path(CliRunner().invoke(app, ["report", result.comparison]).stdout.strip())
     assert page.stat().st_size < 6e6
-    text = page.read_text().split("What was trained on")[0]
+    text = page.read_text().split("<h2>Provenance")[0]
     assert not [part for part in ("http://", "https://", "<script") if part in text]
     tab.call("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 600)
     tab.call("Page.navigate", url=page.as_uri())

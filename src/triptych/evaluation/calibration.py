@@ -1,4 +1,4 @@
-"""Whether a probability of 0.9 is right nine times in ten, and one number that mends it."""
+"""Calibration: whether predictions made with probability 0.9 are correct nine times in ten, and temperature scaling."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from scipy.special import log_softmax, softmax
 Probabilities = NDArray[np.floating[Any]]
 Labels = NDArray[np.int64]
 
-# Temperatures that are looked through; beyond them a network is either certain of everything or of nothing.
+# Bounds of the search for a temperature; beyond them all probabilities are near 0 and 1, or all are equal.
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.02, 50.0
 SMALLEST_PROBABILITY = 1e-12
 
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Images whose confidence falls into one bin.
+    """The images whose confidence falls into one bin.
 
     Attributes:
-        images: how many.
-        confidence: their mean confidence.
-        accuracy: the share that is right.
+        images: number of images.
+        confidence: their mean confidence, 0..1.
+        accuracy: the fraction classified correctly, 0..1.
     """
 
     images: int
@@ -34,14 +34,14 @@ class ReliabilityBin:
 
 
 def fit_temperature(labels: Labels, probabilities: Probabilities) -> float:
-    """Return the temperature by which logits are divided so that the log loss is smallest.
+    """Return the temperature that minimises the log loss when logits are divided by it.
 
     Source: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", 2017. It changes no
-    predicted class. Fit it on the validation part, never on test.
+    predicted class. Fit it on the validation set, never on the test set.
 
     Args:
-        labels: (n,) int64.
-        probabilities: (n, classes), rows summing to one; their logarithms stand for the logits.
+        labels: (n,) int64, the true classes.
+        probabilities: (n, classes), rows summing to one; their logarithms serve as logits.
     """
     logits = _take_logarithm(probabilities)
     rows = np.arange(len(labels))
@@ -54,7 +54,11 @@ def fit_temperature(labels: Labels, probabilities: Probabilities) -> float:
 
 
 def apply_temperature(probabilities: Probabilities, temperature: float) -> Probabilities:
-    """Return probabilities whose logits are divided by a temperature, (n, classes)."""
+    """Return the probabilities after dividing the logits by a temperature, (n, classes).
+
+    >>> apply_temperature(np.array([[0.8, 0.2]]), temperature=2.0).round(3).tolist()
+    [[0.667, 0.333]]
+    """
     scaled: Probabilities = softmax(_take_logarithm(probabilities) / temperature, axis=1)
     return scaled
 
@@ -65,12 +69,15 @@ def _take_logarithm(probabilities: Probabilities) -> Probabilities:
 
 
 def bin_confidences(labels: Labels, probabilities: Probabilities, bins: int) -> list[ReliabilityBin]:
-    """Return confidence and accuracy over equal-width bins of confidence, without the empty ones.
+    """Return confidence and accuracy for each equal-width bin of confidence that is not empty.
 
     Args:
-        labels: (n,) int64.
-        probabilities: (n, classes).
-        bins: number of bins over 0..1; a confidence on a bin's upper edge belongs to it.
+        labels: (n,) int64, the true classes.
+        probabilities: (n, classes), rows summing to one.
+        bins: number of bins over 0..1; each includes its upper edge.
+
+    >>> bin_confidences(np.array([0, 1]), np.array([[0.75, 0.25], [0.75, 0.25]]), bins=10)
+    [ReliabilityBin(images=2, confidence=0.75, accuracy=0.5)]
     """
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels

@@ -1,4 +1,4 @@
-"""One evaluator for all panels, over every image of the test part."""
+"""One evaluator for all panels, over every image of the test set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.data.boards import BoardData
-from triptych.errors import ReloadError
+from triptych.errors import EvaluationError, ReloadError
 from triptych.evaluation.calibration import fit_temperature
 from triptych.evaluation.metrics import measure_calibrated, measure_probabilities
 from triptych.evaluation.predictions import Predictions
@@ -23,23 +23,23 @@ from triptych.transfer.records import EmbeddingRecord
 
 Probabilities = NDArray[np.floating[Any]]
 Indices = NDArray[np.int64]
-# Largest difference between a trainer's probabilities and those of its model loaded back: float32 rounding in
-# batches of another size, and no more.
+# Largest difference between the probabilities of a trained model and of the same model loaded again: float32 rounding
+# in batches of a different size.
 RELOAD_TOLERANCE = 1e-5
-# The same for a frozen network computed in 16 bits, whose rounding is coarser by three decimal places.
+# The same for a frozen network in a 16-bit format, whose rounding is three orders of magnitude coarser.
 COARSE_TOLERANCE = 2e-2
-# A prediction is timed until one of these is used up.
+# Predictions are timed until either limit is reached.
 TIMING_SECONDS, TIMED_CALLS = 0.5, 25
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a panel achieves on the test part.
+    """The results of a panel on the test set.
 
     Attributes:
         metrics: the final metrics by MLflow's name.
         predictions: of every test image.
-        reload_difference: largest difference between the logged model's and its trainer's probabilities.
+        reload_difference: largest difference between the probabilities of the logged model and of its training.
     """
 
     metrics: dict[str, float]
@@ -50,16 +50,16 @@ class Evaluation:
 def check_reload(
     model: Any, data: BoardData, reference: ReferencePredictions, tolerance: float = RELOAD_TOLERANCE
 ) -> float:
-    """Return the largest difference between a loaded model's probabilities and its trainer's.
+    """Return the largest difference between the probabilities of a loaded model and of its training.
 
     Args:
-        model: an `mlflow.pyfunc` model; it gets raw images, in batches of equal size.
+        model: an `mlflow.pyfunc` model; it is called with batches of raw images of the same size.
         data: the board.
-        reference: what the trainer saw.
-        tolerance: what still is rounding.
+        reference: the probabilities of the reference images at the end of the training.
+        tolerance: the largest difference that counts as rounding.
 
     Raises:
-        ReloadError: the difference is no rounding error.
+        ReloadError: the difference is larger than the tolerance, or not a number.
     """
     images = [data.images[int(index)] for index in reference.indices]
     by_shape: dict[tuple[int, ...], list[int]] = {}
@@ -71,16 +71,21 @@ def check_reload(
         difference = max(difference, float(np.abs(probabilities - reference.probabilities[positions]).max()))
     if not difference <= tolerance:
         raise ReloadError(
-            f"the logged model, loaded back, differs from its trainer by {difference:.3g} in a probability: "
+            f"the logged model, loaded again, differs by {difference:.3g} in a probability from its training: "
             f"at most {tolerance:g} is rounding"
         )
     return difference
 
 
 def time_predictions(network: Network, data: BoardData, reference: ReferencePredictions) -> float:
-    """Return raw images per second of a warm network, the median of several calls with all reference images.
+    """Return the throughput of a warm network in raw images per second: the median of several calls.
 
-    The panels of a board may be trained meanwhile, so this is a rough figure.
+    It is a rough figure, since other panels may be training at the same time.
+
+    Args:
+        network: the panel's network, loaded again.
+        data: the board.
+        reference: names the images of each call.
     """
     images = [data.images[int(index)] for index in reference.indices]
     durations: list[float] = []
@@ -94,17 +99,18 @@ def time_predictions(network: Network, data: BoardData, reference: ReferencePred
 def evaluate_logged_model(
     model: Any, panel: str, data: BoardData, reference: ReferencePredictions, embedded: EmbeddingRecord | None
 ) -> Evaluation:
-    """Return what a logged model achieves on the test part, once it has proven to be its trainer's.
+    """Return the results of a logged model on the test set, after checking that it reproduces its training.
 
     Args:
         model: an `mlflow.pyfunc` model.
-        panel: the panel that it is of.
+        panel: the name of its panel.
         data: the board.
-        reference: what the trainer saw.
-        embedded: the record of the stored embeddings where the panel stands on a frozen network.
+        reference: the probabilities of the reference images at the end of the training.
+        embedded: the record of the stored embeddings of a panel with a backbone, else None.
 
     Raises:
-        ReloadError: the model does not repeat its trainer's probabilities.
+        ReloadError: the model does not reproduce the probabilities of its training.
+        EvaluationError: a test image has no prediction, or more than one.
     """
     release_torch_threads()
     coarse = embedded is not None and not embedded.number_format.startswith("float32")
@@ -114,14 +120,34 @@ def evaluate_logged_model(
     predict = find_kind(data.prepared.config, panel).find_predictor()
     test, validation = data.split.test, data.split.validation
     probabilities = predict(network, data, embedded, test)
-    assert len(probabilities) == len(test) == len(set(test.tolist())), "every test image is seen once"  # noqa: S101
+    check_coverage(test, probabilities)
     bins = data.prepared.config.evaluate.calibration_bins
     metrics = measure_probabilities(data.labels[test], probabilities, bins)
     if len(validation):
-        chosen_on = predict(network, data, embedded, validation)
-        on_validation = measure_probabilities(data.labels[validation], chosen_on, bins)
+        validated = predict(network, data, embedded, validation)
+        on_validation = measure_probabilities(data.labels[validation], validated, bins)
         metrics |= {f"final_val_{name}": on_validation[f"test_{name}"] for name in ("accuracy", "log_loss")}
-        temperature = fit_temperature(data.labels[validation], chosen_on)
+        temperature = fit_temperature(data.labels[validation], validated)
         metrics |= measure_calibrated(data.labels[test], probabilities, temperature, bins)
     metrics["predict_images_per_second"] = speed
     return Evaluation(metrics, Predictions(test, data.labels[test], probabilities), difference)
+
+
+def check_coverage(indices: Indices, probabilities: Probabilities) -> None:
+    """Check that every test image has exactly one prediction.
+
+    Args:
+        indices: (n,) int64, the test images.
+        probabilities: (n, classes), their predictions.
+
+    Raises:
+        EvaluationError: an image occurs twice, or the numbers of images and predictions differ.
+
+    >>> check_coverage(np.array([4, 7]), np.array([[0.9, 0.1], [0.2, 0.8]]))
+    """
+    different = len(np.unique(indices))
+    if not len(probabilities) == len(indices) == different:
+        raise EvaluationError(
+            f"{len(probabilities)} predictions for {len(indices)} test images, {different} of them different: "
+            f"every test image must be predicted exactly once"
+        )

@@ -1,4 +1,4 @@
-"""The figures, all with one look; drawn on `Figure` objects, which threads may do side by side."""
+"""The figures of a report, in one style; drawn on `Figure` objects, which is thread-safe, unlike `pyplot`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from triptych.evaluation.calibration import ReliabilityBin
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart.
+# Okabe and Ito's palette, which is safe for colour-blind readers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 CURVE_STYLES = {"train": "--", "val": "-"}
-# More classes than this are drawn without numbers and names, which nobody could read.
+# With more classes than this, numbers and names would be too small to read and are left out.
 LABELLED_CLASSES = 20
 LEGEND_COLUMNS = 4
 
@@ -23,18 +23,22 @@ Curves = Mapping[str, Sequence[float]]
 
 
 def escape_text(text: str) -> str:
-    """Return a text that matplotlib doesn't take for mathematics."""
+    r"""Return a text that matplotlib does not parse as mathematics.
+
+    >>> print(escape_text("5 $"))
+    5 \$
+    """
     return text.replace("$", r"\$")
 
 
 def draw_curves(curves_of: Mapping[str, Sequence[Curves]]) -> Figure:
-    """Return loss and accuracy over the epochs of one or more panels, side by side.
+    """Return a figure of loss and accuracy by epoch, with a line for each panel and part.
 
-    A line is the mean over a panel's repeats; the band about it reaches from the lowest to the highest.
+    A line is the mean over a panel's repeats, the band around it the range from the lowest to the highest.
 
     Args:
-        curves_of: for each panel's label, for each of its repeats, the metrics by name (`train_loss`,
-            `val_accuracy`, ...), an entry an epoch.
+        curves_of: for each panel's label and repeat, the metrics by name (`train_loss`, `val_accuracy`, ...), one
+            value for each epoch.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
@@ -50,7 +54,7 @@ def draw_curves(curves_of: Mapping[str, Sequence[Curves]]) -> Figure:
 
 
 def _draw_band(axes: Any, repeats: Sequence[Sequence[float]], label: str, colour: str, style: str) -> None:
-    """Draw the mean of some curves and the band that they fill; those that stopped early end early."""
+    """Draw the mean and the range of some curves; at each epoch, of those that have not stopped yet."""
     if not repeats:
         return
     epochs = range(1, max(len(values) for values in repeats) + 1)
@@ -62,18 +66,18 @@ def _draw_band(axes: Any, repeats: Sequence[Sequence[float]], label: str, colour
 
 
 def draw_confusions(counts: NDArray[np.int64], classes: Sequence[str], title: str) -> Figure:
-    """Return a confusion matrix as a picture.
+    """Return a figure of a confusion matrix, coloured by the fraction of each true class.
 
     Args:
-        counts: (classes, classes), rows are true classes, columns predicted ones.
+        counts: (classes, classes) int64, rows are true classes, columns predicted ones.
         classes: the class names.
-        title: what stands above it.
+        title: of the figure.
     """
     figure = Figure(figsize=(6.4, 5.6), layout="constrained")
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
-    figure.colorbar(image, ax=axes, label="share of the true class")
+    figure.colorbar(image, ax=axes, label="fraction of the true class")
     axes.set(xlabel="predicted", ylabel="true", title=escape_text(title))
     if len(classes) <= LABELLED_CLASSES:
         names = [escape_text(name) for name in classes]
@@ -86,20 +90,20 @@ def draw_confusions(counts: NDArray[np.int64], classes: Sequence[str], title: st
 
 
 def draw_difference(first: NDArray[np.int64], second: NDArray[np.int64], classes: Sequence[str], title: str) -> Figure:
-    """Return how two confusion matrices differ, first minus second, as a picture.
+    """Return a figure of the difference of two confusion matrices, first minus second.
 
     Args:
-        first: (classes, classes), rows are true classes, columns predicted ones.
+        first: (classes, classes) int64, rows are true classes, columns predicted ones.
         second: the same for another panel.
         classes: the class names.
-        title: what stands above it.
+        title: of the figure.
     """
     figure = Figure(figsize=(6.4, 5.6), layout="constrained")
     axes = figure.subplots()
     difference = first - second
     limit = max(1, int(np.abs(difference).max()))
     image = axes.imshow(difference, cmap="RdBu", vmin=-limit, vmax=limit)
-    figure.colorbar(image, ax=axes, label="images more (blue) or fewer (red)")
+    figure.colorbar(image, ax=axes, label="more images (blue) or fewer (red)")
     axes.set(xlabel="predicted", ylabel="true", title=escape_text(title))
     if len(classes) <= LABELLED_CLASSES:
         names = [escape_text(name) for name in classes]
@@ -109,10 +113,10 @@ def draw_difference(first: NDArray[np.int64], second: NDArray[np.int64], classes
 
 
 def draw_reliability(bins_of: Mapping[str, Sequence[ReliabilityBin]]) -> Figure:
-    """Return accuracy over confidence for each panel; on the diagonal a probability means what it says."""
+    """Return a reliability diagram: accuracy against confidence for each panel; the diagonal is perfect calibration."""
     figure = Figure(figsize=(6.4, 5.0), layout="constrained")
     axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], ":", color="grey", label="calibrated")
+    axes.plot([0, 1], [0, 1], ":", color="grey", label="perfect calibration")
     for position, (label, bins) in enumerate(bins_of.items()):
         confidences, accuracies = [part.confidence for part in bins], [part.accuracy for part in bins]
         axes.plot(confidences, accuracies, "o-", color=_colour(position), label=escape_text(label))
@@ -122,10 +126,10 @@ def draw_reliability(bins_of: Mapping[str, Sequence[ReliabilityBin]]) -> Figure:
 
 
 def draw_costs(points: Mapping[str, tuple[float, float, float, float]]) -> Figure:
-    """Return accuracy with its interval over the seconds of fitting.
+    """Return a figure of accuracy with its interval against training time.
 
     Args:
-        points: for each label seconds, accuracy, and the bounds of its interval.
+        points: for each label: embedding and fit time in seconds, accuracy, lower and upper bound of its interval.
     """
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.subplots()
@@ -134,13 +138,13 @@ def draw_costs(points: Mapping[str, tuple[float, float, float, float]]) -> Figur
         axes.errorbar(
             [seconds], [accuracy], errors, fmt="o", capsize=4, color=_colour(position), label=escape_text(label)
         )
-    axes.set(xlabel="seconds to embed and fit (logarithmic)", ylabel="test accuracy", xscale="log")
+    axes.set(xlabel="embedding and fit time (s, log scale)", ylabel="test accuracy", xscale="log")
     _finish(axes)
     return figure
 
 
 def draw_classes(recalls: Mapping[str, Sequence[float]], classes: Sequence[str]) -> Figure:
-    """Return the recall of each class and panel as bars; without names where there are many classes."""
+    """Return a bar chart of the recall of each class and panel; class names are left out where there are many."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     axes = figure.subplots()
     width = 0.8 / len(recalls)
@@ -148,7 +152,7 @@ def draw_classes(recalls: Mapping[str, Sequence[float]], classes: Sequence[str])
         places = np.arange(len(classes)) + (position + 0.5) * width - 0.4
         axes.bar(places, values, width, color=_colour(position), label=escape_text(label))
     axes.set(xlabel="class", ylabel="recall", ylim=(0, 1.02))
-    # Bars fill the axes: the legend stands above them.
+    # Bars fill the axes, so the legend is placed above them.
     figure.legend(loc="outside upper center", ncols=min(len(recalls), LEGEND_COLUMNS), frameon=False, fontsize="small")
     if len(classes) <= LABELLED_CLASSES:
         axes.set_xticks(range(len(classes)), [escape_text(name) for name in classes], rotation=45, ha="right")

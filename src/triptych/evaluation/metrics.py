@@ -1,4 +1,4 @@
-"""What is measured of a panel's class probabilities on the test part, the same for every model."""
+"""The metrics of class probabilities on the test set, the same for every panel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ def measure_probabilities(labels: Labels, probabilities: Probabilities, calibrat
     Args:
         labels: (n,) int64, the true classes.
         probabilities: (n, classes), rows summing to one.
-        calibration_bins: equal-width bins of the calibration error.
+        calibration_bins: number of equal-width bins of the calibration error.
+
+    >>> metrics = measure_probabilities(np.array([0, 1]), np.array([[0.9, 0.1], [0.6, 0.4]]), calibration_bins=15)
+    >>> metrics["test_accuracy"]
+    0.5
     """
     everything = np.arange(probabilities.shape[1])
     predicted = probabilities.argmax(axis=1)
@@ -38,13 +42,13 @@ def measure_probabilities(labels: Labels, probabilities: Probabilities, calibrat
 def measure_calibrated(
     labels: Labels, probabilities: Probabilities, temperature: float, calibration_bins: int
 ) -> dict[str, float]:
-    """Return what temperature scaling makes of log loss and calibration error, and the temperature itself.
+    """Return log loss and calibration error after temperature scaling, and the temperature itself.
 
     Args:
-        labels: (n,) int64.
-        probabilities: (n, classes).
-        temperature: fitted on the validation part.
-        calibration_bins: equal-width bins of the calibration error.
+        labels: (n,) int64, the true classes.
+        probabilities: (n, classes), rows summing to one, before scaling.
+        temperature: fitted on the validation set.
+        calibration_bins: number of equal-width bins of the calibration error.
     """
     calibrated = measure_probabilities(labels, apply_temperature(probabilities, temperature), calibration_bins)
     names = ("test_log_loss", "test_ece")
@@ -52,9 +56,13 @@ def measure_calibrated(
 
 
 def brier_score(labels: Labels, probabilities: Probabilities) -> float:
-    """Return the mean squared distance of probabilities and truth, over all classes: 0 is perfect, 2 the worst.
+    """Return the mean squared distance between probabilities and one-hot labels: 0 is perfect, 2 the worst.
 
     Source: Brier, "Verification of forecasts expressed in terms of probability", 1950.
+
+    Args:
+        labels: (n,) int64, the true classes.
+        probabilities: (n, classes), rows summing to one.
 
     >>> brier_score(np.array([0]), np.array([[0.5, 0.5]]))
     0.5
@@ -64,21 +72,30 @@ def brier_score(labels: Labels, probabilities: Probabilities) -> float:
 
 
 def measure_classes(labels: Labels, predicted: Labels, classes: int) -> list[dict[str, float]]:
-    """Return precision, recall, F1 and the number of images of each class; 0 where one is not defined."""
+    """Return precision, recall, F1 and number of images for each class; 0 where one is undefined.
+
+    Args:
+        labels: (n,) int64, the true classes.
+        predicted: (n,) int64.
+        classes: number of classes.
+
+    >>> measure_classes(np.array([0, 0]), np.array([0, 1]), classes=2)[0]
+    {'precision': 1.0, 'recall': 0.5, 'f1': 0.6666666666666666, 'images': 2.0}
+    """
     measured = precision_recall_fscore_support(labels, predicted, labels=np.arange(classes), zero_division=0.0)
     names = ("precision", "recall", "f1", "images")
     return [dict(zip(names, map(float, row), strict=True)) for row in zip(*measured, strict=True)]
 
 
 def expected_calibration_error(labels: Labels, probabilities: Probabilities, bins: int) -> float:
-    """Return the mean distance of confidence and accuracy over equal-width bins of confidence.
+    """Return the mean gap between confidence and accuracy over equal-width bins of confidence.
 
     Source: Naeini, Cooper, Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", 2015.
 
     Args:
-        labels: (n,) int64.
-        probabilities: (n, classes).
-        bins: number of bins over 0..1; a confidence on a bin's upper edge belongs to it.
+        labels: (n,) int64, the true classes.
+        probabilities: (n, classes), rows summing to one.
+        bins: number of bins over 0..1; each includes its upper edge.
 
     >>> expected_calibration_error(np.array([0, 1]), np.array([[0.75, 0.25], [0.75, 0.25]]), bins=10)
     0.25
@@ -88,7 +105,11 @@ def expected_calibration_error(labels: Labels, probabilities: Probabilities, bin
 
 
 def count_confusions(labels: Labels, probabilities: Probabilities) -> NDArray[np.int64]:
-    """Return the confusion matrix, (classes, classes): rows are true classes, columns predicted ones."""
+    """Return the confusion matrix, (classes, classes): rows are true classes, columns predicted ones.
+
+    >>> count_confusions(np.array([0, 1]), np.array([[0.9, 0.1], [0.6, 0.4]])).tolist()
+    [[1, 0], [1, 0]]
+    """
     everything = np.arange(probabilities.shape[1])
     counts: NDArray[np.int64] = confusion_matrix(labels, probabilities.argmax(axis=1), labels=everything)
     return counts

@@ -1,37 +1,34 @@
-"""What a person must know before using a model, as Markdown that travels with it."""
+"""The model card: what to know before using a model, as Markdown that is stored with it."""
 
 from __future__ import annotations
 
 from triptych.data.boards import PreparedBoard
+from triptych.evaluation.columns import build_rows
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.evaluation.statistics import wilson_interval
 
 
 def write_card(prepared: PreparedBoard, panel: EvaluatedPanel, weights_sha256: str) -> str:
-    """Return the model card (Mitchell et al., "Model Cards for Model Reporting", 2019).
+    """Return the model card in Markdown (Mitchell et al., "Model Cards for Model Reporting", 2019).
 
     Args:
-        prepared: what it was trained and tested on.
-        panel: the training and its metrics.
-        weights_sha256: of the files of the model.
+        prepared: the board that the model was trained and tested on.
+        panel: the repeat that the model comes from, with its metrics.
+        weights_sha256: SHA-256 of the model's files.
     """
     metrics = panel.metrics
     images, level = prepared.sizes["test"], prepared.config.evaluate.confidence_level
     low, high = wilson_interval(round(metrics["test_accuracy"] * images), images, level)
     measured = {
         "accuracy": f"{metrics['test_accuracy']:.4f} ({100 * level:g} % interval {low:.4f} - {high:.4f})",
-        **{
-            name.removeprefix("test_").replace("_", " "): f"{metrics[name]:.4f}"
-            for name in ("test_macro_f1", "test_log_loss", "test_brier", "test_ece")
-        },
+        **build_rows([metrics], "card")[0],
     }
-    caveats = prepared.notes or ("none beyond the interval",)
+    caveats = prepared.notes or ("none besides the sampling error, see the interval",)
     return "\n".join(
         [
             f"# {panel.label} on {prepared.config.name}",
             "",
-            "Turns raw images (n, height, width, channels), uint8, into probabilities of: "
-            f"{', '.join(prepared.classes)}.",
+            f"Maps raw images, (n, height, width, channels) uint8, to probabilities of: {', '.join(prepared.classes)}.",
             "",
             "## Data",
             "",
@@ -44,7 +41,7 @@ def write_card(prepared: PreparedBoard, panel: EvaluatedPanel, weights_sha256: s
             "",
             "## Intended use",
             "",
-            "Images like those of the data set. On any other it still names one of the classes, whatever it sees.",
+            "Images like those of the data set. For any other image it still predicts one of these classes.",
             "",
             "## Caveats",
             "",
@@ -52,7 +49,7 @@ def write_card(prepared: PreparedBoard, panel: EvaluatedPanel, weights_sha256: s
             "",
             "## Provenance",
             "",
-            f"- training {panel.repeat} of the panel, MLflow run {panel.run_id}",
+            f"- repeat {panel.repeat} of the panel, MLflow run {panel.run_id}",
             f"- {round(metrics['parameters']):,} parameters; weights SHA-256 {weights_sha256}",
             "",
             "## Settings",

@@ -1,4 +1,4 @@
-"""The report of a comparison as one HTML page that needs nothing else: no script, no network, no other file."""
+"""The report of a comparison as one self-contained HTML page: no script, no network access, no other file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from itertools import permutations
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -30,9 +29,9 @@ from triptych.evaluation.metrics import count_confusions, measure_classes
 from triptych.evaluation.predictions import Predictions
 from triptych.evaluation.report import EvaluatedPanel, Report
 
-# Images shown of what one panel gets right and another wrong, and the longest side of each in pixels.
+# For each pair of panels, the images shown that only one of them classifies correctly; their longest side in pixels.
 SHOWN_IMAGES, SHOWN_PIXELS = 6, 96
-# Panels between which disagreements are shown: the best ones.
+# The best panels, between which disagreements are shown.
 SHOWN_PANELS = 3
 
 Picture = dict[str, str]
@@ -46,20 +45,20 @@ def render_page(
     curves: Mapping[str, Sequence[Curves]],
     facts: Mapping[str, str],
 ) -> str:
-    """Return the page.
+    """Return the page as HTML.
 
     Args:
-        data: the board; its test images are shown.
-        report: the table, the pairs and the verdict.
+        data: the board; some of its test images are shown.
+        report: the tables, the verdict and the caveats.
         panels: every repeat of every panel.
         predictions: of every test image, by run id.
-        curves: for each label, for each repeat, the metrics of every epoch.
-        facts: where the figures come from: versions, hashes, links.
+        curves: for each label and repeat, the metrics of each epoch.
+        facts: the provenance of the results: versions, hashes, links.
     """
     ranked = [standing.label for standing in report.standings]
     of_label = {label: [panel for panel in panels if panel.label == label] for label in ranked}
     predicted = {label: [predictions[panel.run_id] for panel in of_label[label]] for label in ranked}
-    record = data.prepared
+    prepared = data.prepared
     environment = Environment(
         loader=PackageLoader("triptych.evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -67,17 +66,17 @@ def render_page(
         report=report,
         pairs=[pair.as_row() for pair in report.pairs],
         figures=_draw_figures(data, report, predicted, {label: curves[label] for label in ranked if label in curves}),
-        costs=[_describe_cost(label, of_label[label]) for label in ranked],
-        calibration=[_describe_calibration(label, of_label[label]) for label in ranked],
+        costs=report.as_rows("costs"),
+        calibration=report.as_rows("calibration"),
         disagreements=_find_disagreements(data, {label: predicted[label][0] for label in ranked[:SHOWN_PANELS]}),
         facts={
-            "data": record.data_name,
-            "data, SHA-256": record.data_digest,
-            "split": record.split_id,
-            **{f"{part} images": str(size) for part, size in record.sizes.items()},
+            "data": prepared.data_name,
+            "data, SHA-256": prepared.data_digest,
+            "split": prepared.split_id,
+            **{f"{part} images": str(size) for part, size in prepared.sizes.items()},
             **facts,
         },
-        settings=record.config.flat(),
+        settings=prepared.config.flat(),
     )
 
 
@@ -98,7 +97,7 @@ def _draw_figures(
     reliable = {label: bin_confidences(one.labels, one.probabilities, bins) for label, one in first.items()}
     costs = {
         standing.label: (
-            standing.fit_seconds + (standing.embed_seconds or 0.0),
+            standing.metrics["fit_seconds"] + standing.metrics.get("embed_seconds", 0.0),
             standing.test_accuracy,
             standing.low,
             standing.high,
@@ -106,20 +105,20 @@ def _draw_figures(
         for standing in report.standings
     }
     figures = {
-        "curves": _embed_figure(draw_curves(curves), "Loss and accuracy over the epochs; bands reach over the repeats"),
-        "costs": _embed_figure(draw_costs(costs), "Test accuracy with its interval against the seconds of training"),
-        "classes": _embed_figure(draw_classes(recalls, classes), "Recall of each class, first repeat"),
-        "reliability": _embed_figure(draw_reliability(reliable), "Accuracy against confidence, first repeat"),
+        "curves": _embed_figure(draw_curves(curves), "Loss and accuracy by epoch; bands: range over the repeats"),
+        "costs": _embed_figure(draw_costs(costs), "Test accuracy and its interval against training time"),
+        "classes": _embed_figure(draw_classes(recalls, classes), "Recall by class, first repeat"),
+        "reliability": _embed_figure(draw_reliability(reliable), "Reliability diagram, first repeat"),
     }
     for number, (label, matrix) in enumerate(counts.items()):
         figures[f"confusion {number}"] = _embed_figure(
-            draw_confusions(matrix, classes, label), f"Confusion matrix of {label}, all repeats"
+            draw_confusions(matrix, classes, label), f"Confusion matrix of {label}, sum over the repeats"
         )
     best, *others = counts
     for number, label in enumerate(others):
         title = f"{best} minus {label}"
         figures[f"confusion difference {number}"] = _embed_figure(
-            draw_difference(counts[best], counts[label], classes, title), f"Confusion matrices, {title}"
+            draw_difference(counts[best], counts[label], classes, title), f"Difference of confusion matrices, {title}"
         )
     return figures
 
@@ -139,39 +138,8 @@ def _encode(file: io.BytesIO, media_type: str) -> str:
     return f"data:{media_type};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _describe_cost(label: str, repeats: Sequence[EvaluatedPanel]) -> dict[str, str]:
-    mean = {name: fmean(panel.metrics[name] for panel in repeats) for name in repeats[0].metrics}
-    return {
-        "panel": label,
-        "seconds to fit": f"{mean['fit_seconds']:.2f}",
-        "seconds to embed": f"{mean['embed_seconds']:.2f}" if "embed_seconds" in mean else "-",
-        "images per second": f"{mean['predict_images_per_second']:,.0f}",
-        "parameters": f"{mean['parameters']:,.0f}",
-        "MiB on disk": f"{mean['model_mebibytes']:.2f}",
-        "peak MiB of the process": f"{mean['process_peak_mebibytes']:,.0f}"
-        if "process_peak_mebibytes" in mean
-        else "-",
-    }
-
-
-def _describe_calibration(label: str, repeats: Sequence[EvaluatedPanel]) -> dict[str, str]:
-    def mean(name: str) -> str:
-        values = [panel.metrics[name] for panel in repeats if name in panel.metrics]
-        return f"{fmean(values):.4f}" if values else "-"
-
-    return {
-        "panel": label,
-        "log loss": mean("test_log_loss"),
-        "scaled": mean("test_log_loss_calibrated"),
-        "ECE": mean("test_ece"),
-        "scaled ECE": mean("test_ece_calibrated"),
-        "Brier score": mean("test_brier"),
-        "temperature": mean("temperature"),
-    }
-
-
 def _find_disagreements(data: BoardData, predicted: Mapping[str, Predictions]) -> list[dict[str, Any]]:
-    """Return some test images that one panel's first repeat gets right and another's wrong, pair by pair."""
+    """Return for each ordered pair of panels some test images that only the first one classifies correctly."""
     found = []
     for right, wrong in permutations(predicted, 2):
         only = np.flatnonzero(predicted[right].correct & ~predicted[wrong].correct)

@@ -1,4 +1,4 @@
-"""What a panel predicts for every test image."""
+"""A panel's predictions for the test images, and their file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Predictions:
     """The predictions of one trained panel.
 
     Attributes:
-        indices: (n,) int64, the test images.
-        labels: (n,) int64, their classes.
-        probabilities: (n, classes).
+        indices: (n,) int64, the test images, as indices into the data set.
+        labels: (n,) int64, their true classes.
+        probabilities: (n, classes), rows summing to one.
     """
 
     indices: NDArray[np.int64]
@@ -28,13 +28,13 @@ class Predictions:
 
     @property
     def correct(self) -> NDArray[np.bool_]:
-        """Which images are predicted rightly, (n,)."""
+        """Which images are classified correctly, (n,) bool."""
         right: NDArray[np.bool_] = self.probabilities.argmax(axis=1) == self.labels
         return right
 
 
 def save_predictions(predictions: Predictions, file: Path) -> None:
-    """Write predictions as npz."""
+    """Write predictions to an npz file, atomically."""
     with replace_atomically(file) as partial:
         np.savez_compressed(
             partial, indices=predictions.indices, labels=predictions.labels, probabilities=predictions.probabilities
@@ -42,6 +42,6 @@ def save_predictions(predictions: Predictions, file: Path) -> None:
 
 
 def load_predictions(file: Path) -> Predictions:
-    """Return what `save_predictions` wrote."""
+    """Return predictions that `save_predictions` wrote."""
     with np.load(file, allow_pickle=False) as arrays:
         return Predictions(arrays["indices"], arrays["labels"], arrays["probabilities"])

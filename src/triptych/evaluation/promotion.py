@@ -1,4 +1,4 @@
-"""Which of a comparison's models may become the board's champion."""
+"""Which model of a comparison may become the board's champion."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from triptych.evaluation.statistics import PairedDifference, compare_pair
 
 @dataclass(frozen=True)
 class Promotion:
-    """A decision about a champion.
+    """The decision on a challenger.
 
     Attributes:
         promoted: whether the challenger becomes the champion.
-        reason: why, with the figures, in one sentence.
+        reason: why, in one sentence with the figures.
     """
 
     promoted: bool
@@ -26,9 +26,9 @@ class Promotion:
 
 
 def choose_best(panels: Sequence[EvaluatedPanel]) -> EvaluatedPanel | None:
-    """Return the training that is best on the validation part, by accuracy, then log loss; None without one.
+    """Return the panel that is best on the validation set, by accuracy, then log loss; None without a validation set.
 
-    Never by test: a challenger that was picked there would look better than it is to the test that follows.
+    Choosing on the test set would bias the test against the champion that follows.
     """
     measured = [panel for panel in panels if "final_val_accuracy" in panel.metrics]
     return max(
@@ -41,17 +41,17 @@ def choose_best(panels: Sequence[EvaluatedPanel]) -> EvaluatedPanel | None:
 def judge(challenger: Predictions, champion: Predictions, confidence_level: float) -> Promotion:
     """Return whether a challenger is better than the champion on the same test images.
 
-    Both must say so: the lower bound of the paired bootstrap interval, and the exact McNemar test, which alone
-    keeps its level where only a few images differ.
+    Both criteria must hold: the paired bootstrap interval lies above 0, and the exact McNemar test is significant; only
+    the latter is exact where few images differ.
 
     Args:
-        challenger: its predictions.
-        champion: the champion's, of the same images.
-        confidence_level: two-sided; the chance of a false promotion is at most half of one minus it.
+        challenger: its predictions of the test set.
+        champion: the champion's predictions of the same images.
+        confidence_level: two-sided; the probability of a false promotion is at most (1 - confidence_level) / 2.
     """
     pairs = ((challenger.indices, champion.indices), (challenger.labels, champion.labels))
     if not all(np.array_equal(own, theirs) for own, theirs in pairs):
-        return Promotion(promoted=False, reason="the champion was tested on other images")
+        return Promotion(promoted=False, reason="the champion was tested on different images")
     paired = compare_pair(challenger.correct[None], champion.correct[None], confidence_level)
     better = paired.low > 0.0 and paired.p_value < 1.0 - confidence_level
     return Promotion(better, _describe(paired, confidence_level))

@@ -1,4 +1,4 @@
-"""The result of a comparison in a table and in words."""
+"""The report of a comparison: the ranking, the pairwise differences, the verdict and the caveats."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from triptych.config.names import NUMPY_MLP, TORCH_MLP
 from triptych.data.boards import PreparedBoard
+from triptych.evaluation.columns import Table, build_rows
 from triptych.evaluation.pairs import Pair, compare_pairs, decide
 from triptych.evaluation.predictions import Predictions
 from triptych.evaluation.statistics import wilson_interval
@@ -21,12 +22,12 @@ class EvaluatedPanel:
 
     Attributes:
         panel: the panel's name.
-        label: the panel's name for people.
-        repeat: which training of the panel.
+        label: the panel's name as reports show it.
+        repeat: number of the repeat, from 0.
         run_id: MLflow's run id.
         metrics: the final metrics by MLflow's name.
-        restored_epochs: how many epochs came from an earlier training that was the same so far.
-        model_uri: where MLflow keeps the model.
+        restored_epochs: epochs restored from an earlier, identical training.
+        model_uri: MLflow's address of the model.
     """
 
     panel: str
@@ -43,7 +44,7 @@ class MissingPanel:
     """A repeat of a panel that could not be trained or evaluated.
 
     Attributes:
-        label: the panel's name for people, with the repeat where there are several.
+        label: the panel's name as reports show it, with the repeat where there are several.
         reason: why it is missing.
         bad_input: whether the user's input was the reason.
     """
@@ -55,37 +56,34 @@ class MissingPanel:
 
 @dataclass(frozen=True)
 class Standing:
-    """A panel's line of the table, over all its repeats.
+    """A panel's place in the ranking, over all its repeats.
 
     Attributes:
-        label: the panel's name for people.
-        repeats: number of trainings.
-        test_accuracy: mean over the repeats.
-        standard_deviation: of the accuracies of the repeats (n - 1 in the denominator); None for a single one.
-        low: lower bound of Wilson's interval (sampling error, no spread of repeats), of the mean accuracy.
+        label: the panel's name as reports show it.
+        repeats: number of repeats.
+        standard_deviation: of the accuracy over the repeats (n - 1 in the denominator); None for a single repeat.
+        low: lower bound of Wilson's interval of the mean accuracy: sampling error, without the spread of the repeats.
         high: upper bound.
-        test_macro_f1: mean over the repeats.
-        test_log_loss: mean over the repeats.
-        test_ece: mean over the repeats.
-        fit_seconds: mean over the repeats.
-        embed_seconds: seconds of finding or computing the embeddings; None without a frozen network.
-        predict_images_per_second: mean over the repeats.
-        parameters: of the network.
+        metrics: mean of each metric over the repeats, by MLflow's name.
     """
 
     label: str
     repeats: int
-    test_accuracy: float
     standard_deviation: float | None
     low: float
     high: float
-    test_macro_f1: float
-    test_log_loss: float
-    test_ece: float
-    fit_seconds: float
-    embed_seconds: float | None
-    predict_images_per_second: float
-    parameters: int
+    metrics: dict[str, float]
+
+    @property
+    def test_accuracy(self) -> float:
+        """Mean test accuracy over the repeats."""
+        return self.metrics["test_accuracy"]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as JSON values, the metrics beside the other fields."""
+        fields = asdict(self)
+        # Reports of earlier versions hold null where a panel embeds nothing, and their readers expect the key.
+        return {"embed_seconds": None, **fields.pop("metrics"), **fields}
 
 
 @dataclass(frozen=True)
@@ -94,12 +92,12 @@ class Report:
 
     Attributes:
         board: the board's name.
-        test_images: size of the test part.
+        test_images: size of the test set.
         standings: the panels, best first.
-        pairs: every two panels, compared image by image.
+        pairs: every pair of panels, compared image by image.
         verdict: the result in one sentence.
-        caveats: what a reader must know before believing it.
-        missing: what could not be compared.
+        caveats: what limits the result.
+        missing: repeats that could not be compared.
     """
 
     board: str
@@ -112,11 +110,12 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
-        return asdict(self)
+        return {**asdict(self), "standings": [standing.as_json() for standing in self.standings]}
 
-    def as_rows(self) -> list[dict[str, str]]:
-        """Return the table as text, a dictionary a line."""
-        return [describe_standing(standing) for standing in self.standings]
+    def as_rows(self, table: Table = "ranking") -> list[dict[str, str]]:
+        """Return a table of the panels as text: a dictionary from heading to cell for each panel, best first."""
+        values = [standing.as_json() for standing in self.standings]
+        return build_rows([{name: v for name, v in one.items() if v is not None} for one in values], table)
 
     def as_markdown(self) -> str:
         """Return everything as Markdown."""
@@ -130,34 +129,16 @@ class ComparisonResult:
     """What `compare` returns for a board.
 
     Attributes:
-        comparison: its id, the tag of all its runs.
-        link: MLflow's page with its charts.
-        report: the table and the verdict.
-        promotion: who is the board's champion, and why.
+        comparison: the comparison's id, a tag of all its runs.
+        link: address of MLflow's page with its charts.
+        report: the tables, the verdict and the caveats.
+        promotion: the board's champion, and why.
     """
 
     comparison: str
     link: str
     report: Report
     promotion: str = ""
-
-
-def describe_standing(standing: Standing) -> dict[str, str]:
-    """Return a panel's line of the table as text, by column."""
-    return {
-        "panel": standing.label,
-        "accuracy": f"{standing.test_accuracy:.4f}",
-        "interval": f"{standing.low:.4f} - {standing.high:.4f}",
-        "repeats": str(standing.repeats),
-        "std": "-" if standing.standard_deviation is None else f"{standing.standard_deviation:.4f}",
-        "macro F1": f"{standing.test_macro_f1:.4f}",
-        "log loss": f"{standing.test_log_loss:.4f}",
-        "ECE": f"{standing.test_ece:.4f}",
-        "fit s": f"{standing.fit_seconds:.2f}",
-        "embed s": "-" if standing.embed_seconds is None else f"{standing.embed_seconds:.2f}",
-        "images/s": f"{standing.predict_images_per_second:,.0f}",
-        "parameters": f"{standing.parameters:,}",
-    }
 
 
 def _format_table(rows: Sequence[Mapping[str, str]]) -> str:
@@ -176,13 +157,13 @@ def write_report(
     drifts: Sequence[Sequence[float]] = (),
     missing: Sequence[MissingPanel] = (),
 ) -> Report:
-    """Return the table, best panel first, the verdict and the caveats of a comparison.
+    """Return the report of a comparison.
 
     Args:
         prepared: the board.
         panels: every repeat of every panel.
         predictions: of every test image, by run id.
-        drifts: for each repeat how far the weights of the twins were apart after every epoch.
+        drifts: for each repeat, the largest difference between the weights of the twins after each epoch.
         missing: the repeats that could not be trained or evaluated.
     """
     labels = dict.fromkeys(panel.label for panel in panels)
@@ -213,28 +194,26 @@ def write_report(
 
 
 def _rank(prepared: PreparedBoard, repeats: Sequence[EvaluatedPanel]) -> Standing:
-    def mean(name: str) -> float:
-        return fmean(panel.metrics[name] for panel in repeats)
-
+    metrics = _average_metrics(repeats)
     accuracies = [panel.metrics["test_accuracy"] for panel in repeats]
     images = prepared.sizes["test"]
-    accuracy = fmean(accuracies)
-    low, high = wilson_interval(round(accuracy * images), images, prepared.config.evaluate.confidence_level)
+    right = round(metrics["test_accuracy"] * images)
+    low, high = wilson_interval(right, images, prepared.config.evaluate.confidence_level)
     return Standing(
         label=repeats[0].label,
         repeats=len(repeats),
-        test_accuracy=accuracy,
         standard_deviation=stdev(accuracies) if len(accuracies) > 1 else None,
         low=low,
         high=high,
-        test_macro_f1=mean("test_macro_f1"),
-        test_log_loss=mean("test_log_loss"),
-        test_ece=mean("test_ece"),
-        fit_seconds=mean("fit_seconds"),
-        embed_seconds=mean("embed_seconds") if "embed_seconds" in repeats[0].metrics else None,
-        predict_images_per_second=mean("predict_images_per_second"),
-        parameters=round(mean("parameters")),
+        metrics=metrics,
     )
+
+
+def _average_metrics(repeats: Sequence[EvaluatedPanel]) -> dict[str, float]:
+    """Return the mean of each metric over the repeats that have it; the number of parameters stays an integer."""
+    names = dict.fromkeys(name for panel in repeats for name in panel.metrics)
+    means = {name: fmean(panel.metrics[name] for panel in repeats if name in panel.metrics) for name in names}
+    return means | {"parameters": round(means["parameters"])}
 
 
 def explain_board(prepared: PreparedBoard) -> list[str]:
@@ -242,22 +221,24 @@ def explain_board(prepared: PreparedBoard) -> list[str]:
     config = prepared.config
     caveats = []
     if not prepared.sizes["validation"]:
-        caveats.append("the validation part is empty: nothing was chosen, and every panel trained on all of train")
+        caveats.append("the validation set is empty: nothing was selected, and every panel saw all training images")
     if config.backbone_panels and config.transfer.weights == "random":
         caveats.append("the backbones have random weights: an ablation, not transfer learning")
     if config.backbone_panels and config.transfer.head == "lbfgs" and config.repeats > 1:
-        caveats.append(
-            "last layers that are solved for (lbfgs) are the same in every repeat: no spread of theirs is seen"
-        )
+        caveats.append("heads fitted with lbfgs are identical in every repeat, so their standard deviation is 0")
     if len(config.panels) > 1:
-        caveats.append("seconds are wall time while panels ran side by side; embeddings found in the store cost none")
+        caveats.append("times are wall-clock times with panels running in parallel; stored embeddings take no time")
     if {NUMPY_MLP, TORCH_MLP} <= set(config.panels):
         caveats += explain_twins(config)
     return caveats
 
 
 def explain_drifts(drifts: Sequence[Sequence[float]]) -> list[str]:
-    """Return how far the twins ended apart; nothing where no twins were compared."""
+    """Return how far apart the weights of the twins ended; nothing where no twins were compared.
+
+    >>> explain_drifts([[1e-6, 2e-5]])
+    ['numpy-mlp and torch-mlp are twins: after the last epoch no weight differs by more than 2.0e-05']
+    """
     ends = [drift[-1] for drift in drifts if drift]
     if not ends:
         return []
@@ -267,9 +248,9 @@ def explain_drifts(drifts: Sequence[Sequence[float]]) -> list[str]:
 
 
 def explain_restored(panels: Sequence[EvaluatedPanel]) -> list[str]:
-    """Return which panels were not trained from the start now."""
+    """Return which panels were restored, wholly or in part, from an earlier training."""
     restored = [panel for panel in panels if panel.restored_epochs]
     if not restored:
         return []
-    epochs = ", ".join(f"{panel.label} #{panel.repeat} {panel.restored_epochs} epochs" for panel in restored)
-    return [f"taken from an earlier, identical training: {epochs}; --fresh trains anew"]
+    epochs = ", ".join(f"{panel.label} #{panel.repeat} ({panel.restored_epochs} epochs)" for panel in restored)
+    return [f"restored from an earlier, identical training: {epochs}; use --fresh to train from scratch"]

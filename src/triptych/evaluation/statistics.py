@@ -1,7 +1,7 @@
-"""How far a figure that was measured on some images can be trusted, and whether two panels really differ.
+"""Confidence intervals of an accuracy, and tests of whether two panels differ.
 
-Panels are compared image by image: all of them see the same test images, so what both get right, or both get
-wrong, says nothing about their difference.
+All panels see the same test images, so they are compared in pairs: images that both classify correctly, or both
+incorrectly, carry no information about the difference.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest
 
-# Resamples of a bootstrap; the last digit that is printed of a bound doesn't depend on them.
+# Resamples of a bootstrap; enough for the last printed digit of a bound.
 RESAMPLES = 20_000
-# The bootstrap repeats itself exactly: the same predictions give the same bounds.
+# Fixed, so that the same predictions give the same bounds.
 BOOTSTRAP_SEED = 0
 
 Correct = NDArray[np.bool_]
@@ -23,15 +23,15 @@ Correct = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """How much more accurate one panel is than another on the same images.
+    """The difference in accuracy between two panels on the same images.
 
     Attributes:
-        difference: of the mean accuracies over the repeats, the first's minus the second's.
-        low: lower bound of its paired bootstrap interval: what other images of the same kind might have shown.
+        difference: mean accuracy over the repeats, the first panel's minus the second's.
+        low: lower bound of its paired bootstrap interval, which covers the sampling error of the test set.
         high: upper bound.
-        p_value: of the exact McNemar test; with several repeats the largest of theirs.
-        only_first: images that the first gets right and the second wrong, mean over the repeats.
-        only_second: the other way round.
+        p_value: of the exact McNemar test; the largest one over the repeats.
+        only_first: number of images that only the first classifies correctly, mean over the repeats.
+        only_second: number of images that only the second classifies correctly, mean over the repeats.
     """
 
     difference: float
@@ -45,6 +45,11 @@ class PairedDifference:
 def wilson_interval(right: int, images: int, confidence_level: float) -> tuple[float, float]:
     """Return Wilson's score interval of an accuracy (Wilson 1927; `scipy.stats.binomtest`).
 
+    Args:
+        right: number of images classified correctly.
+        images: number of all images.
+        confidence_level: of the interval, two-sided.
+
     >>> low, high = wilson_interval(right=8, images=10, confidence_level=0.95)
     >>> round(low, 4), round(high, 4)
     (0.4902, 0.9433)
@@ -56,12 +61,12 @@ def wilson_interval(right: int, images: int, confidence_level: float) -> tuple[f
 def mcnemar_p_value(first: Correct, second: Correct) -> float:
     """Return the two-sided p-value of the exact McNemar test (McNemar 1947).
 
-    Among the images that just one of two classifiers gets right, either is equally likely to be that one if they
-    are equally accurate: a binomial test with probability 1/2.
+    If two classifiers are equally accurate, an image that only one of them classifies correctly is equally likely to
+    be the one's or the other's: a binomial test with probability 1/2.
 
     Args:
-        first: (n,) bool, which images the first classifier gets right.
-        second: (n,) bool, the same images for the second.
+        first: (n,) bool, which images the first classifies correctly.
+        second: (n,) bool, which of the same images the second classifies correctly.
 
     >>> mcnemar_p_value(np.array([True] * 6 + [False]), np.array([False] * 6 + [True]))
     0.125
@@ -75,11 +80,11 @@ def mcnemar_p_value(first: Correct, second: Correct) -> float:
 def bootstrap_interval(differences: NDArray[np.floating[Any]], confidence_level: float) -> tuple[float, float]:
     """Return the percentile bootstrap interval of a mean (Efron 1979).
 
-    Accuracies take few values, so drawing the images anew is drawing how often each value appears: a multinomial
-    sample, the same distribution at a fraction of the time.
+    The differences take few distinct values, so instead of resampling images it draws how often each value occurs: a
+    multinomial sample, which has the same distribution and is much faster.
 
     Args:
-        differences: (n,), an entry an image.
+        differences: (n,), one for each image.
         confidence_level: of the interval, two-sided.
     """
     values, counts = np.unique(differences, return_counts=True)
@@ -93,16 +98,19 @@ def bootstrap_interval(differences: NDArray[np.floating[Any]], confidence_level:
 def compare_pair(first: Correct, second: Correct, confidence_level: float) -> PairedDifference:
     """Compare two panels on the same test images.
 
-    With several repeats, repeat i of the one is tested against repeat i of the other, and the largest p-value
-    counts: a difference is claimed only if every repeat shows it (an intersection-union test, Berger 1982).
+    With several repeats, repeat i of one panel is tested against repeat i of the other and the largest p-value is
+    kept: a difference is claimed only if every repeat shows it (an intersection-union test, Berger 1982).
 
     Args:
-        first: (repeats, n) bool, which images each repeat of the first gets right.
-        second: (repeats, n) bool, for the second.
-        confidence_level: of the interval.
+        first: (repeats, n) bool, which images each repeat of the first panel classifies correctly.
+        second: (repeats, n) bool, the same for the second panel.
+        confidence_level: of the interval, two-sided.
 
     Raises:
         ValueError: the shapes differ.
+
+    >>> compare_pair(np.array([[True, True, False]]), np.array([[True, False, False]]), 0.95).only_first
+    1.0
     """
     if first.shape != second.shape:
         raise ValueError(f"paired panels need the same repeats and images: {first.shape} and {second.shape}")
@@ -119,7 +127,7 @@ def compare_pair(first: Correct, second: Correct, confidence_level: float) -> Pa
 
 
 def adjust_p_values(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Return p-values for the whole family of tests, in their own order (Holm 1979).
+    """Return p-values adjusted for multiple testing, in the given order (Holm 1979).
 
     >>> adjust_p_values([0.01, 0.04, 0.03]).tolist()
     [0.03, 0.06, 0.06]

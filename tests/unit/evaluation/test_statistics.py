@@ -111,7 +111,7 @@ def test_brier_and_classes_by_hand() -> None:
     assert (second["precision"], second["recall"], second["images"]) == (1.0, 0.5, 2.0)
 
 
-def test_the_verdict_names_winner_and_those_it_cannot_separate() -> None:
+def test_the_verdict_names_the_winner_and_whose_difference_could_be_chance() -> None:
     right = np.ones((1, 200), dtype=bool)
     near, far = right.copy(), right.copy()
     near[0, :2] = False
@@ -122,11 +122,11 @@ def test_the_verdict_names_winner_and_those_it_cannot_separate() -> None:
         0.95,
     )
     assert [pair.separated for pair in pairs] == [False, True, True]
-    told = decide("best", 1.0, pairs, 200, 0.95)
-    assert told == (
+    verdict = decide("best", 1.0, pairs, 200, 0.95)
+    assert verdict == (
         "best leads with 1.0000 on 200 test images, "
-        "but near cannot be separated from it by this test set; it beats far."
+        "but its lead over near could be chance; it is significantly better than far."
     )
     [won] = compare_pairs({"best": number(right), "far": number(far)}, ["best", "far"], 0.95)
     assert decide("best", 1.0, [won], 200, 0.95).startswith("best wins with 1.0000 on 200 test images, 30.00 points")
-    assert "nothing was compared" in decide("best", 1.0, [], 200, 0.95)
+    assert "no other panel" in decide("best", 1.0, [], 200, 0.95)

@@ -1,0 +1,143 @@
+"""The report's tables: one row of `COLUMNS` shows a metric everywhere."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from triptych.commands.terminal import build_table
+from triptych.data.boards import BoardData
+from triptych.evaluation import columns
+from triptych.evaluation.columns import COLUMNS, NO_VALUE, Column, Table
+from triptych.evaluation.metrics import measure_calibrated, measure_probabilities
+from triptych.evaluation.model_card import write_card
+from triptych.evaluation.page import render_page
+from triptych.evaluation.predictions import Predictions
+from triptych.evaluation.report import EvaluatedPanel, Report, write_report
+
+# What readers of earlier reports find for each panel in comparison.json.
+OLD_KEYS = {
+    *("label", "repeats", "test_accuracy", "standard_deviation", "low", "high", "test_macro_f1", "test_log_loss"),
+    *("test_ece", "fit_seconds", "embed_seconds", "predict_images_per_second", "parameters"),
+}
+COSTS = {
+    "fit_seconds": 1120.345,
+    "predict_images_per_second": 12_345.6,
+    "parameters": 41_910.0,
+    "model_mebibytes": 0.16,
+    "process_peak_mebibytes": 850.0,
+}
+LONGEST_LABEL = "logistic-regression"
+
+
+def evaluate(
+    data: BoardData, label: str, repeat: int, errors: int, **metrics: float
+) -> tuple[EvaluatedPanel, Predictions]:
+    """Return a repeat that confuses each of the first `errors` test images with the next class."""
+    test = data.split.test
+    labels = data.labels[test]
+    predicted = labels.copy()
+    predicted[:errors] = (predicted[:errors] + 1) % 10
+    probabilities = np.full((len(test), 10), 0.01)
+    probabilities[np.arange(len(test)), predicted] = 0.91
+    measured = measure_probabilities(labels, probabilities, 15) | measure_calibrated(labels, probabilities, 1.5, 15)
+    panel = EvaluatedPanel(label, label, repeat, f"{label}-{repeat}", {**measured, **COSTS, **metrics})
+    return panel, Predictions(test, labels, probabilities)
+
+
+@pytest.fixture
+def panels(digits: BoardData) -> list[tuple[EvaluatedPanel, Predictions]]:
+    """Two repeats of each of two panels, one of them on embeddings."""
+    return [
+        *(evaluate(digits, LONGEST_LABEL, repeat, 10 + repeat, embed_seconds=4.17, surprise=42.0) for repeat in (0, 1)),
+        *(evaluate(digits, "numpy-mlp", repeat, 30 + 2 * repeat, surprise=44.0) for repeat in (0, 1)),
+    ]
+
+
+def report_on(data: BoardData, panels: list[tuple[EvaluatedPanel, Predictions]]) -> Report:
+    return write_report(data.prepared, [panel for panel, _ in panels], {panel.run_id: made for panel, made in panels})
+
+
+def render(data: BoardData, report: Report, panels: list[tuple[EvaluatedPanel, Predictions]]) -> str:
+    curve = {name: [0.5, 0.25] for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy")}
+    return render_page(
+        data,
+        report,
+        [panel for panel, _ in panels],
+        {panel.run_id: made for panel, made in panels},
+        {panel.label: [curve] for panel, _ in panels},
+        {},
+    )
+
+
+def test_a_row_is_all_that_a_metric_needs_to_be_shown(
+    digits: BoardData, panels: list[tuple[EvaluatedPanel, Predictions]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = Column("a surprise", "{surprise:.1f}", get_args(Table))
+    monkeypatch.setattr(columns, "COLUMNS", (*COLUMNS, row))
+    report = report_on(digits, panels)
+    assert "| a surprise |" in report.as_markdown()
+    assert [cells["a surprise"] for cells in report.as_rows("terminal")] == ["42.0", "44.0"]
+    assert "- a surprise: 42.0" in write_card(digits.prepared, panels[0][0], "0" * 64)
+    page = render(digits, report, panels)
+    # The ranking, the costs and the calibration.
+    assert page.count('<th scope="col">a surprise</th>') == page.count("<td>42.0</td>") == 3
+    assert report.as_json()["standings"][0]["surprise"] == 42.0
+
+
+def test_every_column_shows_what_was_measured(
+    digits: BoardData, panels: list[tuple[EvaluatedPanel, Predictions]]
+) -> None:
+    report = report_on(digits, panels)
+    for table in ("ranking", "terminal", "costs", "calibration"):
+        [first, _] = report.as_rows(table)
+        assert list(first) == [column.heading_in(table) for column in COLUMNS if table in column.tables]
+        assert NO_VALUE not in first.values()
+    [best, other] = report.as_rows()
+    assert (best["panel"], best["repeats"], other["embedding time (s)"]) == (LONGEST_LABEL, "2", NO_VALUE)
+    accuracies = [1 - errors / 540 for errors in (10, 11)]
+    assert best["accuracy"] == f"{np.mean(accuracies):.4f}"
+    assert best["std"] == f"{np.std(accuracies, ddof=1):.4f}"
+
+
+def test_a_column_without_a_value_is_left_out(
+    digits: BoardData, panels: list[tuple[EvaluatedPanel, Predictions]]
+) -> None:
+    [row] = report_on(digits, panels[-1:]).as_rows()
+    assert not {"std", "embedding time (s)"} & set(row)
+
+
+def test_the_ranking_fits_a_terminal_of_eighty_columns(
+    digits: BoardData, panels: list[tuple[EvaluatedPanel, Predictions]]
+) -> None:
+    table = build_table("digits", report_on(digits, panels).as_rows("terminal"))
+    console = Console(width=200)
+    assert console.measure(table).maximum <= 80
+    with console.capture() as captured:
+        console.print(table)
+    assert [word for word in captured.get().split() if word in {"fit", "embedding", "time", "(s)"}] == [
+        *("fit", "embedding"),
+        *("time", "(s)", "time", "(s)"),
+    ]
+
+
+def test_readers_of_earlier_reports_find_their_keys(
+    digits: BoardData, panels: list[tuple[EvaluatedPanel, Predictions]]
+) -> None:
+    content = report_on(digits, panels).as_json()
+    assert set(content) == {"board", "test_images", "standings", "pairs", "verdict", "caveats", "missing"}
+    best, other = content["standings"]
+    assert set(best) >= OLD_KEYS <= set(other)
+    assert (best["embed_seconds"], other["embed_seconds"]) == (4.17, None)
+    assert isinstance(best["parameters"], int)
+    assert set(content["pairs"][0]) == {"first", "second", "paired", "adjusted_p_value", "separated"}
+
+
+def test_a_metric_that_one_repeat_lacks_is_the_mean_of_the_others(
+    digits: BoardData, panels: list[tuple[EvaluatedPanel, Predictions]]
+) -> None:
+    del panels[1][0].metrics["temperature"]
+    assert report_on(digits, panels).standings[0].metrics["temperature"] == 1.5
