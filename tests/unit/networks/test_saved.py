@@ -11,13 +11,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from triptych.config.trainers import (
+    LogisticRegressionConfig,
+    MostFrequentConfig,
+    NearestNeighboursConfig,
+    PixelClassifierConfig,
+)
 from triptych.images.pixels import scale_pixels, stack_as
+from triptych.networks.classifiers.contract import PixelClassifier
+from triptych.networks.classifiers.logistic_regression import LogisticRegression
+from triptych.networks.classifiers.most_frequent import MostFrequent
+from triptych.networks.classifiers.nearest_neighbours import NearestNeighbours
 from triptych.networks.head import Head, TransferNetwork
 from triptych.networks.initialisation import initialise_layers
 from triptych.networks.light_torch import build_linear
 from triptych.networks.numpy_mlp import NumpyMLP
-from triptych.networks.saved import Network, PixelNetwork, copy_modules, load_model, save_mlp, save_transfer
+from triptych.networks.saved import Network, PixelNetwork, copy_package, find_class, load_model, save_model
 from triptych.networks.torch_mlp import TorchMLP
+from triptych.panels.kinds import KINDS
 from triptych.transfer.weights import load_backbone
 
 CLASSES = ("ant", "bee", "wasp")
@@ -37,18 +48,24 @@ def build_transfer(rng: np.random.Generator) -> TransferNetwork:
     return TransferNetwork(backbone, Head(build_linear(backbone.dimension, 3, rng), dropout=0.5))
 
 
-KINDS: dict[str, Callable[[np.random.Generator], Network]] = {
+def build_classifier(classifier: type[PixelClassifier], settings: PixelClassifierConfig) -> PixelNetwork:
+    rng = np.random.default_rng(0)
+    rows, labels = rng.uniform(-1.0, 1.0, size=(30, 192)).astype(np.float32), np.arange(30) % 3
+    return PixelNetwork(classifier.fit(rows, labels, 3, settings), SHAPE)
+
+
+BUILDERS: dict[str, Callable[[np.random.Generator], Network]] = {
     "numpy_mlp": build_numpy,
     "torch_mlp": build_torch,
     "transfer": build_transfer,
+    "most_frequent": lambda rng: build_classifier(MostFrequent, MostFrequentConfig()),
+    "logistic_regression": lambda rng: build_classifier(LogisticRegression, LogisticRegressionConfig()),
+    "nearest_neighbours": lambda rng: build_classifier(NearestNeighbours, NearestNeighboursConfig()),
 }
 
 
-def save(kind: str, network: Network, folder: Path) -> None:
-    if isinstance(network, PixelNetwork):
-        save_mlp(kind, network, CLASSES, folder)
-    else:
-        save_transfer(network, CLASSES, folder)
+def test_every_kind_is_built_here() -> None:
+    assert set(BUILDERS) == set(KINDS) - {"fine_tuned"}, "a fine-tuned network is a transfer network"
 
 
 @pytest.fixture
@@ -56,10 +73,10 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, size=(5, 20, 30, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BUILDERS)
 def test_saving_and_loading_changes_nothing(kind: str, tmp_path: Path, images: np.ndarray) -> None:
-    network = KINDS[kind](np.random.default_rng(1))
-    save(kind, network, tmp_path / "model")
+    network = BUILDERS[kind](np.random.default_rng(1))
+    save_model(kind, network, CLASSES, tmp_path / "model")
     loaded = load_model(tmp_path / "model")
     probabilities = loaded.predict(images)
     np.testing.assert_array_equal(probabilities, np.asarray(network.predict_images(images), dtype=np.float32))
@@ -74,14 +91,14 @@ def test_cross_entropy_networks_keep_their_softmax(
 ) -> None:
     network = build(np.random.default_rng(1), loss="cross_entropy")
     kind = "numpy_mlp" if build is build_numpy else "torch_mlp"
-    save(kind, network, tmp_path / "model")
+    save_model(kind, network, CLASSES, tmp_path / "model")
     np.testing.assert_array_equal(load_model(tmp_path / "model").predict(images), network.predict_images(images))
 
 
 def test_float64_networks_see_float64_pixels(tmp_path: Path, images: np.ndarray) -> None:
     layers = initialise_layers((192, 6, 3), "normal", "float64", np.random.default_rng(0))
     network = NumpyMLP(layers)
-    save("numpy_mlp", PixelNetwork(network, SHAPE), tmp_path / "model")
+    save_model("numpy_mlp", PixelNetwork(network, SHAPE), CLASSES, tmp_path / "model")
     expected = network.predict_proba(scale_pixels(stack_as(images, SHAPE), "float64"))
     loaded = load_model(tmp_path / "model").network.predict_images(images)
     np.testing.assert_array_equal(loaded, expected)
@@ -100,20 +117,30 @@ def test_a_model_may_be_asked_by_several_threads_at_once(build: Callable[..., Pi
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BUILDERS)
 def test_gray_images_and_images_of_other_sizes_are_taken(kind: str, images: np.ndarray) -> None:
-    network = KINDS[kind](np.random.default_rng(1))
+    network = BUILDERS[kind](np.random.default_rng(1))
     mixed = [images[0], images[1, :10, :10], images[2, :, :, :1]]
     assert network.predict_images(mixed).shape == (3, 3)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BUILDERS)
 def test_nothing_on_disk_is_a_pickle(kind: str, tmp_path: Path) -> None:
-    save(kind, KINDS[kind](np.random.default_rng(1)), tmp_path / "model")
+    save_model(kind, BUILDERS[kind](np.random.default_rng(1)), CLASSES, tmp_path / "model")
     assert {file.suffix for file in (tmp_path / "model").iterdir()} <= {".json", ".npz", ".safetensors"}
 
 
-# The travelling modules come first, and neither this package nor what the panel must do without can be imported.
+def test_a_changed_description_loads_no_class_of_another_package(tmp_path: Path) -> None:
+    save_model("most_frequent", BUILDERS["most_frequent"](np.random.default_rng(0)), CLASSES, tmp_path / "model")
+    file = tmp_path / "model" / "model.json"
+    file.write_text(file.read_text().replace("triptych.networks.classifiers.most_frequent:MostFrequent", "os:system"))
+    with pytest.raises(ValueError, match=r"names the class .os:system., which is not one of triptych\.networks"):
+        load_model(tmp_path / "model")
+    with pytest.raises(ValueError, match="is not one of"):
+        find_class("triptych.networks_of_others:X")
+
+
+# The copied package comes first, and whatever the panel does not name among its requirements can't be imported.
 LOAD_ALONE = """
 import sys
 forbidden = set(sys.argv[3].split(","))
@@ -124,19 +151,33 @@ class Refuse:
 sys.meta_path.insert(0, Refuse())
 sys.path.insert(0, sys.argv[1])
 import numpy as np
-from triptych.networks import saved as served
-assert served.__file__.startswith(sys.argv[1]), served.__file__
-print(served._load_pyfunc(sys.argv[2]).predict(np.zeros((2, 8, 8, 3), np.uint8)).shape)
+from triptych.networks import saved
+assert saved.__file__.startswith(sys.argv[1]), saved.__file__
+print(saved._load_pyfunc(sys.argv[2]).predict(np.zeros((2, 8, 8, 3), np.uint8)).shape)
 """
-ALWAYS_ABSENT = ["prefect", "sklearn", "scipy", "pydantic", "platformdirs", "threadpoolctl", "matplotlib"]
-ABSENT = {"numpy_mlp": ["torch", "torchvision", "safetensors"], "torch_mlp": ["torchvision"], "transfer": []}
+# Whatever else this project imports, by the name of its distribution. scikit-learn needs scipy and threadpoolctl.
+MODULES = {
+    "prefect": "prefect",
+    "pydantic": "pydantic",
+    "platformdirs": "platformdirs",
+    "filelock": "filelock",
+    "rich": "rich",
+    "matplotlib": "matplotlib",
+    "safetensors": "safetensors",
+    "scikit-learn": "sklearn",
+    "torch": "torch",
+    "torchvision": "torchvision",
+}
+# PyTorch and torchvision import these themselves, or at least look for them.
+NEEDED_BY = {"torch": {"filelock"}, "torchvision": {"filelock", "matplotlib", "scikit-learn"}}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BUILDERS)
 def test_a_panel_loads_with_its_own_few_requirements(kind: str, tmp_path: Path) -> None:
-    save(kind, KINDS[kind](np.random.default_rng(1)), tmp_path / "model")
-    package = copy_modules(kind, tmp_path / "code")
-    forbidden = ",".join(ALWAYS_ABSENT[: 7 if kind != "transfer" else 1] + ABSENT[kind])
+    save_model(kind, BUILDERS[kind](np.random.default_rng(1)), CLASSES, tmp_path / "model")
+    package = copy_package(tmp_path / "code")
+    needed = set(KINDS[kind].requirements).union(*(NEEDED_BY.get(name, ()) for name in KINDS[kind].requirements))
+    forbidden = ",".join(module for name, module in MODULES.items() if name not in needed)
     command = [sys.executable, "-c", LOAD_ALONE, str(package.parent), str(tmp_path / "model"), forbidden]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "(2, 3)", done.stderr
