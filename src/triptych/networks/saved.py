@@ -37,13 +37,11 @@ NETWORKS_OF_0_1 = {
 
 
 class Classifier(Protocol):
-    """What turns rows of scaled pixels into probabilities, and can be built again from its arrays.
+    """Turns rows of scaled pixels into probabilities, and can be built again from its arrays."""
 
-    Attributes:
-        names: what `from_arrays` needs beside the arrays, as JSON values.
-    """
-
-    names: dict[str, Any]
+    @property
+    def names(self) -> dict[str, Any]:
+        """The keyword arguments of `from_arrays`, as JSON values."""
 
     @property
     def dtype(self) -> str:

@@ -17,6 +17,7 @@ from triptych.errors import ConfigError
 from triptych.networks.saved import load_model, read_description
 from triptych.panels.fitting import Trainer, fit_panel
 from triptych.panels.kinds import KINDS, PREDICTORS, Kind, find_kind
+from triptych.training.epochs import EpochMetrics
 from triptych.training.jobs import PanelJob
 from triptych.tuning.search_spaces import build_distribution, find_space, lay_over, select_known
 
@@ -52,8 +53,8 @@ def test_a_row_names_what_exists(name: str) -> None:
 
 @pytest.mark.parametrize("name", ON_PIXELS)
 def test_a_panel_on_pixels_is_fitted_saved_and_predicts_the_same(name: str, digits: BoardData, tmp_path: Path) -> None:
-    panel, epochs = name.replace("_", "-"), []
-    job = PanelJob(digits.prepared, panel, 0)
+    epochs: list[EpochMetrics] = []
+    job = PanelJob(digits.prepared, name.replace("_", "-"), 0)
     fitted = fit_panel(digits, job, tmp_path / "model", epochs.append)
     served = load_model(fitted.folder)
     again = served.predict(digits.pixels[fitted.reference.indices])

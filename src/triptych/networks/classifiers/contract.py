@@ -14,15 +14,15 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class PixelClassifier(Protocol):
-    """A classifier that is fitted in one go on rows of scaled pixels.
+    """A classifier that is fitted in one go on rows of scaled pixels."""
 
-    Attributes:
-        names: what `from_arrays` needs beside the arrays, as JSON values.
-        iterations: iterations of its solver; 0 where it has none.
-    """
+    @property
+    def names(self) -> dict[str, Any]:
+        """The keyword arguments of `from_arrays`, as JSON values."""
 
-    names: dict[str, Any]
-    iterations: int
+    @property
+    def iterations(self) -> int:
+        """Iterations of its solver; 0 if it has none."""
 
     @classmethod
     def fit(cls, rows: Rows, labels: Labels, classes: int, settings: Any) -> Self:

@@ -61,9 +61,9 @@ class LogisticRegression:
         return {"weight": self.weight, "bias": self.bias}
 
     @classmethod
-    def from_arrays(cls, arrays: Arrays, iterations: int = 0) -> Self:
+    def from_arrays(cls, arrays: Arrays, **names: Any) -> Self:
         """Return the classifier with this weight and bias."""
-        return cls(arrays["weight"], arrays["bias"], iterations)
+        return cls(arrays["weight"], arrays["bias"], **names)
 
 
 def list_logits(solved: Solved) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

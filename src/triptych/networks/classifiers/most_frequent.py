@@ -50,6 +50,6 @@ class MostFrequent:
         return {"frequencies": self.frequencies}
 
     @classmethod
-    def from_arrays(cls, arrays: Arrays) -> Self:
+    def from_arrays(cls, arrays: Arrays, **names: Any) -> Self:  # noqa: ARG003 - there are none
         """Return the classifier with these frequencies."""
         return cls(arrays["frequencies"])
