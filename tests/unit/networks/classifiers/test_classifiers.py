@@ -32,7 +32,8 @@ def test_most_frequent_is_sklearns_dummy(examples: tuple[Rows, Labels]) -> None:
 
 @pytest.mark.parametrize("classes", [2, 10])
 def test_logistic_regression_is_sklearns(examples: tuple[Rows, Labels], classes: int) -> None:
-    rows, labels = (part[examples[1] < classes] for part in examples)
+    few = examples[1] < classes
+    rows, labels = examples[0][few], examples[1][few]
     ours = LogisticRegression.fit(rows, labels, classes, LogisticRegressionConfig(weight_decay=0.01))
     theirs = Solver(C=1.0 / (0.01 * len(rows)), max_iter=2000).fit(rows.astype(np.float64), labels)
     assert np.abs(ours.predict_proba(rows) - theirs.predict_proba(rows)).max() < 1e-5
