@@ -3,6 +3,8 @@
 A test compares the backbones with `torchvision.models.list_models`.
 """
 
+from dataclasses import dataclass
+
 # Files of weights are told from names of weights by these endings.
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors")
 # As MLflow spells the address of a registered model.
@@ -93,4 +95,32 @@ BACKBONE_NAMES = (
 
 NUMPY_MLP = "numpy-mlp"
 TORCH_MLP = "torch-mlp"
-DATASET_NAMES = ("digits", "mnist", "fashion-mnist", "kmnist", "flowers102")
+
+
+@dataclass(frozen=True)
+class NamedDataset:
+    """A data set that `data.source` may name.
+
+    Attributes:
+        function: "module:function" that returns it, called with its name.
+        torchvision_class: the class of `torchvision.datasets` that downloads it; empty if it needs no download.
+        classes: the class names; empty if the data set brings them.
+    """
+
+    function: str
+    torchvision_class: str = ""
+    classes: tuple[str, ...] = ()
+
+
+MNIST_LIKE = "triptych.data.datasets:fetch_mnist_like"
+DIGITS = tuple("0123456789")
+FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle-boot")
+HIRAGANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+DATASETS = {
+    "digits": NamedDataset("triptych.data.datasets:load_digits_images"),
+    "mnist": NamedDataset(MNIST_LIKE, "MNIST", DIGITS),
+    "fashion-mnist": NamedDataset(MNIST_LIKE, "FashionMNIST", FASHION),
+    "kmnist": NamedDataset(MNIST_LIKE, "KMNIST", HIRAGANA),
+    "flowers102": NamedDataset("triptych.data.datasets:fetch_flowers", "Flowers102"),
+}
+DATASET_NAMES = tuple(DATASETS)

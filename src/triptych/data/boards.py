@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from triptych.config.schema import BoardConfig, DataConfig
 from triptych.config.trainers import kind_of_panel
-from triptych.data.datasets import Dataset, load_dataset
+from triptych.data.datasets import Dataset, fetch_dataset
 from triptych.data.duplicates import Group, count_leaked, group_equal, identify_pixels
 from triptych.data.folders import VAL_IS_TEST
 from triptych.data.splits import Split, draw_split, identify_split, load_split, save_split
@@ -98,7 +98,7 @@ def prepare_board(
     Raises:
         DataError: the data set is missing, damaged or cannot be split.
     """
-    dataset = load_dataset(config.data.source)
+    dataset = fetch_dataset(config.data.source)
     folder = cache_home() / "datasets" / f"{dataset.digest[:16]}{_pixels_key(dataset, config.data)}"
     split_file = cache_home() / "splits" / f"{identify_split(dataset.digest, config.split)}.json"
     if not split_file.is_file():
@@ -152,7 +152,7 @@ def _explain_leaks(folder: Path, split: Split, source: str) -> list[str]:
 
 
 def open_board(prepared: PreparedBoard) -> BoardData:
-    """Open a board on this machine, prepared here first where the machine that prepared it shares no cache with this one.
+    """Open a board on this machine; prepare it here first if its cache is not shared with this machine.
 
     Raises:
         DataError: the data are missing here, or differ.

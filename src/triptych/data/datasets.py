@@ -1,9 +1,10 @@
-"""The data sets by name: found on disk, downloaded where the network allows, and hashed."""
+"""The data sets by name: read from disk, downloaded if missing, and hashed."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.config.names import DATASETS
 from triptych.data.folders import ImageFolder, Parts, scan_folder
 from triptych.errors import DataError, suggest
 from triptych.images.pixels import Pixels
@@ -23,17 +25,17 @@ IDX_UNSIGNED_BYTE = 0x08
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled images as they come, before any split.
+    """Labelled images before any split.
 
     Attributes:
-        name: the data set's name, or its folder's.
-        images: the raw images.
-        labels: (n,) int64, an index into `classes`.
+        name: of the data set, or of its folder.
+        images: the raw images, each (height, width, channels) uint8.
+        labels: (n,) int64, indices into `classes`.
         classes: the class names.
-        parts: (n,) of "train", "validation" or "test" where the data set comes divided, else None.
+        parts: (n,) of "train", "validation" or "test" if the data set comes with a split of its own, else None.
         digest: SHA-256 of the images, labels, class names and parts, hexadecimal.
         root: the folder that the file names are relative to; None for arrays.
-        notes: what a reader of the results must know about how the data was read.
+        notes: how the data was read, where that matters for the results.
     """
 
     name: str
@@ -46,23 +48,28 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
 
-def load_dataset(source: str) -> Dataset:
-    """Return the data set that a `data.source` names.
+def fetch_dataset(source: str) -> Dataset:
+    """Return the data set that a `data.source` names, downloaded if it is missing.
 
     Raises:
         DataError: the name is unknown, files are missing and cannot be downloaded, or they are damaged.
+
+    >>> digits = fetch_dataset("digits")
+    >>> len(digits.images), digits.images[0].shape, digits.labels[:3].tolist()
+    (1797, (8, 8, 1), [0, 1, 2])
     """
-    scheme, _, directory = source.partition(":")
-    if directory and scheme in DIRECTORY_LOADERS:
-        return DIRECTORY_LOADERS[scheme](Path(directory))
-    if source in LOADERS:
-        return LOADERS[source](source)
-    names = [*LOADERS, *(f"{scheme}:DIR" for scheme in DIRECTORY_LOADERS)]
+    layout, _, directory = source.partition(":")
+    if directory and layout in LAYOUTS:
+        return LAYOUTS[layout](Path(directory))
+    if source in DATASETS:
+        fetch: Callable[[str], Dataset] = pkgutil.resolve_name(DATASETS[source].function)
+        return fetch(source)
+    names = [*DATASETS, *(f"{layout}:DIR" for layout in LAYOUTS)]
     raise DataError(f"unknown data set {source!r}: choose one of {', '.join(names)}{suggest(source, names)}")
 
 
 def load_digits_images(name: str) -> Dataset:
-    """Return scikit-learn's 1,797 digits of 8 x 8, their 17 gray levels spread over 0..255."""
+    """Return scikit-learn's 1,797 digits of 8 x 8 pixels, their 17 grey levels scaled to 0..255."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -70,42 +77,34 @@ def load_digits_images(name: str) -> Dataset:
     return _array_dataset(name, images, digits.target, tuple("0123456789"))
 
 
-@dataclass(frozen=True)
-class IdxSet:
-    """An MNIST-like set: torchvision's class for the download, and the class names."""
-
-    torchvision_class: str
-    classes: tuple[str, ...]
-
-
-IDX_SETS = {
-    "mnist": IdxSet("MNIST", tuple("0123456789")),
-    "fashion-mnist": IdxSet(
-        "FashionMNIST",
-        ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle-boot"),
-    ),
-    "kmnist": IdxSet("KMNIST", ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")),
-}
 IDX_PREFIXES = {"train": "train", "test": "t10k"}
 
 
-def load_idx_set(name: str) -> Dataset:
-    """Return MNIST or a set laid out like it, its two parts joined and remembered."""
-    known = IDX_SETS[name]
+def fetch_mnist_like(name: str) -> Dataset:
+    """Return a data set in MNIST's format, downloaded if it is missing; its train and test files are its parts.
+
+    Raises:
+        DataError: the files are missing and cannot be downloaded, or they are damaged.
+    """
+    known = DATASETS[name]
     folder = Path(name) / known.torchvision_class / "raw"
     for home in data_homes():
         if all(_find_idx(home / folder, prefix) for prefix in IDX_PREFIXES.values()):
             return _read_idx_parts(name, home / folder, known.classes)
-    wanted = f"{', '.join(f'{prefix}-{{images-idx3,labels-idx1}}-ubyte[.gz]' for prefix in IDX_PREFIXES.values())}"
-    _download(name, known.torchvision_class, f"{wanted} belong in {data_homes()[0] / folder}")
+    expected = ", ".join(f"{prefix}-{{images-idx3,labels-idx1}}-ubyte[.gz]" for prefix in IDX_PREFIXES.values())
+    _download(name, f"{expected} belong in {data_homes()[0] / folder}")
     return _read_idx_parts(name, download_home() / folder, known.classes)
 
 
 def load_idx_directory(directory: Path) -> Dataset:
-    """Return the four IDX files of a directory, gzipped or not; classes are named by their numbers."""
+    """Return the data set of a directory with MNIST's four IDX files, gzipped or not; classes are named by number.
+
+    Raises:
+        DataError: files are missing or damaged.
+    """
     if not all(_find_idx(directory, prefix) for prefix in IDX_PREFIXES.values()):
         raise DataError(
-            f"idx:{directory} lacks files: it needs train-images-idx3-ubyte, train-labels-idx1-ubyte, "
+            f"idx:{directory} is incomplete: it needs train-images-idx3-ubyte, train-labels-idx1-ubyte, "
             f"t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, gzipped or not"
         )
     return _read_idx_parts(directory.name, directory, None)
@@ -118,7 +117,10 @@ def _read_idx_parts(name: str, folder: Path, classes: tuple[str, ...] | None) ->
         images.append(read_idx(image_file, dimensions=3))
         labels.append(read_idx(label_file, dimensions=1))
         if len(images[-1]) != len(labels[-1]):
-            raise DataError(f"{image_file} holds {len(images[-1])} images, but {label_file} {len(labels[-1])} labels")
+            raise DataError(
+                f"{image_file} holds {len(images[-1])} images, but {label_file} holds {len(labels[-1])} labels: "
+                f"download both again"
+            )
         parts.append(np.full(len(labels[-1]), part, dtype="<U10"))
     targets = np.concatenate(labels)
     names = classes or tuple(str(label) for label in range(int(targets.max()) + 1))
@@ -126,7 +128,7 @@ def _read_idx_parts(name: str, folder: Path, classes: tuple[str, ...] | None) ->
 
 
 def _find_idx(folder: Path, prefix: str) -> tuple[Path, Path] | None:
-    """Return the image and the label file of one part, or None where one is missing."""
+    """Return the image file and the label file of one part, or None if one is missing."""
     found = []
     for kind in ("images-idx3", "labels-idx1"):
         candidates = [folder / f"{prefix}-{kind}-ubyte{suffix}" for suffix in ("", ".gz")]
@@ -135,7 +137,11 @@ def _find_idx(folder: Path, prefix: str) -> tuple[Path, Path] | None:
 
 
 def read_idx(file: Path, dimensions: int) -> NDArray[np.uint8]:
-    """Return an IDX file of unsigned bytes, gzipped or not (format: yann.lecun.com/exdb/mnist).
+    """Return the array in an IDX file of unsigned bytes, gzipped or not (format: yann.lecun.com/exdb/mnist).
+
+    Args:
+        file: its name ends in `.gz` if it is gzipped.
+        dimensions: the number of axes that it must have: 3 for images, 1 for labels.
 
     Raises:
         DataError: the file is damaged, or holds another type or number of dimensions.
@@ -143,24 +149,28 @@ def read_idx(file: Path, dimensions: int) -> NDArray[np.uint8]:
     try:
         content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
     except (OSError, EOFError) as error:
-        raise DataError(f"{file} cannot be read ({error}): fetch it again") from error
+        raise DataError(f"{file} cannot be read ({error}): download it again") from error
     header = 4 + 4 * dimensions
     if len(content) < header or content[:4] != bytes([0, 0, IDX_UNSIGNED_BYTE, dimensions]):
-        raise DataError(f"{file} is not an IDX file of unsigned bytes in {dimensions} dimensions: fetch it again")
+        raise DataError(f"{file} is not an IDX file of unsigned bytes in {dimensions} dimensions: download it again")
     shape = tuple(int(size) for size in np.frombuffer(content[4:header], dtype=">u4"))
     if len(content) - header != int(np.prod(shape)):
-        raise DataError(f"{file} is cut short: its header promises {shape}; fetch it again")
+        raise DataError(f"{file} is truncated: its header says {shape}; download it again")
     return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
 
 
-def load_flowers(name: str) -> Dataset:
-    """Return Oxford Flowers-102 with its own three parts, through torchvision's loader."""
+def fetch_flowers(name: str) -> Dataset:
+    """Return Oxford Flowers-102 with its own three parts, downloaded by torchvision if it is missing.
+
+    Raises:
+        DataError: the files are missing and cannot be downloaded, or they are incomplete.
+    """
     from torchvision.datasets import Flowers102
 
     expected = f"flowers-102/{{jpg/,imagelabels.mat,setid.mat}} belong in {data_homes()[0] / name}"
     home = next((home for home in data_homes() if (home / name / "flowers-102").is_dir()), None)
     if home is None:
-        _download(name, "Flowers102", expected)
+        _download(name, expected)
         home = download_home()
     files: list[Path] = []
     labels: list[int] = []
@@ -169,8 +179,8 @@ def load_flowers(name: str) -> Dataset:
         try:
             loaded: Any = Flowers102(str(home / name), split=split)
         except RuntimeError as error:
-            raise DataError(f"{name} under {home / name} is incomplete: {expected}") from error
-        # torchvision shows no file names in public, and decoding through it would keep every image in memory.
+            raise DataError(f"{name} in {home / name} is incomplete: {expected}") from error
+        # torchvision does not publish the file names; decoding through it would keep all images in memory.
         files += loaded._image_files  # noqa: SLF001
         labels += loaded._labels  # noqa: SLF001
         parts += [part] * len(loaded)
@@ -180,20 +190,24 @@ def load_flowers(name: str) -> Dataset:
 
 
 def load_folder(directory: Path) -> Dataset:
-    """Return the images of a folder with one directory per class, with or without train/val/test on top."""
+    """Return the data set of a folder with one directory per class, or with train/val/test directories of these.
+
+    Raises:
+        DataError: the folder is not laid out like this.
+    """
     return build_folder_dataset(directory, scan_folder(directory))
 
 
 def build_folder_dataset(directory: Path, found: ImageFolder) -> Dataset:
-    """Return what a scan of a folder found as a data set."""
+    """Return the images that `scan_folder` found as a data set."""
     return _file_dataset(directory.name, directory, found.files, found.labels, found.classes, found.parts, found.notes)
 
 
-def _download(name: str, torchvision_class: str, expected: str) -> None:
+def _download(name: str, expected: str) -> None:
     import torchvision.datasets
 
     try:
-        getattr(torchvision.datasets, torchvision_class)(str(download_home() / name), download=True)
+        getattr(torchvision.datasets, DATASETS[name].torchvision_class)(str(download_home() / name), download=True)
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{name} was not found and could not be downloaded ({reason}): {expected}") from error
@@ -238,9 +252,4 @@ def _hash(pieces: Any, labels: NDArray[np.int64], classes: tuple[str, ...], part
     return digest.hexdigest()
 
 
-LOADERS: dict[str, Callable[[str], Dataset]] = {
-    "digits": load_digits_images,
-    **dict.fromkeys(IDX_SETS, load_idx_set),
-    "flowers102": load_flowers,
-}
-DIRECTORY_LOADERS: dict[str, Callable[[Path], Dataset]] = {"idx": load_idx_directory, "folder": load_folder}
+LAYOUTS: dict[str, Callable[[Path], Dataset]] = {"idx": load_idx_directory, "folder": load_folder}

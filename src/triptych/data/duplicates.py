@@ -1,4 +1,4 @@
-"""Images that a data set holds more than once: exactly, or nearly."""
+"""Duplicates in a data set: images with the same pixels, and images that look alike."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from PIL import Image
 from triptych.data.folders import Parts
 from triptych.images.pixels import Pixels
 
-# Indices of images that show the same, ascending.
+# Indices of images that are duplicates of each other, ascending.
 Group = tuple[int, ...]
 Hashes = NDArray[np.uint64]
 
 HASH_SIDE = 16
-# Below this a difference hash tells a 3 from an 8 no better than a 3 from its copy.
+# Smaller images have too little detail for a difference hash: a 3 is as close to an 8 as to a copy of itself.
 SMALLEST_HASHED_PIXELS = 32
-# Of 256 bits. 396 photos of insects differed from each other by 67 or more, from smaller or harder compressed copies
-# of themselves mostly by 22 or less.
+# Of 256 bits. 396 photos of insects differed from each other by 67 or more, and mostly by 22 or less from copies of
+# themselves that were scaled down or compressed more.
 SIMILAR_BITS = 26
-# Grey levels, 0..255, by which the shrunken pictures may differ in the mean: plain areas all have the same hash.
+# Mean difference of the shrunken images in grey levels, 0..255: needed as all plain areas have the same hash.
 SIMILAR_LEVELS = 32.0
 
 
 def identify_pixels(image: Pixels) -> bytes:
-    """Return the SHA-256 of an image's shape and pixels: equal for equal pictures, however their files differ.
+    """Return the SHA-256 of an image's shape and pixels: the same for equal pixels in different files.
 
     Args:
         image: (height, width, channels) uint8.
@@ -37,7 +37,7 @@ def identify_pixels(image: Pixels) -> bytes:
 
 
 def group_equal(identities: Iterable[bytes | None]) -> list[Group]:
-    """Return the groups of two or more images of one identity; None is equal to nothing.
+    """Return the groups of two or more images with the same identity; None equals nothing.
 
     >>> group_equal([b"a", b"b", None, b"a", None])
     [(0, 3)]
@@ -50,7 +50,11 @@ def group_equal(identities: Iterable[bytes | None]) -> list[Group]:
 
 
 def spans(group: Group, values: NDArray[np.str_] | NDArray[np.int64]) -> bool:
-    """Return whether the images of a group differ in something: their part, or their label.
+    """Return whether the images of a group have different values: different parts, or different labels.
+
+    Args:
+        group: indices into `values`.
+        values: (n,), the part or the label of every image.
 
     >>> spans((0, 2), np.array(["train", "test", "train"]))
     False
@@ -59,10 +63,10 @@ def spans(group: Group, values: NDArray[np.str_] | NDArray[np.int64]) -> bool:
 
 
 def count_leaked(groups: Iterable[Group], parts: Parts) -> int:
-    """Return how many test images are in train or validation too.
+    """Return how many test images are also in train or validation.
 
     Args:
-        groups: images that are equal.
+        groups: images with the same pixels.
         parts: (n,) of "train", "validation" or "test".
 
     >>> count_leaked([(0, 1, 2), (3, 4)], np.array(["train", "test", "test", "test", "test"]))
@@ -72,7 +76,11 @@ def count_leaked(groups: Iterable[Group], parts: Parts) -> int:
 
 
 def shrink_for_hash(image: Pixels) -> Pixels | None:
-    """Return what an image is compared by, (16, 17, channels) uint8, or None where it is too small for that."""
+    """Return an image scaled down for its difference hash, (16, 17, channels) uint8, or None if it is too small.
+
+    Args:
+        image: (height, width, channels) uint8.
+    """
     height, width, channels = image.shape
     if min(height, width) < SMALLEST_HASHED_PIXELS:
         return None
@@ -82,7 +90,7 @@ def shrink_for_hash(image: Pixels) -> Pixels | None:
 
 
 def hash_differences(shrunk: Pixels) -> Hashes:
-    """Return the difference hash: whether each pixel is brighter than its neighbour to the left.
+    """Return difference hashes: whether each pixel is brighter than its neighbour to the left.
 
     Source: Krawetz, "Kind of Like That", The Hacker Factor Blog, 2013, with 16 x 16 bits instead of 8 x 8.
 
@@ -99,9 +107,9 @@ def hash_differences(shrunk: Pixels) -> Hashes:
 
 
 def group_similar(shrunk: Pixels) -> list[Group]:
-    """Return the groups of two or more images that look alike; who is like one of a group is in it.
+    """Return the groups of two or more images that look alike: the connected components of all similar pairs.
 
-    Turned, mirrored and strongly cropped copies are not found.
+    Rotated, mirrored and strongly cropped copies are not found.
 
     Args:
         shrunk: (n, 16, 17, channels) uint8, of `shrink_for_hash`.
@@ -119,7 +127,7 @@ def group_similar(shrunk: Pixels) -> list[Group]:
 
 
 def _find_similar_pairs(shrunk: Pixels) -> NDArray[np.int64]:
-    """Return (pairs, 2) int64: a quarter of the bits sorts nearly all others out, then all bits, then the colours."""
+    """Return (pairs, 2) int64; a quarter of the bits rules out nearly all pairs before the costly comparisons."""
     hashes = hash_differences(shrunk)
     found: list[tuple[int, int]] = []
     for index in range(len(hashes) - 1):

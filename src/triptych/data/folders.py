@@ -1,4 +1,4 @@
-"""A folder of photos: one directory per class, with or without train, val and test on top."""
+"""A folder of photos: one directory per class, or train, val and test directories of these."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ PART_OF_DIRECTORY = {
     "training": "train",
     "testing": "test",
 }
-# What archives leave behind.
+# Left behind by archives made on macOS.
 IGNORED_DIRECTORIES = ("__MACOSX",)
-VAL_IS_TEST = "val/ became the test part, as there is no test/; validation is cut out of train/"
+VAL_IS_TEST = "val/ is used as the test set, as there is no test/; the validation set is drawn from train/"
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """What a folder holds.
+    """The images of a folder.
 
     Attributes:
         files: the images, in order of part, class and name.
-        labels: (n,) int64, an index into `classes`.
+        labels: (n,) int64, indices into `classes`.
         classes: names of the class directories, sorted.
-        parts: (n,) of "train", "validation" or "test", or None where the folder is not divided.
-        notes: what a reader of the results must know about how the folder was read.
-        empty: class directories without images; none unless they were allowed.
+        parts: (n,) of "train", "validation" or "test", or None if the folder has no such directories.
+        notes: how the folder was read, where that matters for the results.
+        empty: class directories without images; only if these are allowed.
     """
 
     files: list[Path]
@@ -50,11 +50,11 @@ class ImageFolder:
 
 
 def scan_folder(directory: Path, *, allow_empty: bool = False) -> ImageFolder:
-    """Return the images of a folder by class and part; nothing is decoded yet.
+    """Return the images of a folder by class and part, without decoding them.
 
     Args:
         directory: the folder.
-        allow_empty: list class directories without images instead of refusing them.
+        allow_empty: return class directories without images in `empty` instead of raising an error.
 
     Raises:
         DataError: there is no such folder, fewer than two classes, or a class without images.
@@ -83,27 +83,27 @@ def scan_folder(directory: Path, *, allow_empty: bool = False) -> ImageFolder:
     if empty and not allow_empty:
         raise DataError(explain_empty(empty[0]))
     if skipped:
-        notes += [f"{len(skipped)} file(s) skipped that are no images by their ending: {', '.join(skipped[:3])}"]
+        notes += [f"skipped {len(skipped)} file(s) without an image's suffix: {', '.join(skipped[:3])}"]
     given = np.asarray(parts, dtype="<U10") if len(tops) > 1 else None
     return ImageFolder(files, np.asarray(labels, dtype=np.int64), classes, given, tuple(notes), tuple(empty))
 
 
 def explain_empty(directory: Path) -> str:
-    """Return what is wrong with a class directory without images, and what to do."""
+    """Return the error for a class directory without images."""
     return (
-        f"class {directory.name!r} has no images: put some ({', '.join(IMAGE_SUFFIXES)}) into {directory}, "
+        f"class {directory.name!r} has no images: add some ({', '.join(IMAGE_SUFFIXES)}) to {directory}, "
         f"or remove the directory"
     )
 
 
 def _find_parts(directory: Path) -> tuple[dict[str, Path], list[str]]:
-    """Return the directory that holds the classes of each part, and notes on how parts were understood."""
+    """Return for each part the directory of its classes, and notes on how the parts were read."""
     tops: dict[str, Path] = {}
     others = []
     for name in _list_directories(directory):
         part = PART_OF_DIRECTORY.get(name.lower())
         if part in tops:
-            raise DataError(f"{tops[part]} and {directory / name} are both the {part} part: keep one")
+            raise DataError(f"{tops[part]} and {directory / name} are both the {part} set: keep one")
         if part:
             tops[part] = directory / name
         else:
@@ -113,11 +113,11 @@ def _find_parts(directory: Path) -> tuple[dict[str, Path], list[str]]:
     if "train" not in tops:
         raise DataError(f"{directory} has {', '.join(top.name for top in tops.values())} but no train: add one")
     if others:
-        raise DataError(f"{directory} has {', '.join(others)} beside its parts: move what is no part elsewhere")
+        raise DataError(f"{directory} has {', '.join(others)} next to train, val or test: move them elsewhere")
     if "validation" in tops and "test" not in tops:
         return {"train": tops["train"], "test": tops["validation"]}, [VAL_IS_TEST]
     if len(tops) == 1:
-        return tops, ["there is only train/: the test part is cut out of it"]
+        return tops, ["there is only train/: the test set is drawn from it"]
     return tops, []
 
 
@@ -128,12 +128,12 @@ def _name_classes(tops: dict[str, Path]) -> tuple[str, ...]:
     for top, names in found.items():
         if names != classes:
             odd = ", ".join(sorted(set(names) ^ set(classes)))
-            raise DataError(f"class(es) {odd} are not in every part of {top.parent}: each part needs every class")
+            raise DataError(f"class(es) {odd} are not in every part of {top.parent}: all parts need the same classes")
     if len(classes) < 2:
         names_found = ", ".join(classes) or "none"
         raise DataError(
             f"{tops['train']} has {len(classes)} class(es) ({names_found}): "
-            f"it needs one directory of images for each of at least two classes"
+            f"it needs a directory of images for each of at least two classes"
         )
     return classes
 
@@ -144,7 +144,7 @@ def _list_directories(top: Path) -> tuple[str, ...]:
 
 
 def _list_images(directory: Path) -> tuple[list[Path], list[Path]]:
-    """Return the images below a class directory, and the other files."""
+    """Return the images in a class directory and its subdirectories, and the other files."""
     files = sorted(file for file in directory.rglob("*") if file.is_file() and not file.name.startswith("."))
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     return images, [file for file in files if file.suffix.lower() not in IMAGE_SUFFIXES]

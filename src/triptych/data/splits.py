@@ -1,4 +1,4 @@
-"""One stratified, hashed division into train, validation and test, shared by every panel of a board."""
+"""A stratified split into train, validation and test, identified by a hash and shared by all panels of a board."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from triptych.system.files import write_atomically
 
 Indices = NDArray[np.int64]
 
-# Part of every split id, so that a change of the method below never passes for the same split.
+# Part of every split id: change it with the method below, so that old splits are not reused.
 METHOD = "stratified-1"
 
 
 @dataclass(frozen=True)
 class Split:
-    """Indices into a data set; together they name every image exactly once.
+    """Indices into a data set; the three parts contain every image exactly once.
 
     Attributes:
-        split_id: hash of the data's own hash, the fractions and the seed.
+        split_id: hash of the data's digest, the fractions and the seed.
         train: (n_train,) int64, ascending.
-        validation: (n_validation,) int64, ascending; empty where nothing is to be chosen.
+        validation: (n_validation,) int64, ascending; empty if the validation fraction is 0.
         test: (n_test,) int64, ascending.
     """
 
@@ -49,7 +49,11 @@ class Split:
 
 
 def identify_split(data_digest: str, settings: SplitConfig) -> str:
-    """Return the id, 16 hexadecimal digits, of the split that these settings draw from this data."""
+    """Return the id of the split that these settings draw from this data, 16 hexadecimal digits.
+
+    >>> identify_split("data", SplitConfig(seed=0)) == identify_split("data", SplitConfig(seed=1))
+    False
+    """
     text = json.dumps([METHOD, data_digest, settings.model_dump(mode="json")], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -61,17 +65,21 @@ def draw_split(
     data_digest: str,
     settings: SplitConfig,
 ) -> Split:
-    """Return the split of a data set: its own parts where it has them and may keep them, the rest drawn.
+    """Return the split of a data set: the parts that it comes with, if they are kept; the others are drawn.
 
     Args:
-        labels: (n,) int64, an index into `classes`.
+        labels: (n,) int64, indices into `classes`.
         parts: (n,) of "train", "validation" or "test", or None.
-        classes: the class names, for messages.
-        data_digest: the data's own hash.
-        settings: fractions and seed.
+        classes: the class names, for error messages.
+        data_digest: SHA-256 of the data.
+        settings: fractions, seed, and whether parts are kept.
 
     Raises:
         DataError: a class has too few images to be in every part.
+
+    >>> labels = np.repeat([0, 1], 10)
+    >>> draw_split(labels, None, ("cat", "dog"), "data", SplitConfig(test_fraction=0.3)).sizes()
+    {'train': 11, 'validation': 3, 'test': 6}
     """
     everything = np.arange(len(labels))
     if parts is not None and settings.keep_own_parts:
@@ -88,20 +96,20 @@ def draw_split(
 def _divide(
     indices: Indices, fraction: float, labels: NDArray[np.int64], classes: tuple[str, ...], seed: int
 ) -> tuple[Indices, Indices]:
-    """Return the larger and the smaller part, each with the classes in proportion, ascending."""
+    """Return the larger and the smaller part, stratified by class, ascending."""
     counts = np.bincount(labels[indices], minlength=len(classes))
     if counts.min() < 2:
         scarce = classes[int(counts.argmin())]
         raise DataError(
-            f"class {scarce!r} has {counts.min()} image(s) to divide, and every part needs one: "
+            f"class {scarce!r} has {counts.min()} image(s) to split, and every part needs at least one: "
             f"add images, or remove the class"
         )
     try:
         rest, cut = train_test_split(indices, test_size=fraction, stratify=labels[indices], random_state=seed)
     except ValueError as error:
         raise DataError(
-            f"a fraction of {fraction} of {len(indices)} images does not hold every one of "
-            f"{len(classes)} classes: add images, or change split.test_fraction or split.validation_fraction"
+            f"a fraction of {fraction} of {len(indices)} images is too small to contain all {len(classes)} classes: "
+            f"add images, or change split.test_fraction or split.validation_fraction"
         ) from error
     for part in (rest, cut):
         present = np.bincount(labels[part], minlength=len(classes))
@@ -114,7 +122,7 @@ def _divide(
 
 
 def save_split(split: Split, file: Path) -> None:
-    """Write a split as JSON; readers never see half of it."""
+    """Write a split to a JSON file, atomically."""
     content = {name: getattr(split, name).tolist() for name in ("train", "validation", "test")}
     write_atomically(file, json.dumps({"split_id": split.split_id, **content}).encode())
 

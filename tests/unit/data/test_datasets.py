@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import pkgutil
 import shutil
 import struct
 from collections.abc import Callable
@@ -13,10 +14,11 @@ from PIL import Image
 from scipy.io import savemat
 from sklearn.datasets import load_digits
 
+from triptych.config.names import DATASETS
 from triptych.config.resolve import resolve_config
 from triptych.config.schema import BoardConfig, DataConfig
 from triptych.data.boards import load_board, prepare_board
-from triptych.data.datasets import load_dataset
+from triptych.data.datasets import fetch_dataset
 from triptych.errors import DataError
 from triptych.images.decoding import decode_image
 from triptych.images.pixels import make_thumbnail, scale_pixels, stack_as
@@ -43,7 +45,7 @@ def idx(tmp_path: Path) -> tuple[Path, np.ndarray, np.ndarray]:
 
 
 def test_digits_keep_their_seventeen_gray_levels() -> None:
-    dataset = load_dataset("digits")
+    dataset = fetch_dataset("digits")
     original = load_digits()
     assert dataset.images[7].shape == (8, 8, 1)
     restored = np.rint(np.stack([dataset.images[i][:, :, 0] for i in range(1797)]) * (16 / 255))
@@ -53,7 +55,7 @@ def test_digits_keep_their_seventeen_gray_levels() -> None:
 
 def test_idx_files_are_read_zipped_or_not(idx: tuple[Path, np.ndarray, np.ndarray]) -> None:
     folder, images, labels = idx
-    dataset = load_dataset(f"idx:{folder}")
+    dataset = fetch_dataset(f"idx:{folder}")
     np.testing.assert_array_equal(np.stack([dataset.images[i] for i in range(30)])[..., 0], images)
     np.testing.assert_array_equal(dataset.labels, labels)
     assert dataset.parts is not None
@@ -64,8 +66,8 @@ def test_a_truncated_idx_file_is_named(idx: tuple[Path, np.ndarray, np.ndarray])
     folder, _, _ = idx
     file = folder / "t10k-images-idx3-ubyte"
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(DataError, match="t10k-images-idx3-ubyte is cut short"):
-        load_dataset(f"idx:{folder}")
+    with pytest.raises(DataError, match="t10k-images-idx3-ubyte is truncated"):
+        fetch_dataset(f"idx:{folder}")
 
 
 def test_mnist_is_found_in_the_data_home(
@@ -76,12 +78,12 @@ def test_mnist_is_found_in_the_data_home(
     write_idx(raw, "train", images[:20], labels[:20], zipped=False)
     write_idx(raw, "t10k", images[20:], labels[20:], zipped=True)
     monkeypatch.setenv("TRIPTYCH_DATA_HOME", str(tmp_path / "home"))
-    assert load_dataset("mnist").name == "mnist"
-    assert len(load_dataset("mnist").images) == len(load_dataset(f"idx:{folder}").images)
+    assert fetch_dataset("mnist").name == "mnist"
+    assert len(fetch_dataset("mnist").images) == len(fetch_dataset(f"idx:{folder}").images)
 
 
 def test_the_real_mnist_has_the_known_counts(data_home: Path) -> None:
-    dataset = load_dataset(f"idx:{data_home / 'mnist' / 'MNIST' / 'raw'}")
+    dataset = fetch_dataset(f"idx:{data_home / 'mnist' / 'MNIST' / 'raw'}")
     # Images of each digit in both parts together, from the original publication's files.
     assert np.bincount(dataset.labels).tolist() == [6903, 7877, 6990, 7141, 6824, 6313, 6876, 7293, 6825, 6958]
 
@@ -100,10 +102,19 @@ def test_flowers_come_with_their_own_parts(tmp_path: Path, monkeypatch: pytest.M
     files |= {"label": ("imagelabels.mat", digests["imagelabels"]), "setid": ("setid.mat", digests["setid"])}
     monkeypatch.setattr(Flowers102, "_file_dict", files)
     monkeypatch.setenv("TRIPTYCH_DATA_HOME", str(tmp_path))
-    dataset = load_dataset("flowers102")
+    dataset = fetch_dataset("flowers102")
     assert dataset.parts is not None
     assert dataset.parts.tolist() == ["train"] * 2 + ["validation"] * 2 + ["test"] * 4
     assert dataset.labels.tolist() == [0, 1, 0, 1, 0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_named_data_set_is_fetched_by_a_function_and_a_class_that_exist(name: str) -> None:
+    import torchvision.datasets
+
+    assert callable(pkgutil.resolve_name(DATASETS[name].function))
+    wanted = DATASETS[name].torchvision_class
+    assert not wanted or issubclass(getattr(torchvision.datasets, wanted), torchvision.datasets.VisionDataset)
 
 
 def test_missing_files_are_said_to_belong_somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,12 +122,12 @@ def test_missing_files_are_said_to_belong_somewhere(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["file:///nowhere/"])
     with pytest.raises(DataError, match=r"train-\{images-idx3,labels-idx1\}.*belong in .*mnist/MNIST/raw") as caught:
-        load_dataset("mnist")
+        fetch_dataset("mnist")
     assert "\n" not in str(caught.value)
 
 
 def test_a_folder_has_one_class_per_directory(photos: Path) -> None:
-    dataset = load_dataset(f"folder:{photos}")
+    dataset = fetch_dataset(f"folder:{photos}")
     assert dataset.classes == ("green", "red")
     assert np.bincount(dataset.labels).tolist() == [20, 20]
     assert dataset.parts is None
@@ -129,7 +140,7 @@ def test_val_becomes_the_test_part_where_there_is_no_test(tmp_path: Path, make_p
     config = BoardConfig(data=DataConfig(source=str(tmp_path)))
     prepared = prepare_board(config)
     assert prepared.sizes == {"train": 9, "validation": 3, "test": 5}
-    assert "val/ became the test part" in prepared.notes[0]
+    assert "val/ is used as the test set" in prepared.notes[0]
     assert "train/a/notes.txt" in prepared.notes[1]
 
 
@@ -148,7 +159,7 @@ def test_given_parts_are_kept(tmp_path: Path, make_photos: MakePhotos) -> None:
     [
         ({"only": 3}, "has 1 class.*at least two classes"),
         ({}, "has 0 class"),
-        ({"a": 3, "empty": 0}, "class 'empty' has no images: put some"),
+        ({"a": 3, "empty": 0}, "class 'empty' has no images: add some"),
         ({"a": 30, "b": 1}, "class 'b' has 1 image.*add images"),
         ({"a": 30, "b": 2}, "class 'b' has .*add images"),
     ],
@@ -178,16 +189,16 @@ def test_classes_must_agree_between_parts(tmp_path: Path, make_photos: MakePhoto
     make_photos(tmp_path / "train", {"a": 3, "b": 3})
     make_photos(tmp_path / "test", {"a": 3, "c": 3})
     with pytest.raises(DataError, match="b, c are not in every part"):
-        load_dataset(f"folder:{tmp_path}")
+        fetch_dataset(f"folder:{tmp_path}")
 
 
 def test_the_digest_follows_every_byte_of_the_data(tmp_path: Path, make_photos: MakePhotos) -> None:
     folder = make_photos(tmp_path / "photos", {"a": 3, "b": 3})
-    before = load_dataset(f"folder:{folder}").digest
-    assert load_dataset(f"folder:{folder}").digest == before
+    before = fetch_dataset(f"folder:{folder}").digest
+    assert fetch_dataset(f"folder:{folder}").digest == before
     file = folder / "a" / "0.jpg"
     file.write_bytes(file.read_bytes() + b"\0")
-    assert load_dataset(f"folder:{folder}").digest != before
+    assert fetch_dataset(f"folder:{folder}").digest != before
 
 
 def test_images_stay_eight_bit_until_a_model_asks(photos: Path) -> None:
@@ -254,19 +265,19 @@ def test_parts_are_known_in_any_case_and_may_not_be_doubled(tmp_path: Path, make
     for seed, part in enumerate(("Training", "TEST")):
         make_photos(tmp_path / part, {"a": 3, "b": 3}, seed=seed)
     (tmp_path / "__MACOSX").mkdir()
-    parts = load_dataset(f"folder:{tmp_path}").parts
+    parts = fetch_dataset(f"folder:{tmp_path}").parts
     assert parts is not None
     assert set(parts.tolist()) == {"train", "test"}
     make_photos(tmp_path / "extra", {"a": 3}, seed=3)
-    with pytest.raises(DataError, match="has extra beside its parts"):
-        load_dataset(f"folder:{tmp_path}")
+    with pytest.raises(DataError, match="has extra next to train, val or test"):
+        fetch_dataset(f"folder:{tmp_path}")
     (tmp_path / "extra").rename(tmp_path / "testing")
-    with pytest.raises(DataError, match="are both the test part: keep one"):
-        load_dataset(f"folder:{tmp_path}")
+    with pytest.raises(DataError, match="are both the test set: keep one"):
+        fetch_dataset(f"folder:{tmp_path}")
     (tmp_path / "Training").rename(tmp_path / "validation")
     shutil.rmtree(tmp_path / "testing")
     with pytest.raises(DataError, match="but no train: add one"):
-        load_dataset(f"folder:{tmp_path}")
+        fetch_dataset(f"folder:{tmp_path}")
 
 
 def test_parts_that_are_drawn_anew_are_said_to_be(tmp_path: Path, make_photos: MakePhotos) -> None:

@@ -9,7 +9,7 @@ from prefect import flow
 from tasks.split_data import split_data
 from triptych.commands.preflight import check_inputs
 from triptych.config.resolve import resolve_config
-from triptych.data.datasets import Dataset, load_dataset
+from triptych.data.datasets import Dataset, fetch_dataset
 from triptych.data.preparation import boards_prepared_once, prepare_once
 from triptych.errors import DataError
 from triptych.tracking import ComparisonRecord
@@ -23,9 +23,9 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def load_and_note(source: str) -> Dataset:
         sources.append(source)
-        return load_dataset(source)
+        return fetch_dataset(source)
 
-    monkeypatch.setattr("triptych.data.boards.load_dataset", load_and_note)
+    monkeypatch.setattr("triptych.data.boards.fetch_dataset", load_and_note)
     return sources
 
 

@@ -61,7 +61,7 @@ def test_own_parts_are_used_or_drawn_over() -> None:
 
 def test_a_fraction_too_small_for_the_classes_is_refused() -> None:
     labels = np.repeat(np.arange(10), 2)
-    with pytest.raises(DataError, match="does not hold every one of 10 classes"):
+    with pytest.raises(DataError, match="too small to contain all 10 classes"):
         draw_split(labels, None, tuple("0123456789"), "data", SplitConfig(test_fraction=0.1))
 
 

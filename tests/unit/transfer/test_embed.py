@@ -22,7 +22,7 @@ import pytest
 from triptych.config.resolve import resolve_config
 from triptych.config.trainers import TransferConfig
 from triptych.data.boards import load_board, prepare_board
-from triptych.data.datasets import load_dataset
+from triptych.data.datasets import fetch_dataset
 from triptych.images import prefetch as reading
 from triptych.images.decoding import decode_image
 from triptych.images.pixels import Pixels
@@ -86,13 +86,13 @@ def load_idx(tmp_path: Path, photos: Path) -> ImageSource:
         for name, array in zip(("images-idx3", "labels-idx1"), arrays, strict=True):
             header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
             (tmp_path / f"{part}-{name}-ubyte").write_bytes(header + array.tobytes())
-    return load_dataset(f"idx:{tmp_path}").images
+    return fetch_dataset(f"idx:{tmp_path}").images
 
 
 KINDS_OF_DATA: dict[str, Callable[[Path, Path], ImageSource]] = {
-    "digits": lambda tmp_path, photos: load_dataset("digits").images,
+    "digits": lambda tmp_path, photos: fetch_dataset("digits").images,
     "idx": load_idx,
-    "folder": lambda tmp_path, photos: load_dataset(f"folder:{photos}").images,
+    "folder": lambda tmp_path, photos: fetch_dataset(f"folder:{photos}").images,
     "memory-mapped": lambda tmp_path, photos: load_board(prepare_board(resolve_config("digits").boards[0])).images,
 }
 SAMPLE_SHARDS = range(1, 4)  # images 4 to 15, of fewer where there are fewer
@@ -134,12 +134,12 @@ def test_of_every_kind_of_data_the_store_holds_what_the_network_gives(kind: str,
 
 def test_of_the_real_mnist_the_store_holds_what_the_network_gives(data_home: Path) -> None:
     backbone = load_backbone("shufflenet_v2_x0_5", "bundled")
-    check_stored_is_live(backbone, load_dataset(f"idx:{data_home / 'mnist' / 'MNIST' / 'raw'}").images)
+    check_stored_is_live(backbone, fetch_dataset(f"idx:{data_home / 'mnist' / 'MNIST' / 'raw'}").images)
 
 
 def test_of_real_photos_the_store_holds_what_a_real_network_gives(data_home: Path) -> None:
     weights = data_home / "weights" / "mobilenet_v2-imagenet-dequantised-ptq-bnstats.pth"
-    images = load_dataset(f"folder:{data_home / 'hymenoptera'}").images
+    images = fetch_dataset(f"folder:{data_home / 'hymenoptera'}").images
     check_stored_is_live(load_backbone("mobilenet_v2", str(weights)), images, range(60, 62))
 
 

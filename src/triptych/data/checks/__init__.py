@@ -1,1 +1,1 @@
-"""Checks of data before training: unreadable and duplicate images, scarce classes."""
+"""Checks of data before training: unreadable and duplicate images, small and imbalanced classes."""

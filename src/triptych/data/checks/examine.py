@@ -1,4 +1,4 @@
-"""What is wrong with data before anything is trained on them; findings only, nothing is printed."""
+"""The examination of a data set before training; it returns its findings and prints nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from triptych.config.schema import DataConfig, SplitConfig
 from triptych.data.checks.findings import SEVERITIES, Examination, Subject
 from triptych.data.checks.inspection import Inspection, inspect_images
 from triptych.data.checks.rules import CHECKS
-from triptych.data.datasets import Dataset, build_folder_dataset, load_dataset
+from triptych.data.datasets import Dataset, build_folder_dataset, fetch_dataset
 from triptych.data.duplicates import Group, expand_groups, group_equal, group_similar
 from triptych.data.folders import Parts, scan_folder
 from triptych.data.splits import draw_split
@@ -21,16 +21,16 @@ PART_NAMES = ("train", "validation", "test")
 
 
 def examine(data: str, on_image: Callable[[int, int], None] = lambda done, total: None) -> Examination:
-    """Look at data as the pipeline would use them, with the default split.
+    """Check a data set as the pipeline would use it, with the default split.
 
     Args:
-        data: a folder of images per class, `idx:DIR`, or the name of a data set.
-        on_image: called with the number of images read and the number of all.
+        data: a folder with one directory of images per class, `idx:DIR`, or the name of a data set.
+        on_image: called with the number of images read so far and the number of all images.
 
     Raises:
-        DataError: there are no such data, or they are not laid out as data are.
+        DataError: there is no such data, or its layout is not one of these.
     """
-    subject = _load_subject(data, on_image)
+    subject = _inspect_data(data, on_image)
     found = [finding for check in CHECKS for finding in check(subject)]
     return Examination(
         data=subject.dataset.name,
@@ -40,15 +40,15 @@ def examine(data: str, on_image: Callable[[int, int], None] = lambda done, total
     )
 
 
-def _load_subject(data: str, on_image: Callable[[int, int], None]) -> Subject:
+def _inspect_data(data: str, on_image: Callable[[int, int], None]) -> Subject:
     source = DataConfig(source=data).source
-    scheme, _, directory = source.partition(":")
+    layout, _, directory = source.partition(":")
     empty: tuple[Path, ...] = ()
-    if scheme == "folder":
+    if layout == "folder":
         found = scan_folder(Path(directory), allow_empty=True)
         dataset, empty = build_folder_dataset(Path(directory), found), found.empty
     else:
-        dataset = load_dataset(source)
+        dataset = fetch_dataset(source)
     inspections = inspect_images(dataset.images, on_image)
     parts, problem = _split(dataset)
     equal = group_equal(inspection.identity for inspection in inspections)
@@ -56,7 +56,7 @@ def _load_subject(data: str, on_image: Callable[[int, int], None]) -> Subject:
 
 
 def _split(dataset: Dataset) -> tuple[Parts | None, str]:
-    """Return the part of every image, the data's own where no split can be drawn, and why not."""
+    """Return the part of every image and an empty text; if no split can be drawn, the data set's own parts and why."""
     try:
         split = draw_split(dataset.labels, dataset.parts, dataset.classes, dataset.digest, SplitConfig())
     except DataError as error:
@@ -65,7 +65,7 @@ def _split(dataset: Dataset) -> tuple[Parts | None, str]:
 
 
 def _find_similar(inspections: list[Inspection], equal: list[Group]) -> list[Group]:
-    """Return the groups that look alike: one of each group of equals is compared, then all are named."""
+    """Return the groups of images that look alike; of each group of equal images only one is compared."""
     copies = {index for group in equal for index in group[1:]}
     shrunk = {
         index: inspection.shrunk

@@ -1,4 +1,4 @@
-"""What an examination of data is about, and what it finds."""
+"""The findings of an examination of data, and what the checks look at."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class ImageName:
-    """An image as a person finds it again.
+    """The name, class and part of an image, so that it can be found.
 
     Attributes:
-        name: the file relative to the data's folder, or the number of the image.
+        name: the file relative to the data's folder, or "image" and its index.
         label: its class.
-        part: "train", "validation" or "test"; empty where the data cannot be split.
+        part: "train", "validation" or "test"; empty if the data cannot be split.
     """
 
     name: str
@@ -37,11 +37,11 @@ class ImageName:
 
 @dataclass(frozen=True)
 class Example:
-    """One case of a finding.
+    """One instance of a finding.
 
     Attributes:
-        images: the images it is about; none where it is about a class.
-        detail: what else there is to say.
+        images: the images concerned; empty if a class is concerned.
+        detail: more about it, such as a size or a reason.
     """
 
     images: tuple[ImageName, ...]
@@ -50,13 +50,13 @@ class Example:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to know before training.
+    """A problem of the data, or a property worth knowing before training.
 
     Attributes:
-        kind: its name for programs.
-        severity: "error" prevents training, "warning" spoils the result, "note" is good to know.
-        message: what was found, and what to do.
-        examples: every case.
+        kind: identifier of the kind of finding, for programs.
+        severity: "error" prevents training, "warning" may distort the results, "note" is for information.
+        message: what was found, and what to do about it.
+        examples: every instance.
     """
 
     kind: str
@@ -67,13 +67,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Examination:
-    """All that was found.
+    """All findings on a data set.
 
     Attributes:
         data: name of the data set.
         images: number of images, readable or not.
-        classes: for each class the number of images of each part; part "" where the data cannot be split.
-        findings: worst first.
+        classes: for each class, the number of images in each part; the only part is "" if the data cannot be split.
+        findings: the most severe first.
     """
 
     data: str
@@ -83,11 +83,11 @@ class Examination:
 
     @property
     def can_train(self) -> bool:
-        """Whether nothing prevents training."""
+        """Whether there is no error, so that training is possible."""
         return not self.of("error")
 
     def of(self, severity: Severity) -> list[Finding]:
-        """Return the findings of one severity."""
+        """Return the findings with this severity."""
         return [finding for finding in self.findings if finding.severity == severity]
 
     def as_json(self) -> dict[str, Any]:
@@ -97,14 +97,14 @@ class Examination:
 
 @dataclass(frozen=True)
 class Subject:
-    """What the checks look at.
+    """The data that the checks look at.
 
     Attributes:
         dataset: the labelled images.
         empty: class directories without images.
-        inspections: of every image.
-        parts: (n,) of "train", "validation", "test"; None where the data have none and cannot be split.
-        split_problem: why they cannot; empty where they can.
+        inspections: the properties of every image, in the same order.
+        parts: (n,) of "train", "validation" or "test"; None if the data has no parts and cannot be split.
+        split_problem: why the data cannot be split; empty if it can.
         equal: groups of images with the same pixels.
         similar: groups of images that look alike, not all of them equal.
     """
@@ -118,7 +118,7 @@ class Subject:
     similar: list[Group]
 
     def name_image(self, index: int) -> ImageName:
-        """Return how a person finds an image again."""
+        """Return the name, class and part of an image."""
         images, root = self.dataset.images, self.dataset.root
         name = f"image {index}"
         if isinstance(images, FileImages) and root is not None:
@@ -132,15 +132,15 @@ class Subject:
 
     @property
     def within(self) -> str:
-        """Where images are that are not known to lie in different parts."""
-        return "in the data, which have no parts yet" if self.parts is None else "within one part"
+        """Where the images of a group are that does not cross parts, for messages."""
+        return "in the data, which is not split yet" if self.parts is None else "within one part"
 
     def crosses(self, group: Group) -> bool:
-        """Return whether a group lies in more than one part."""
+        """Return whether a group has images in more than one part."""
         return self.parts is not None and spans(group, self.parts)
 
     def count_classes(self, part: str | None = None) -> NDArray[np.int64]:
-        """Return the number of images of each class, (classes,) int64, in one part or in all."""
+        """Return the number of images of each class, (classes,) int64, in one part or in all parts."""
         labels = self.dataset.labels
         if part is not None and self.parts is not None:
             labels = labels[self.parts == part]

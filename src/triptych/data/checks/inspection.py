@@ -1,4 +1,4 @@
-"""What one image is, and how it will be read."""
+"""The inspection of single images: whether and how each can be read."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ READING_THREADS = 4
 
 @dataclass(frozen=True)
 class Trait:
-    """Something about a file that changes how it is read.
+    """A property of an image file that changes how it is read.
 
     Attributes:
-        recognise: whether an opened image, not yet decoded, has it.
-        reading: what becomes of such images, to follow "12 images ".
+        recognise: returns whether an image that is opened but not yet decoded has it.
+        reading: how such images are read, worded to follow "12 images ".
     """
 
     recognise: Callable[[Image.Image], bool]
@@ -32,7 +32,7 @@ class Trait:
 
 
 def _has_sixteen_bits(image: Image.Image) -> bool:
-    """Return whether more than 8 bits a channel are stored; Pillow's mode tells only for grey ones."""
+    """Return whether the file has more than 8 bits per channel, which Pillow's mode shows for grey images only."""
     tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
     arguments = [tile[3] if isinstance(tile[3], tuple) else (tile[3],) for tile in tiles]
     raw = any(isinstance(word, str) and ";16" in word for words in arguments for word in words)
@@ -46,46 +46,46 @@ def _is_turned(image: Image.Image) -> bool:
 TRAITS = {
     "cmyk": Trait(
         lambda image: image.mode == "CMYK",
-        "are CMYK: they become RGB by a plain formula without their colour profile, so colours may shift",
+        "are CMYK: they are converted to RGB without their colour profile, so colours may shift",
     ),
     "sixteen_bits": Trait(
         _has_sixteen_bits,
-        "have 16 bits a channel: they are reduced to 8",
+        "have 16 bits per channel: they are reduced to 8",
     ),
     "alpha": Trait(
         lambda image: image.has_transparency_data,
-        "can be transparent (alpha): they are laid on white",
+        "have transparency: they are composited on white",
     ),
     "turned": Trait(
         _is_turned,
-        "are to be turned or mirrored by their EXIF: they are read upright, as a viewer shows them",
+        "have an EXIF orientation: they are rotated or mirrored accordingly, as in a viewer",
     ),
     "several_pictures": Trait(
         lambda image: getattr(image, "n_frames", 1) > 1,
-        "hold several pictures (animation, pages): only the first is read",
+        "contain several frames or pages: only the first is read",
     ),
     "palette": Trait(
         lambda image: image.mode in {"P", "PA"},
-        "have a palette: each index becomes its colour",
+        "have a colour palette: they are converted to RGB",
     ),
     "grey": Trait(
         lambda image: image.mode in {"1", "L", "LA", "I"} or image.mode.startswith("I;16"),
-        "have no colour: their grey is repeated in three channels",
+        "are greyscale: the grey channel is repeated three times",
     ),
 }
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What one image is.
+    """The properties of one image.
 
     Attributes:
-        problem: why it cannot be read; empty where it can.
-        height: pixels, upright; 0 where it cannot be read.
-        width: pixels, upright; 0 where it cannot be read.
-        traits: the rows of `TRAITS` that it has.
-        identity: hash of the decoded pixels, or None.
-        shrunk: (16, 17, channels) uint8, what it is compared by, or None.
+        problem: why it cannot be read; empty if it can.
+        height: in pixels, after EXIF rotation; 0 if it cannot be read.
+        width: in pixels, after EXIF rotation; 0 if it cannot be read.
+        traits: names of the rows of `TRAITS` that apply.
+        identity: SHA-256 of the decoded pixels; None if it cannot be read.
+        shrunk: (16, 17, channels) uint8 for comparison with others; None if it is too small or cannot be read.
     """
 
     problem: str = ""
@@ -97,11 +97,11 @@ class Inspection:
 
 
 def inspect_images(images: ImageSource, on_image: Callable[[int, int], None]) -> list[Inspection]:
-    """Read every image, whatever is wrong with some.
+    """Return the properties of every image; those that cannot be read do not stop the others.
 
     Args:
         images: the raw images.
-        on_image: called with the number of images read and the number of all.
+        on_image: called with the number of images read so far and the number of all images.
     """
     if not isinstance(images, FileImages):
         inspected = [_inspect_pixels(images[index], ()) for index in range(len(images))]
@@ -116,7 +116,7 @@ def inspect_images(images: ImageSource, on_image: Callable[[int, int], None]) ->
 
 
 def inspect_file(file: Path) -> Inspection:
-    """Return what an image file is, decoded as for training."""
+    """Return the properties of an image file, decoded as for training."""
     try:
         with open_image(file) as image:
             traits = tuple(name for name, trait in TRAITS.items() if trait.recognise(image))

@@ -1,4 +1,4 @@
-"""What can be wrong with data: a function for each kind of finding."""
+"""The checks of a data set: one function for each kind of finding."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from triptych.images.sources import FileImages
 
 FEW_TRAINING_IMAGES = 20
 STRONG_IMBALANCE = 5.0
-# What pretrained networks see of a photo, after scaling its shorter side to 256.
+# Side of the crop that most pretrained networks take, after scaling the shorter side to 256.
 CROP_PIXELS = 224
 ASSUMED_ACCURACY = 0.9
 LEVEL = 0.05
 
 
 def find_unreadable(subject: Subject) -> list[Finding]:
-    """Return the files that training would refuse."""
+    """Return the files that cannot be read."""
     examples = tuple(
         Example((subject.name_image(index),), inspection.problem)
         for index, inspection in enumerate(subject.inspections)
@@ -39,44 +39,44 @@ def find_empty_classes(subject: Subject) -> list[Finding]:
 
 
 def find_split_problem(subject: Subject) -> list[Finding]:
-    """Return why the data cannot be split, where no empty class says it already."""
+    """Return why the data cannot be split, unless an empty class is the reason."""
     if not subject.split_problem or subject.empty:
         return []
     return [Finding("no_split", "error", subject.split_problem)]
 
 
 def find_leaks(subject: Subject) -> list[Finding]:
-    """Return the images that are in more than one part."""
+    """Return the images that are in several parts of the split."""
     groups = [group for group in subject.equal if subject.crosses(group)]
     if not groups or subject.parts is None:
         return []
     leaked = count_leaked(groups, subject.parts)
     message = (
-        f"{_count(groups, 'image')} with the same pixels in different parts; {leaked} test image(s) are in train or "
-        f"validation too, which flatters every accuracy: keep one of each"
+        f"{_count(groups, 'image')} with the same pixels in different parts; {leaked} test image(s) are also in train "
+        f"or validation, which inflates every accuracy: keep one copy of each"
     )
     return [Finding("same_in_parts", "warning", message, subject.name_groups(groups))]
 
 
 def find_conflicts(subject: Subject) -> list[Finding]:
-    """Return the images that are in more than one class."""
+    """Return the images that are in several classes."""
     groups = [group for group in subject.equal if spans(group, subject.dataset.labels)]
-    message = f"{_count(groups, 'image')} with the same pixels in different classes: keep the right one"
+    message = f"{_count(groups, 'image')} with the same pixels in different classes: keep the correct one"
     return [Finding("same_in_classes", "warning", message, subject.name_groups(groups))] if groups else []
 
 
 def find_similar(subject: Subject) -> list[Finding]:
-    """Return the images that look alike: a warning across parts, a note within one."""
+    """Return the images that look alike: a warning across parts, a note within one part."""
     if not any(inspection.shrunk is not None for inspection in subject.inspections):
         message = (
-            f"near duplicates were not looked for: pictures of less than {SMALLEST_HASHED_PIXELS} pixels look alike "
+            f"near duplicates were not searched for: images of less than {SMALLEST_HASHED_PIXELS} pixels look alike "
             f"without being copies"
         )
         return [Finding("similar_not_checked", "note", message)] if subject.inspections else []
     across = [group for group in subject.similar if subject.crosses(group)]
     within = [group for group in subject.similar if not subject.crosses(group)]
     rows: tuple[tuple[str, Severity, list[Group], str], ...] = (
-        ("similar_in_parts", "warning", across, "in different parts, which may flatter every accuracy: look at them"),
+        ("similar_in_parts", "warning", across, "in different parts, which may inflate every accuracy: inspect them"),
         ("similar", "note", within, subject.within),
     )
     return [
@@ -89,14 +89,14 @@ def find_similar(subject: Subject) -> list[Finding]:
 
 
 def find_repeats(subject: Subject) -> list[Finding]:
-    """Return the images that one part holds more than once."""
+    """Return the images that occur several times in one part."""
     groups = [group for group in subject.equal if not subject.crosses(group)]
-    message = f"{_count(groups, 'image')} more than once, with the same pixels, {subject.within}: they count double"
+    message = f"{_count(groups, 'image')} more than once, with the same pixels, {subject.within}: each copy counts"
     return [Finding("same", "note", message, subject.name_groups(groups))] if groups else []
 
 
 def find_small_classes(subject: Subject) -> list[Finding]:
-    """Return the classes with few images to train on."""
+    """Return the classes with few training images."""
     if subject.parts is None:
         return []
     counts = subject.count_classes("train").tolist()
@@ -106,14 +106,14 @@ def find_small_classes(subject: Subject) -> list[Finding]:
         if images < FEW_TRAINING_IMAGES
     )
     message = (
-        f"{_count(examples, 'class')} with less than {FEW_TRAINING_IMAGES} training images: "
-        f"their accuracy is a matter of luck, add images"
+        f"{_count(examples, 'class')} with fewer than {FEW_TRAINING_IMAGES} training images: "
+        f"their accuracy depends on chance, add images"
     )
     return [Finding("few_images", "warning", message, examples)] if examples else []
 
 
 def find_imbalance(subject: Subject) -> list[Finding]:
-    """Return whether one class outweighs another, and what always answering with it would get."""
+    """Return whether the classes are imbalanced, and the accuracy of always predicting the largest one."""
     counts = subject.count_classes()
     if counts.min() == 0 or counts.max() < STRONG_IMBALANCE * counts.min():
         return []
@@ -121,14 +121,14 @@ def find_imbalance(subject: Subject) -> list[Finding]:
     names = subject.dataset.classes
     message = (
         f"class {names[most]!r} has {counts[most] / counts[least]:.0f} times the images of {names[least]!r} "
-        f"({counts[most]} and {counts[least]}): always answering {names[most]!r} is right for "
-        f"{counts[most] / counts.sum():.0%}, so look at macro F1 too"
+        f"({counts[most]} and {counts[least]}): always predicting {names[most]!r} is correct for "
+        f"{counts[most] / counts.sum():.0%}, so compare macro F1 too"
     )
     return [Finding("imbalance", "warning", message)]
 
 
 def find_small_images(subject: Subject) -> list[Finding]:
-    """Return the images that are smaller than what pretrained networks see."""
+    """Return the images that are smaller than the input of pretrained networks."""
     readable = [(i, found) for i, found in enumerate(subject.inspections) if not found.problem]
     small = [(i, found) for i, found in readable if min(found.height, found.width) < CROP_PIXELS]
     if not small:
@@ -137,8 +137,8 @@ def find_small_images(subject: Subject) -> list[Finding]:
     examples = [Example((subject.name_image(i),), f"{found.width} x {found.height}") for i, found in small if files]
     least = min(small, key=lambda pair: min(pair[1].height, pair[1].width))[1]
     message = (
-        f"{len(small)} of {len(readable)} images are smaller than the {CROP_PIXELS} pixels that pretrained networks "
-        f"see, the smallest {least.width} x {least.height}: they are enlarged, which adds no detail"
+        f"{len(small)} of {len(readable)} images are smaller than the {CROP_PIXELS} pixels of pretrained networks' "
+        f"input, the smallest {least.width} x {least.height}: they are scaled up, which adds no detail"
     )
     return [Finding("small_images", "note", message, tuple(examples))]
 
@@ -155,12 +155,12 @@ def find_traits(subject: Subject) -> list[Finding]:
 
 
 def find_notes(subject: Subject) -> list[Finding]:
-    """Return how the data were understood."""
+    """Return how the data was read."""
     return [Finding("reading", "note", note) for note in subject.dataset.notes]
 
 
 def find_resolution(subject: Subject) -> list[Finding]:
-    """Return how small a difference the test part can show."""
+    """Return how small a difference in accuracy the test set can show."""
     images = 0 if subject.parts is None else int((subject.parts == "test").sum())
     if not images:
         return []
@@ -168,26 +168,30 @@ def find_resolution(subject: Subject) -> list[Finding]:
 
 
 def explain_resolution(images: int) -> str:
-    """Return what a test part of this many images can tell apart, in words."""
+    """Return how precise an accuracy on this many test images is, and how small a significant difference, in words."""
     low, high = binomtest(round(ASSUMED_ACCURACY * images), images).proportion_ci(1 - LEVEL, method="wilson")
     needed = count_decisive_images(LEVEL)
     text = (
-        f"with {images} test images an accuracy near {ASSUMED_ACCURACY:.0%} is known to about "
-        f"{50 * (high - low):.1f} points either way (Wilson's {1 - LEVEL:.0%} interval)"
+        f"with {images} test images, an accuracy near {ASSUMED_ACCURACY:.0%} is known to within about "
+        f"{50 * (high - low):.1f} points (Wilson's {1 - LEVEL:.0%} interval)"
     )
     if images < needed:
-        return f"{text}; no difference between two models can be shown, as that takes {needed} images at least"
+        return f"{text}; no difference between two models can be significant: that takes at least {needed} images"
     return (
-        f"{text}; one model is shown to be better than another (exact McNemar test at {LEVEL:.0%}) by {needed} images "
-        f"to 0 that only it gets right, which is {100 * needed / images:.2g} points, and by more where each gets some "
-        f"right that the other does not"
+        f"{text}; the smallest significant difference between two models is {100 * needed / images:.2g} points: "
+        f"{needed} images that only one of them classifies correctly, and none that only the other does (exact McNemar "
+        f"test at {LEVEL:.0%})"
     )
 
 
 def count_decisive_images(level: float) -> int:
-    """Return how many images only one of two models must get right, the other none, to differ significantly.
+    """Return how many images only one of two models must classify correctly for a significant difference.
 
-    Two-sided exact McNemar test: each such image falls to either model with probability 1/2 (McNemar 1947).
+    In the two-sided exact McNemar test, with none the other way round: under the null hypothesis each such image is
+    either model's with probability 1/2 (McNemar 1947).
+
+    Args:
+        level: significance level, such as 0.05.
 
     >>> count_decisive_images(0.05)
     6

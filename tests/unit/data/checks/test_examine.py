@@ -148,7 +148,7 @@ def test_empty_and_scarce_classes_prevent_training(tmp_path: Path, make_photos: 
     shutil.copy(folder / "a" / "0.jpg", folder / "a" / "again.jpg")
     examination = examine(str(folder))
     assert "class 'b' has 1 image" in find(examination, "no_split").message
-    assert "no parts yet" in find(examination, "same").message
+    assert "not split yet" in find(examination, "same").message
 
 
 def test_few_images_and_imbalance_are_warned_of(tmp_path: Path, make_photos: MakePhotos) -> None:
@@ -248,8 +248,8 @@ def test_what_a_test_part_can_tell_apart() -> None:
     assert binomtest(0, 6).pvalue == pytest.approx(0.03125)
     # Wilson, 90 of 100: 0.8256 to 0.9448.
     assert "about 6.0 points" in explain_resolution(100)
-    assert "by 6 images to 0 that only it gets right, which is 6 points" in explain_resolution(100)
-    assert "no difference between two models can be shown" in explain_resolution(5)
+    assert "the smallest significant difference between two models is 6 points: 6 images" in explain_resolution(100)
+    assert "no difference between two models can be significant" in explain_resolution(5)
 
 
 def write_idx(folder: Path, prefix: str, images: Pixels, labels: Pixels) -> None:
@@ -269,7 +269,7 @@ def test_arrays_are_examined_too(tmp_path: Path) -> None:
     assert names(find(examination, "same_in_classes")) == [["image 3", "image 70"], ["image 65", "image 66"]]
     assert {"similar_not_checked", "small_images", "resolution"} <= kinds(examination)
     [note] = prepare_board(BoardConfig(data=DataConfig(source=f"idx:{tmp_path}"))).notes
-    assert note.startswith("1 of 20 test images are pixel by pixel in train or validation too")
+    assert note.startswith("1 of 20 test images are also in train or validation, pixel by pixel")
 
 
 def test_a_comparison_is_told_of_test_images_that_were_trained_on(divided: Path) -> None:
