@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
@@ -22,6 +22,7 @@ from triptych.system.threads import count_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Pool = TypeVar("Pool", bound=Executor)
 # Pillow lets other threads run while it decodes and resizes, so that a few threads do as well as processes; what
 # they do in between is Python, which runs in one thread at a time and holds up the network on a large machine.
 CORES_WORTH_PROCESSES = 4
@@ -29,6 +30,8 @@ CORES_WORTH_PROCESSES = 4
 FILES_WORTH_PROCESSES = 500
 # Images that are decoded before the network asks for them, for each reader: enough to smooth out large photos.
 AHEAD = 32
+# Whole batches that are loaded before a training step asks for them.
+BATCHES_AHEAD = 2
 
 
 def crop_image(image: Path | Pixels, preprocessing: Preprocessing) -> Pixels:
@@ -57,6 +60,13 @@ def open_readers(images: ImageSource, wanted: int) -> Iterator[Executor]:
         pool: Executor = ProcessPoolExecutor(count_cores(), mp_context=context)
     else:
         pool = ThreadPoolExecutor(count_cores())
+    with _shut_down_early(pool):
+        yield pool
+
+
+@contextmanager
+def _shut_down_early(pool: Pool) -> Iterator[Pool]:
+    """Shut a pool down at the end of the block without doing the work that has not started."""
     try:
         yield pool
     finally:
@@ -73,12 +83,16 @@ def _takes_processes(images: ImageSource, wanted: int) -> bool:
 def map_ahead(
     begin: Callable[[Item], Future[Result]], items: Iterable[Item], ahead: int
 ) -> Iterator[tuple[Item, Result]]:
-    """Yield each item with its result, in order, while the next ones are worked on, and no further ones.
+    """Yield each item with its result, in order, while the work on the next items goes on.
 
     Args:
         begin: starts the work on an item.
-        items: what is to be worked on; taken only when its turn comes.
-        ahead: how many items are worked on at once.
+        items: the items; each is taken only when its work starts.
+        ahead: how many items are worked on while the caller uses a result.
+
+    >>> with ThreadPoolExecutor(2) as pool:
+    ...     list(map_ahead(lambda item: pool.submit(abs, item), [-3, 2], ahead=1))
+    [(-3, 3), (2, 2)]
     """
     rest = iter(items)
     waiting = deque((item, begin(item)) for item in islice(rest, ahead))
@@ -89,30 +103,21 @@ def map_ahead(
         yield item, result
 
 
-# Batches that are read before they are wanted.
-BATCHES_AHEAD = 2
+def load_batches(
+    load: Callable[[int], Pixels], batches: Sequence[NDArray[np.int64]], threads: int
+) -> Generator[Pixels, None, None]:
+    """Yield the images of each batch, (batch, height, width, 3) uint8, while the next batches are loaded.
 
-
-def read_ahead(load: Callable[[int], Pixels], batches: Iterable[NDArray[np.int64]], threads: int) -> Iterator[Pixels]:
-    """Yield the images of each batch, (batch, height, width, 3) uint8.
+    The threads end with the iterator; close it to end them before the last batch.
 
     Args:
         load: returns the image of an index, (height, width, 3) uint8; called in several threads.
         batches: the indices of each batch, (batch,) int64.
-        threads: how many images are read at once.
+        threads: how many images are loaded at once.
     """
-    pool = ThreadPoolExecutor(threads)
-    ahead: deque[list[Future[Pixels]]] = deque()
-    try:
+    indices = (index for batch in batches for index in batch.tolist())
+    ahead = BATCHES_AHEAD * max(map(len, batches), default=0)
+    with _shut_down_early(ThreadPoolExecutor(threads)) as pool:
+        images = (image for _, image in map_ahead(lambda index: pool.submit(load, index), indices, ahead))
         for batch in batches:
-            ahead.append([pool.submit(load, index) for index in batch.tolist()])
-            if len(ahead) > BATCHES_AHEAD:
-                yield _stack(ahead.popleft())
-        while ahead:
-            yield _stack(ahead.popleft())
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _stack(futures: list[Future[Pixels]]) -> Pixels:
-    return np.stack([future.result() for future in futures])
+            yield np.stack(list(islice(images, len(batch))))

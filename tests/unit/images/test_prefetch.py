@@ -9,8 +9,16 @@ import numpy as np
 import pytest
 
 from triptych.errors import UnreadableImageError
-from triptych.images import prefetch as reading
-from triptych.images.prefetch import crop_image, describe_readers, map_ahead, open_readers
+from triptych.images import prefetch
+from triptych.images.pixels import Pixels
+from triptych.images.prefetch import (
+    BATCHES_AHEAD,
+    crop_image,
+    describe_readers,
+    load_batches,
+    map_ahead,
+    open_readers,
+)
 from triptych.images.preprocessing import Preprocessing
 from triptych.images.sources import ArrayImages, FileImages
 
@@ -28,7 +36,7 @@ def square(item: int) -> Future[int]:
     return future
 
 
-def test_results_come_in_order_whoever_is_ready_first() -> None:
+def test_results_come_in_the_order_of_the_items() -> None:
     last_is_done = threading.Event()
 
     def work(item: int) -> int:
@@ -43,7 +51,7 @@ def test_results_come_in_order_whoever_is_ready_first() -> None:
 
 
 @pytest.mark.parametrize("ahead", [1, 3, 20])
-def test_nothing_is_begun_further_ahead_than_told(ahead: int) -> None:
+def test_no_work_starts_further_ahead_than_asked(ahead: int) -> None:
     begun: list[int] = []
     taken: list[int] = []
 
@@ -72,6 +80,23 @@ def test_an_error_comes_out_at_its_item() -> None:
     assert list(map_ahead(square, [], ahead=4)) == []
 
 
+def test_closing_batches_early_ends_their_threads() -> None:
+    loaded: list[int] = []
+
+    def load(index: int) -> Pixels:
+        loaded.append(index)
+        return np.full((2, 2, 3), index, dtype=np.uint8)
+
+    before = threading.active_count()
+    batches = load_batches(load, np.split(np.arange(40), 10), threads=3)
+    for first in (0, 4):
+        np.testing.assert_array_equal(next(batches)[:, 0, 0, 0], range(first, first + 4))
+    assert threading.active_count() > before
+    batches.close()
+    assert threading.active_count() == before
+    assert set(loaded) <= set(range(8 + 4 * BATCHES_AHEAD))
+
+
 @pytest.fixture
 def files(tmp_path: Path, make_photos: MakePhotos) -> FileImages:
     """Six photos, the last of which is none."""
@@ -84,15 +109,15 @@ def files(tmp_path: Path, make_photos: MakePhotos) -> FileImages:
 @pytest.fixture
 def _worth_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine where few files are worth processes of their own."""
-    monkeypatch.setattr(reading, "CORES_WORTH_PROCESSES", 1)
-    monkeypatch.setattr(reading, "FILES_WORTH_PROCESSES", 4)
+    monkeypatch.setattr(prefetch, "CORES_WORTH_PROCESSES", 1)
+    monkeypatch.setattr(prefetch, "FILES_WORTH_PROCESSES", 4)
 
 
 @pytest.mark.usefixtures("_worth_processes")
 def test_processes_read_what_threads_read_and_name_the_file_that_they_cannot(
     files: FileImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "count_cores", lambda: 2)
+    monkeypatch.setattr(prefetch, "count_cores", lambda: 2)
     with open_readers(files, 3) as threads, open_readers(files, 6) as processes:
         assert isinstance(threads, ThreadPoolExecutor)
         assert isinstance(processes, ProcessPoolExecutor)

@@ -1,18 +1,18 @@
-"""A pretrained network whose head and last blocks are trained together, on images.
+"""Training steps on images for the head and the last blocks of a pretrained network.
 
-What a user may choose is `transfer.augmentation`, how many blocks are unfrozen and by which step sizes, what
-BatchNorm does in them, the number format, and how many processes share each batch. Dropout and stochastic depth
-inside the network stay off, as in the frozen network; the head has its own dropout.
+The settings choose the augmentation, how many blocks are unfrozen and their learning rates, the mode of BatchNorm in
+them, the number format, and how many processes share each batch. Dropout and stochastic depth inside the network stay
+off, as in the frozen network; the head has its own dropout.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -23,7 +23,8 @@ from torch.nn.parallel import DistributedDataParallel
 from triptych.errors import FrozenError
 from triptych.images.augmentation import augment
 from triptych.images.pixels import Pixels
-from triptych.images.prefetch import read_ahead
+from triptych.images.prefetch import load_batches
+from triptych.images.sources import ImageSource
 from triptych.networks import light_torch
 from triptych.networks.backbones import Backbone
 from triptych.networks.head import Head, TransferNetwork
@@ -45,35 +46,35 @@ BUFFER = "buffer of "
 
 
 class FineTuning:
-    """A training of the head and the last blocks, for `triptych.training.loop.fit_network`.
+    """Trains the head and the last blocks; a network for `triptych.training.loop.fit_network`.
 
-    Training with several processes gives what one gives, but for rounding, unless `batch_norm` is `train`: then
-    BatchNorm sees the whole batch on GPUs (SyncBatchNorm), but on the CPU each process normalises by its own share
-    of the batch, and the running statistics that are kept are the first process's.
+    Several processes give the same result as one, up to rounding, unless `batch_norm` is `train`. In that case,
+    BatchNorm sees the whole batch on GPUs (SyncBatchNorm), but on the CPU each process normalises by the statistics
+    of its own share of the batch, and the first process's running statistics are kept.
 
     Attributes:
-        network: is trained in place.
+        network: trained in place.
         total_blocks: how many blocks the network has.
         rng: draws the initial head, then the order of the images and the dropout.
-        frozen_before: SHA-256 of everything that must not change.
-        threads: threads of the processor that compute.
+        frozen_before: SHA-256 of the frozen part before training, hexadecimal.
+        threads: number of CPU threads.
         device: where the network is computed, "cpu" or "cuda".
     """
 
     def __init__(
         self, backbone: Backbone, settings: TransferConfig, classes: int, seed: int, rank: Rank = ALONE
     ) -> None:
-        """Take a copy of a pretrained network, with a new head.
+        """Copy a pretrained network and give it a new head.
 
         Args:
-            backbone: the pretrained network; it stays as it is.
+            backbone: the pretrained network; not changed.
             settings: what is trained, and how.
             classes: number of classes.
-            seed: of the head's initial weights, the order of the images, the dropout and the augmentation.
+            seed: for the initial weights of the head, the order of the images, the dropout and the augmentation.
             rank: which of several processes this is.
 
         Raises:
-            ConfigError: more blocks are to be unfrozen than there are.
+            ConfigError: the settings unfreeze more blocks than the network has.
         """
         self._backbone, self._settings, self._seed, self._rank = backbone, settings, seed, rank
         self._epoch = 0
@@ -82,7 +83,7 @@ class FineTuning:
         self.device = find_device()
         self.network = self._build_network(classes).to(self.device)
         self._optimizer = torch.optim.SGD(self.network.group_parameters(settings.block_learning_rate_decay), lr=0.0)
-        # What a step calls: in several processes, the same with gradients averaged over them.
+        # In several processes, a step averages the gradients over them.
         self._forward: nn.Module = self.network
         if rank.size > 1:
             self._forward = DistributedDataParallel(self.network, broadcast_buffers=False)
@@ -103,47 +104,53 @@ class FineTuning:
     def train_epoch(
         self, train: Examples, settings: TransferConfig, learning_rate: float, rng: np.random.Generator
     ) -> None:
-        """Take one step on the cross-entropy of the logits for each batch of newly shuffled and augmented images.
+        """Shuffle and augment the images, and take one step per batch on the cross-entropy of the logits.
 
         Args:
             train: images (`ImageRows`) and labels (n,) int64.
             settings: batch size, momentum and weight decay.
-            learning_rate: step size of the head.
-            rng: draws the order, then what the head drops of each whole batch.
+            learning_rate: of the head.
+            rng: draws the order, then the dropout mask of each whole batch.
 
         Raises:
-            NonFiniteStepError: the loss is infinite or not a number, in any of the processes.
+            NonFiniteStepError: the loss is infinite or not a number in any of the processes.
         """
         self._epoch += 1
         torch.set_num_threads(self.threads)
         self._set_steps(settings, learning_rate)
         self.network.set_batch_norms(training=True)
         batches = list(shuffle_minibatches(len(train), settings.batch_size, rng))
-        crops = self._read(train, [self._take_share(batch) for batch in batches], self._epoch)
-        for step, (batch, mine) in enumerate(zip(batches, crops, strict=True), start=1):
-            self._optimizer.zero_grad()
-            with self._computing():
-                loss = self._measure_step(mine, train.labels[batch], self._draw_mask(len(batch), rng))
-                loss.backward()
-            self._optimizer.step()
-            check_step(self._rank.add_up(loss).item(), step)
+        shares = [self._take_share(batch) for batch in batches]
+        with closing(self._load_crops(train, shares, self._epoch)) as crops:
+            for step, (batch, share) in enumerate(zip(batches, crops, strict=True), start=1):
+                self._optimizer.zero_grad()
+                with self._deterministic():
+                    loss = self._measure_step(share, train.labels[batch], self._draw_mask(len(batch), rng))
+                    loss.backward()
+                self._optimizer.step()
+                check_step(self._rank.sum_over_processes(loss).item(), step)
         self.network.set_batch_norms(training=False)
-        self._rank.inplace_take_firsts(self.network.changing_buffers().values())
+        self._rank.inplace_broadcast(self.network.changing_buffers().values())
 
     def _measure_step(self, crops: Pixels, labels: NDArray[np.int64], mask: NDArray[np.float32] | None) -> Tensor:
-        """Return this process's part of a batch's loss, times the number of processes.
+        """Return the loss of this process's share of a batch, times the number of processes.
 
-        Gradients are averaged over the processes, so each sums over its share and divides by the whole batch: the
-        result is one process's, also where the last batch can't be shared evenly. A process without a share takes
-        part with an image that counts nothing.
+        Gradients are averaged over the processes, so each process sums over its share and divides by the size of the
+        whole batch. The average is the gradient of the whole batch, even if the last one can't be shared evenly. A
+        process without a share computes an image with weight 0.
+
+        Args:
+            crops: (share, height, width, 3) uint8; one image where the share is empty.
+            labels: (batch,) int64, of the whole batch.
+            mask: (batch, dimension), the dropout mask of the whole batch, or None.
         """
         share = self._rank.share(len(labels))
-        counts = float(share.stop > share.start)
-        share = share if counts else slice(0, 1)
+        weight = float(share.stop > share.start)
+        share = share if weight else slice(0, 1)
         with torch.autocast(self.device, torch.bfloat16, enabled=self._settings.training_precision == "bfloat16"):
             logits = self._forward(self._prepare(crops), None if mask is None else self._send(mask[share]))
         summed = nn.functional.cross_entropy(logits, self._send(labels[share]), reduction="sum")
-        return summed * (counts * self._rank.size / len(labels))
+        return summed * (weight * self._rank.size / len(labels))
 
     @torch.inference_mode()
     def measure(self, examples: Examples) -> tuple[float, float]:
@@ -152,41 +159,42 @@ class FineTuning:
         mine = np.arange(len(examples))[self._rank.share(len(examples))]
         batches = [mine[part] for part in iterate_slices(len(mine), self._settings.embedding_batch_size)]
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
-        for rows, crops in zip(batches, self._read(examples, batches, None), strict=True):
-            logits, labels = self.network(self._prepare(crops)), self._send(examples.labels[rows])
-            sums[0] += nn.functional.cross_entropy(logits, labels, reduction="sum")
-            sums[1] += (logits.argmax(dim=1) == labels).sum()
-        loss, right = self._rank.add_up(sums).tolist()
-        return loss / len(examples), right / len(examples)
+        with closing(self._load_crops(examples, batches, None)) as loaded:
+            for rows, crops in zip(batches, loaded, strict=True):
+                logits, labels = self.network(self._prepare(crops)), self._send(examples.labels[rows])
+                sums[0] += nn.functional.cross_entropy(logits, labels, reduction="sum")
+                sums[1] += (logits.argmax(dim=1) == labels).sum()
+        loss, correct = self._rank.sum_over_processes(sums).tolist()
+        return loss / len(examples), correct / len(examples)
 
     def copy_state(self) -> State:
-        """Return copies of what is trained, its momentum, BatchNorm's statistics where they change, and the epoch."""
+        """Return copies of the trained parameters, their momentum, changing BatchNorm statistics, and the epoch."""
         buffers = {
             f"{BUFFER}{name}": value.cpu().numpy().copy() for name, value in self.network.changing_buffers().items()
         }
         return light_torch.copy_state(self.network, self._optimizer) | buffers | {EPOCH: np.asarray(self._epoch)}
 
     def restore_state(self, state: State) -> None:
-        """Take back what `copy_state` returned."""
+        """Restore a state from `copy_state`."""
         light_torch.restore_state(self.network, self._optimizer, state)
         for name, buffer in self.network.changing_buffers().items():
             buffer.copy_(torch.from_numpy(state[f"{BUFFER}{name}"]))
         self._epoch = int(state[EPOCH])
 
     def check_frozen(self) -> None:
-        """Raise if something that was frozen has changed.
+        """Check that the frozen part has not changed.
 
         Raises:
             FrozenError: it has.
         """
         if self.network.digest_frozen() != self.frozen_before:
-            raise FrozenError(f"the frozen part of {self._backbone.name} has changed while the rest was trained")
+            raise FrozenError(f"the frozen part of {self._backbone.name} changed while the rest was trained")
 
     def finish(self) -> TransferNetwork:
-        """Return the network that was trained; like every backbone it is kept on the CPU, wherever it is computed.
+        """Return the trained network; like every backbone, it is kept on the CPU, even if it is computed on a GPU.
 
         Raises:
-            FrozenError: something that was frozen has changed.
+            FrozenError: the frozen part has changed.
         """
         self.check_frozen()
         whole = copy.deepcopy(self.network).cpu()
@@ -201,25 +209,31 @@ class FineTuning:
             group["weight_decay"] = settings.weight_decay
 
     def _take_share(self, batch: NDArray[np.int64]) -> NDArray[np.int64]:
-        mine = batch[self._rank.share(len(batch))]
-        return mine if len(mine) else batch[:1]
+        """Return this process's share of a batch; its first image where the share would be empty."""
+        share = batch[self._rank.share(len(batch))]
+        return share if len(share) else batch[:1]
 
     def _draw_mask(self, length: int, rng: np.random.Generator) -> NDArray[np.float32] | None:
-        """Return what a whole batch's embeddings are multiplied with, (length, dimension); None without dropout."""
+        """Return the dropout mask of a whole batch's embeddings, (length, dimension) float32; None without dropout."""
         if not self._backbone.head_dropout:
             return None
         mask = np.empty((length, self._backbone.dimension), dtype=np.float32)
         inplace_draw_mask(mask, self._backbone.head_dropout, rng)
         return mask
 
-    def _read(self, examples: Examples, batches: Iterable[NDArray[np.int64]], epoch: int | None) -> Iterator[Pixels]:
-        """Yield the crops of batches of rows, read ahead; augmented where an epoch is given."""
-        rows: Any = examples.features
-        load = partial(self._load, rows, epoch)
-        return read_ahead(load, (rows.indices[batch] for batch in batches), max(2, self.threads))
+    def _load_crops(
+        self, examples: Examples, batches: list[NDArray[np.int64]], epoch: int | None
+    ) -> Generator[Pixels, None, None]:
+        """Yield the crops of each batch of rows, (batch, height, width, 3) uint8; augmented if there is an epoch."""
+        rows = cast("ImageRows", examples.features)
+        return load_batches(
+            partial(self._load_crop, rows.images, epoch),
+            [rows.indices[batch] for batch in batches],
+            max(2, self.threads),
+        )
 
-    def _load(self, rows: ImageRows, epoch: int | None, index: int) -> Pixels:
-        image, preprocessing = rows.images[index], self._backbone.preprocessing
+    def _load_crop(self, images: ImageSource, epoch: int | None, index: int) -> Pixels:
+        image, preprocessing = images[index], self._backbone.preprocessing
         if epoch is None:
             return preprocessing.crop(image)
         how = self._settings.augmentation
@@ -233,8 +247,8 @@ class FineTuning:
     def _send(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self.device)
 
-    def _computing(self) -> AbstractContextManager[None]:
-        """Compute the same bits every time, also on a GPU where cuDNN would choose its algorithms by the clock."""
+    def _deterministic(self) -> AbstractContextManager[None]:
+        """Compute the same bits every time, even on a GPU, where cuDNN would choose the fastest algorithm."""
         if self.device == "cpu":
             return nullcontext()
         chosen: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=True, deterministic=True)

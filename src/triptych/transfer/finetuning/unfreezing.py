@@ -1,4 +1,4 @@
-"""The blocks that a pretrained network consists of, from the image's side to the head's, for training the last few."""
+"""Splitting a pretrained network into blocks, in the order of its layers, and unfreezing the last of them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from torchvision.models.vision_transformer import Encoder
 
 from triptych.errors import ConfigError
 
-# Modules that only hold others, and run them in turn; everything else that has parameters is one block.
+# Modules that only run their children in turn; any other module with parameters is one block.
 CONTAINERS = (nn.Sequential, nn.ModuleList, Encoder)
-# These belong to the layer before them.
+# Each of these joins the block of the layer before it.
 NORMALISATIONS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A piece of a network that is frozen or trained as a whole.
+    """A part of a network that is frozen or trained as a whole.
 
     Attributes:
         name: PyTorch's name of its first module.
-        modules: its layer or layers, in order.
-        loose: parameters that no layer owns, such as a transformer's positions.
+        modules: its modules, in order.
+        loose: parameters that belong to no module of a block, such as a transformer's position embeddings.
     """
 
     name: str
@@ -45,19 +45,19 @@ class Block:
 
 
 def list_blocks(trunk: nn.Module, pixels: int) -> list[Block]:
-    """Return the blocks of a network in the order in which an image passes them.
+    """Return the blocks of a network in the order in which an image passes through them.
 
-    The network and whatever is a plain `nn.Sequential`, an `nn.ModuleList` or a transformer's encoder is opened;
-    what lies in it is a block: a bottleneck of ResNet, a convolution of VGG, an inverted residual of MobileNet.
-    Normalisation joins the block before it. What an image doesn't pass, such as GoogLeNet's auxiliary
-    classifiers, is no block.
+    The network itself, and each plain `nn.Sequential`, `nn.ModuleList` or transformer encoder in it, is split into
+    its children. Each child is a block: a bottleneck of ResNet, a convolution of VGG, an inverted residual of
+    MobileNet. Normalisation joins the block before it. Modules that an image doesn't pass through, such as the
+    auxiliary classifiers of GoogLeNet, are not blocks.
 
     Args:
         trunk: the network without its last layer, in eval mode.
-        pixels: side of its inputs.
+        pixels: side of its input images.
     """
-    pieces = dict(_open(trunk, ""))
-    loose = tuple(parameter for container in _list_opened(trunk) for parameter in container.parameters(recurse=False))
+    pieces = dict(_list_pieces(trunk, ""))
+    loose = tuple(parameter for container in _list_split(trunk) for parameter in container.parameters(recurse=False))
     blocks: list[Block] = []
     for name in _trace(trunk, pieces, pixels):
         if blocks and isinstance(pieces[name], NORMALISATIONS):
@@ -68,43 +68,48 @@ def list_blocks(trunk: nn.Module, pixels: int) -> list[Block]:
 
 
 def select_last(blocks: list[Block], wanted: int, network: str) -> list[Block]:
-    """Return the last blocks, from the image's side to the head's.
+    """Return the last `wanted` blocks, in order.
+
+    Args:
+        blocks: all blocks of a network.
+        wanted: how many.
+        network: its name, for the error.
 
     Raises:
-        ConfigError: there are fewer.
+        ConfigError: the network has fewer.
     """
     if wanted > len(blocks):
         raise ConfigError(
             f"transfer.unfreeze_blocks = {wanted} is more than the {len(blocks)} blocks of {network}: "
-            f"set at most {len(blocks)}, which trains it all"
+            f"set at most {len(blocks)}, which trains all of it"
         )
     return blocks[len(blocks) - wanted :]
 
 
-def _is_opened(module: nn.Module) -> bool:
-    """Return whether a module is one of the containers themselves; a subclass may do more than run its parts."""
+def _is_split(module: nn.Module) -> bool:
+    """Return whether a module is split into its children; a subclass may do more than run them."""
     return type(module) in CONTAINERS
 
 
-def _open(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
-    """Yield name and module of what is not opened and has parameters."""
+def _list_pieces(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
+    """Yield name and module of each child with parameters that is not split further."""
     for child_name, child in module.named_children():
         path = f"{name}.{child_name}" if name else child_name
-        if _is_opened(child):
-            yield from _open(child, path)
+        if _is_split(child):
+            yield from _list_pieces(child, path)
         elif next(child.parameters(), None) is not None:
             yield path, child
 
 
-def _list_opened(module: nn.Module) -> Iterator[nn.Module]:
+def _list_split(module: nn.Module) -> Iterator[nn.Module]:
     yield module
     for child in module.children():
-        if _is_opened(child):
-            yield from _list_opened(child)
+        if _is_split(child):
+            yield from _list_split(child)
 
 
 def _trace(trunk: nn.Module, pieces: dict[str, nn.Module], pixels: int) -> list[str]:
-    """Return the names of the pieces that an image passes, in that order."""
+    """Return the names of the modules that an image passes through, in that order."""
     passed: dict[str, None] = {}
     hooks = [
         piece.register_forward_pre_hook(lambda module, entering, name=name: passed.setdefault(name))
@@ -119,19 +124,19 @@ def _trace(trunk: nn.Module, pieces: dict[str, nn.Module], pixels: int) -> list[
 
 
 class WholeNetwork(nn.Module):
-    """The network and its head: inputs (n, 3, height, width) to logits (n, classes).
+    """A network and its head: inputs (n, 3, height, width) float32 to logits (n, classes) float32.
 
     Attributes:
         trunk: the network without its last layer.
         linear: the head.
-        blocks: what is trained of the trunk, from the image's side; the rest is frozen.
+        blocks: the blocks of the trunk that are trained, in order; the rest is frozen.
         trains_batch_norm: whether BatchNorm in these blocks is in training mode during the steps.
     """
 
     def __init__(
         self, trunk: nn.Module, linear: nn.Linear, blocks: Sequence[Block], *, trains_batch_norm: bool
     ) -> None:
-        """Take over a frozen trunk and a head, and unfreeze the blocks."""
+        """Join a frozen trunk and a head, and unfreeze the blocks."""
         super().__init__()
         self.trunk = trunk
         self.linear = linear
@@ -142,39 +147,39 @@ class WholeNetwork(nn.Module):
                 parameter.requires_grad = True
 
     def forward(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the logits, float32; `mask` (n, dimension) is multiplied with what enters the head."""
+        """Return the logits; the input of the head is multiplied by `mask`, (n, dimension) float32."""
         embeddings = self.trunk(inputs)
         logits: Tensor = self.linear(embeddings if mask is None else embeddings * mask)
         return logits.float()
 
     def group_parameters(self, decay: float) -> list[dict[str, Any]]:
-        """Return what is trained as groups for an optimizer, each with its part of the step size.
+        """Return the trained parameters in groups for an optimizer, each with its part of the learning rate.
 
-        The head comes first, with 1; each block below it has `decay` of the one above.
+        The head comes first, with 1.0. Each block has the part of the block above it, times `decay`.
         """
         groups = [list(self.linear.parameters()), *(block.parameters() for block in reversed(self.blocks))]
         return [{"params": group, "part": decay**depth} for depth, group in enumerate(groups)]
 
     def set_batch_norms(self, *, training: bool) -> None:
-        """Put BatchNorm in the blocks into training mode, if it is trained at all, or back into eval mode."""
+        """Put BatchNorm in the trained blocks into training mode, if it is trained, or back into eval mode."""
         for block in self.blocks:
             for layer in block.batch_norms():
                 layer.train(training and self.trains_batch_norm)
 
     def changing_buffers(self) -> dict[str, Tensor]:
-        """Return the statistics that training changes, by name."""
+        """Return the BatchNorm statistics that training changes, by name."""
         if not self.trains_batch_norm:
             return {}
         changing = {id(buffer) for block in self.blocks for layer in block.batch_norms() for buffer in layer.buffers()}
         return {name: buffer for name, buffer in self.named_buffers() if id(buffer) in changing}
 
     def count_trained(self) -> int:
-        """Return how many parameters are trained."""
+        """Return the number of parameters that are trained."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
     @torch.no_grad()
     def digest_frozen(self) -> str:
-        """Return the SHA-256 of all parameters and buffers that must not change, hexadecimal."""
+        """Return the SHA-256 of all frozen parameters and buffers, hexadecimal."""
         trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
         changing = trained | self.changing_buffers().keys()
         digest = hashlib.sha256()
