@@ -1,27 +1,24 @@
-"""Real parts in folders of their own: cache, tracking store, Prefect server, image files."""
+"""Homes of their own for cache, store and Prefect; and fixtures that several folders share.
+
+Nothing here may import PyTorch, MLflow or Prefect at the top: most unit tests do without.
+"""
 
 from __future__ import annotations
 
-import getpass
 import os
-import shutil
 import signal
-import socket
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from triptych.config.resolve import resolve_config
-from triptych.data.boards import BoardData, load_board, prepare_board
+from helpers.photos import write_photos
 from triptych.system.environment import apply_environment
+
+if TYPE_CHECKING:
+    from triptych.data.boards import BoardData
 
 MakePhotos = Callable[..., Path]
 
@@ -36,7 +33,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the user's cache, store and Prefect home out of the tests; her data home may be read."""
+    """Keep the user's cache, store and Prefect home out of the tests; the data home may be read."""
     homes = tmp_path_factory.mktemp("homes")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRIPTYCH_CACHE_HOME", str(homes / "cache"))
@@ -48,7 +45,7 @@ def _own_homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _own_import_path() -> Iterator[None]:
-    """Forget the modules that models carry, which MLflow puts first on the import path, also of processes to come."""
+    """Forget the modules that models carry, which MLflow puts first on the import path, also of later processes."""
     before = sys.path
     yield
     sys.path = before
@@ -56,7 +53,7 @@ def _own_import_path() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
-    """A real Prefect server, for all tests that run flows."""
+    """A real Prefect server, for all tests of a process that run flows."""
     import prefect.settings
     from prefect.settings import temporary_settings
     from prefect.testing.utilities import prefect_test_harness
@@ -65,40 +62,6 @@ def prefect_server() -> Iterator[None]:
     quick = {prefect.settings.PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
     with prefect_test_harness(server_startup_timeout=120), temporary_settings(quick):
         yield
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[dict[str, str]]:
-    """A new PostgreSQL on a free port of this machine, as the environment variables of its clients."""
-    installed = [str(folder) for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
-    found = shutil.which("initdb", path=os.pathsep.join([*installed, os.environ["PATH"]]))
-    if found is None:
-        pytest.skip("needs PostgreSQL: there is no initdb under /usr/lib/postgresql nor on PATH")
-    programs = Path(found).resolve().parent
-    # PostgreSQL refuses to run as root, and its own user may not enter pytest's folders.
-    user = "postgres" if os.geteuid() == 0 else getpass.getuser()
-    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
-    (folder / "password").write_text("correct horse battery", encoding="utf-8")
-    for path in (folder, folder / "password"):
-        shutil.chown(path, user)
-    other: dict[str, Any] = {"user": user, "group": user, "extra_groups": []} if os.geteuid() == 0 else {}
-    run = partial(subprocess.run, cwd=folder, check=True, stdout=subprocess.DEVNULL, **other)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-    try:
-        create = ["-D", "data", "--username=triptych", "--pwfile=password", "--auth=scram-sha-256", "--no-sync"]
-        run([programs / "initdb", *create])
-        serve = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
-        run([programs / "pg_ctl", "-D", "data", "-l", "log", "-w", "-o", serve, "start"])
-        yield {
-            "PGHOST": "127.0.0.1",
-            "PGPORT": str(port),
-            "PGUSER": "triptych",
-            "PGPASSWORD": (folder / "password").read_text(encoding="utf-8"),
-        }
-        run([programs / "pg_ctl", "-D", "data", "-w", "-m", "fast", "stop"])
-    finally:
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
@@ -113,20 +76,10 @@ def data_home() -> Path:
 @pytest.fixture(scope="session")
 def digits() -> BoardData:
     """scikit-learn's digits with the default split."""
+    from triptych.config.resolve import resolve_config
+    from triptych.data.boards import load_board, prepare_board
+
     return load_board(prepare_board(resolve_config("digits").boards[0]))
-
-
-def write_photos(folder: Path, classes: dict[str, int], seed: int = 0) -> Path:
-    """Write small JPEG files of several sizes, a class of them reddish, the next greenish, and so on."""
-    rng = np.random.default_rng(seed)
-    for channel, (name, count) in enumerate(classes.items()):
-        (folder / name).mkdir(parents=True)
-        for number in range(count):
-            height, width = rng.integers(40, 80, size=2)
-            pixels = rng.integers(0, 100, size=(height, width, 3), dtype=np.uint8)
-            pixels[:, :, channel % 3] += 100
-            Image.fromarray(pixels).save(folder / name / f"{number}.jpg")
-    return folder
 
 
 @pytest.fixture(scope="session")

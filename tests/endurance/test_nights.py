@@ -7,12 +7,10 @@ import os
 import queue
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,6 +25,7 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from helpers.waiting import free_port, wait_until
 from triptych.config.resolve import resolve_config
 
 ROOT = Path(__file__).parents[2]
@@ -36,19 +35,6 @@ PANELS = {"numpy-mlp": 60, "torch-mlp": 60, "shufflenet_v2_x0_5": 25}
 SECONDS = {"triptych: a run that fell silent goes on": 60, "triptych: a run that crashed goes on": 20}
 
 pytestmark = [pytest.mark.endurance, pytest.mark.timeout(600)]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
-
-
-def wait_until(ready: Callable[[], Any], seconds: float, what: str) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := ready()):
-        assert time.monotonic() < end, f"{what}: nothing after {seconds} seconds"
-        time.sleep(0.5)
-    return found
 
 
 def runs(process: int) -> bool:
@@ -105,7 +91,7 @@ class Machine:
         return str(self.read_run(flow_run).state.name)
 
     def wait_for(self, flow_run: str, state: str, seconds: float = 120) -> None:
-        wait_until(lambda: self.state(flow_run) == state, seconds, f"flow run {state}")
+        wait_until(lambda: self.state(flow_run) == state, f"flow run {state}", seconds)
 
     def kill_flow_runs(self, flow_run: str | None = None) -> None:
         """Kill what the workers started, all or one, and nothing else."""
@@ -125,7 +111,7 @@ class Machine:
     def stop_worker(self, name: str = "worker") -> None:
         worker = int((self.folder / "serve" / f"{name}.pid").read_text().split()[0])
         os.killpg(worker, signal.SIGTERM)
-        wait_until(lambda: not runs(worker), 30, "end of the worker")
+        wait_until(lambda: not runs(worker), "end of the worker", 30)
 
     def start_worker(self, pool: str = "local-process", name: str = "worker", **environment: str) -> None:
         """Start a worker, which `stop` ends with the servers if it has the name of theirs."""
@@ -183,14 +169,14 @@ def test_late_runs_are_one(machine: Machine) -> None:
     late = [machine.start_run("compare/digits") for _ in range(4)]
     machine.start_worker()
     ended = ["Cancelled", "Cancelled", "Cancelled", "Completed"]
-    wait_until(lambda: sorted(map(machine.state, late)) == ended, 120, "late runs")
+    wait_until(lambda: sorted(map(machine.state, late)) == ended, "late runs", 120)
     [done] = [flow_run for flow_run in late if machine.state(flow_run) == "Completed"]
     check_comparison(machine, done)
 
 
 def test_a_killed_run_goes_on_as_the_same(machine: Machine) -> None:
     flow_run = machine.start_run("compare/digits", config={"preset": "digits", "fresh": True})
-    wait_until(lambda: len(machine.runs(flow_run)) > 1, 120, "panel")
+    wait_until(lambda: len(machine.runs(flow_run)) > 1, "panel", 120)
     machine.kill_flow_runs()
     machine.wait_for(flow_run, "Crashed", 30)
     machine.wait_for(flow_run, "Completed")
@@ -240,9 +226,9 @@ def gpus(machine: Machine) -> Iterator[str]:
     """A worker of the pool `gpu` with a cache of its own, as another machine has it."""
     machine.start_worker("gpu", "gpus", TRIPTYCH_CACHE_HOME=str(machine.folder / "another"))
     log = machine.folder / "serve" / "gpus.log"
-    wait_until(lambda: "started!" in log.read_text(), 60, "worker")
+    wait_until(lambda: "started!" in log.read_text(), "worker", 60)
     machine.start_worker("cpu", "cpus")
-    wait_until(lambda: "started!" in log.with_name("cpus.log").read_text(), 60, "worker")
+    wait_until(lambda: "started!" in log.with_name("cpus.log").read_text(), "worker", 60)
     machine.prefect("deploy", "--all", "--prefect-file", "machines.yaml")
     yield "gpu"
     for name in ("gpus", "cpus"):
@@ -261,7 +247,7 @@ def test_panels_are_trained_by_the_machines_of_their_pools_even_if_one_is_killed
         by_panel.update({run.data.tags.get("panel", "comparison"): run for run in found})
         return "shufflenet_v2_x0_5" in by_panel
 
-    wait_until(find_panels, 180, "panel")
+    wait_until(find_panels, "panel", 180)
     there = by_panel["shufflenet_v2_x0_5"].data.tags["prefect.flow_run_id"]
     machine.kill_flow_runs(there)
     machine.wait_for(there, "Completed", 180)
@@ -284,7 +270,7 @@ def test_panels_are_trained_by_the_machines_of_their_pools_even_if_one_is_killed
 
 def test_after_a_power_failure_the_same_run_goes_on_and_later_ones_are_not_refused(machine: Machine) -> None:
     flow_run = machine.start_run("compare/digits", config={"preset": "digits", "fresh": True})
-    wait_until(lambda: len(machine.runs(flow_run)) > 1, 120, "panel")
+    wait_until(lambda: len(machine.runs(flow_run)) > 1, "panel", 120)
     machine.cut_the_power()
     machine.serve("start")
     machine.wait_for(flow_run, "Completed", 180)

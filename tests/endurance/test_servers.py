@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import base64
+import getpass
 import json
 import os
 import re
 import shlex
+import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import mlflow
@@ -29,6 +30,7 @@ import yaml
 from mlflow.exceptions import MlflowException
 from mlflow.server import get_app_client
 
+from helpers.waiting import ask, free_port, wait_until
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import load_board, prepare_board
 from triptych.tracking import connect, find_recorded
@@ -40,30 +42,6 @@ ANN, PASSWORD = "ann", "correct horse battery"
 PIPELINES, PANELS, EPOCHS = 8, 3, 5
 
 pytestmark = pytest.mark.endurance
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
-
-
-def wait_until(ready: Callable[[], Any], seconds: float, what: str, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + seconds
-    while not ready():
-        assert process.poll() is None, f"{what}: the process ended with {process.returncode}"
-        assert time.monotonic() < end, f"{what}: nothing after {seconds} seconds"
-        time.sleep(0.5)
-
-
-def ask(address: str, **headers: str) -> int:
-    """Return the HTTP status of an address, 0 where nothing answers."""
-    try:
-        with urlopen(Request(address, headers=headers), timeout=5) as answer:  # noqa: S310
-            return int(answer.status)
-    except HTTPError as error:
-        return error.code
-    except OSError:
-        return 0
 
 
 @contextmanager
@@ -97,7 +75,7 @@ class Team:
 
     @property
     def client(self) -> dict[str, str]:
-        """The environment of whoever works with the servers."""
+        """The environment of a client of the servers."""
         own = {name: self.settings[name] for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")}
         own |= {name: value for name, value in self.settings.items() if name.startswith("MLFLOW_TRACKING_")}
         return {**os.environ, **own, "PREFECT_HOME": str(self.folder / "home")}
@@ -151,6 +129,39 @@ def read_example() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
+def postgres() -> Iterator[dict[str, str]]:
+    """A new PostgreSQL on a free port of this machine, as the environment variables of its clients."""
+    installed = [str(folder) for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
+    found = shutil.which("initdb", path=os.pathsep.join([*installed, os.environ["PATH"]]))
+    if found is None:
+        pytest.skip("needs PostgreSQL: there is no initdb under /usr/lib/postgresql nor on PATH")
+    programs = Path(found).resolve().parent
+    # PostgreSQL refuses to run as root, and its own user may not enter pytest's folders.
+    user = "postgres" if os.geteuid() == 0 else getpass.getuser()
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    (folder / "password").write_text("correct horse battery", encoding="utf-8")
+    for path in (folder, folder / "password"):
+        shutil.chown(path, user)
+    other: dict[str, Any] = {"user": user, "group": user, "extra_groups": []} if os.geteuid() == 0 else {}
+    run = partial(subprocess.run, cwd=folder, check=True, stdout=subprocess.DEVNULL, **other)
+    port = free_port()
+    try:
+        create = ["-D", "data", "--username=triptych", "--pwfile=password", "--auth=scram-sha-256", "--no-sync"]
+        run([programs / "initdb", *create])
+        serve = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
+        run([programs / "pg_ctl", "-D", "data", "-l", "log", "-w", "-o", serve, "start"])
+        yield {
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(port),
+            "PGUSER": "triptych",
+            "PGPASSWORD": (folder / "password").read_text(encoding="utf-8"),
+        }
+        run([programs / "pg_ctl", "-D", "data", "-w", "-m", "fast", "stop"])
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
 def team(postgres: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     """Both servers on PostgreSQL, and the users `worker` and `ann`."""
     team = Team(tmp_path_factory.mktemp("team"), {}, free_port(), free_port())
@@ -159,8 +170,8 @@ def team(postgres: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
     create_databases(postgres)
     with ExitStack() as servers:
         prefect, tracking = (servers.enter_context(team.unit(name)) for name in ("prefect", "mlflow"))
-        wait_until(lambda: ask(f"{team.settings['PREFECT_API_URL']}/health") == 200, 120, "Prefect", prefect)
-        wait_until(lambda: ask(f"{team.mlflow}/health") == 200, 120, "MLflow", tracking)
+        wait_until(lambda: ask(f"{team.settings['PREFECT_API_URL']}/health") == 200, "Prefect", 120, prefect)
+        wait_until(lambda: ask(f"{team.mlflow}/health") == 200, "MLflow", 120, tracking)
         with acting_as("admin", team):
             for user in ("worker", ANN):
                 get_app_client("basic-auth", team.mlflow).create_user(user, PASSWORD)
@@ -201,12 +212,12 @@ def test_a_schedule_runs_without_a_person_and_a_second_user_reads_the_result(tea
     settings = ["numpy_mlp.epochs=30", "torch_mlp.epochs=2", "transfer.epochs=2"]
     config = resolve_config("digits", settings=settings)
     with team.unit("worker") as worker:
-        wait_until(lambda: "started!" in (team.folder / "worker.log").read_text(), 60, "worker", worker)
+        wait_until(lambda: "started!" in (team.folder / "worker.log").read_text(), "worker", 60, worker)
         deploy(team, tmp_path / "prefect.yaml", {"config": config.model_dump(mode="json")})
         with acting_as(ANN, team):
-            wait_until(lambda: find_finished("digits"), 200, "scheduled run", worker)
+            wait_until(lambda: find_finished("digits"), "scheduled run", 200, worker)
             flow_run_id = find_finished("digits")[0].data.tags["prefect.flow_run_id"]
-        wait_until(lambda: team.flow_run(flow_run_id)["state_type"] == "COMPLETED", 30, "flow run", worker)
+        wait_until(lambda: team.flow_run(flow_run_id)["state_type"] == "COMPLETED", "flow run", 30, worker)
     assert team.flow_run(flow_run_id)["auto_scheduled"]
     with acting_as(ANN, team):
         [recorded] = find_recorded()
