@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 MakePhotos = Callable[..., Path]
 
+# Modules of an earlier version, as its models carry them.
+collect_ignore = ["data"]
+
 # Before anything imports Prefect or MLflow: no telemetry, no window system.
 apply_environment(quiet=True)
 

@@ -1,0 +1,185 @@
+"""The same multilayer perceptron in PyTorch: autograd and PyTorch's optimizer in place of the hand-written steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from triptych.gradient_descent import GradientDescent
+from triptych.linear_layers import hold_weights
+from triptych.mlp import Layer
+from triptych.torch_state import copy_state, restore_state
+from triptych.training import Examples, check_step, inplace_draw_mask, shuffle_minibatches
+
+if TYPE_CHECKING:
+    from triptych.sections import MLPConfig
+
+Floats = NDArray[np.floating[Any]]
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}
+# Cross-entropy takes logits: its softmax belongs to prediction only.
+OUTPUTS: dict[str, Callable[[], nn.Module]] = {"squared_error": nn.Sigmoid, "cross_entropy": nn.Identity}
+
+
+def encode_one_hot(labels: Tensor, like: Tensor) -> Tensor:
+    """Return targets (n, classes) for outputs of that many classes and that number format."""
+    return nn.functional.one_hot(labels, like.shape[1]).to(like.dtype)
+
+
+def keep_labels(labels: Tensor, like: Tensor) -> Tensor:  # noqa: ARG001 - a row of TARGETS
+    """Return the labels themselves, (n,) int64."""
+    return labels
+
+
+def sum_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the squared error of one-hot targets, summed over outputs, averaged over images (the book's)."""
+    return nn.functional.mse_loss(outputs, targets, reduction="sum") / len(outputs)
+
+
+# What the criterion of a loss is given for labels.
+TARGETS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "squared_error": encode_one_hot,
+    "cross_entropy": keep_labels,
+}
+CRITERIA: dict[tuple[str, str], Callable[[Tensor, Tensor], Tensor]] = {
+    ("squared_error", "sum"): sum_squared_error,
+    ("squared_error", "mean"): nn.functional.mse_loss,
+    ("cross_entropy", "sum"): nn.functional.cross_entropy,
+    ("cross_entropy", "mean"): nn.functional.cross_entropy,
+}
+PROBABILITIES: dict[str, Callable[[Tensor], Tensor]] = {
+    "squared_error": lambda outputs: nn.functional.normalize(
+        outputs.clamp_min(torch.finfo(outputs.dtype).tiny), p=1.0, dim=1
+    ),
+    "cross_entropy": lambda outputs: outputs.softmax(dim=1),
+}
+
+
+class Dropout(nn.Module):
+    """Dropout whose masks come from the generator that also draws them for `NumpyMLP`: twins drop the same units."""
+
+    def __init__(self) -> None:
+        """Drop nothing until told."""
+        super().__init__()
+        self.probability = 0.0
+        self.rng = np.random.default_rng(0)
+
+    def forward(self, a: Tensor) -> Tensor:
+        """Return a, (batch, units), with a new mask upon it while training."""
+        if not (self.training and self.probability):
+            return a
+        mask = torch.empty(a.shape, dtype=a.dtype)
+        inplace_draw_mask(mask.numpy(), self.probability, self.rng)
+        return a * mask
+
+
+class TorchMLP:
+    """A multilayer perceptron as a `torch.nn.Sequential`, with the interface of `NumpyMLP`.
+
+    Attributes:
+        network: the modules, on the CPU.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        activation: str = "sigmoid",
+        loss: str = "squared_error",
+        loss_reduction: str = "sum",
+    ) -> None:
+        """Copy the layers into modules.
+
+        Args:
+            layers: weight (outputs, inputs) and bias (outputs,) of each layer, from the input side.
+            activation: of the hidden layers, a row of `ACTIVATIONS`.
+            loss: "squared_error" behind a sigmoid, or "cross_entropy" on logits.
+            loss_reduction: "sum" or "mean" of the squared error over the outputs of an image.
+        """
+        self.names = {"activation": activation, "loss": loss, "loss_reduction": loss_reduction}
+        self.network = build_network(layers, activation, loss)
+        self._classes = len(layers[-1][1])
+        self._optimizer = GradientDescent(self.network.parameters(), fused=True)
+
+    @property
+    def layers(self) -> list[Layer]:
+        """Weight (outputs, inputs) and bias (outputs,) of each layer, as arrays that share memory."""
+        linears = [module for module in self.network if isinstance(module, nn.Linear)]
+        return [(linear.weight.detach().numpy(), linear.bias.detach().numpy()) for linear in linears]
+
+    def train_epoch(self, train: Examples, settings: MLPConfig, learning_rate: float, rng: np.random.Generator) -> None:
+        """Take one step for each batch of a newly shuffled training part.
+
+        Args:
+            train: features (n, inputs) and labels (n,).
+            settings: batch size, momentum, weight decay and dropout.
+            learning_rate: step size.
+            rng: draws the order, then the masks of each batch.
+
+        Raises:
+            NonFiniteStepError: the loss is infinite or not a number.
+        """
+        self._prepare_epoch(settings, learning_rate, rng)
+        features, labels = self.as_tensor(train.features), torch.from_numpy(train.labels)
+        targets = TARGETS[self.names["loss"]](labels, torch.empty(0, self._classes, dtype=features.dtype))
+        criterion = CRITERIA[self.names["loss"], self.names["loss_reduction"]]
+        batch = torch.empty(settings.batch_size, features.shape[1], dtype=features.dtype)
+        for step, indices in enumerate(shuffle_minibatches(len(train), settings.batch_size, rng), start=1):
+            rows = torch.from_numpy(indices)
+            x = torch.index_select(features, 0, rows, out=batch[: len(rows)])
+            if settings.input_dropout:
+                mask = torch.empty(x.shape, dtype=x.dtype)
+                inplace_draw_mask(mask.numpy(), settings.input_dropout, rng)
+                x *= mask
+            self._optimizer.zero_grad()
+            loss = criterion(self.network(x), targets[rows])
+            loss.backward()
+            self._optimizer.step()
+            check_step(loss.item(), step)
+        self.network.eval()
+
+    def _prepare_epoch(self, settings: MLPConfig, learning_rate: float, rng: np.random.Generator) -> None:
+        """Hand the settings of an epoch to the optimizer and to the layers that drop."""
+        torch.set_num_threads(settings.threads)
+        self._optimizer.set_options(learning_rate, settings.momentum, settings.weight_decay)
+        for module in self.network.train():
+            if isinstance(module, Dropout):
+                module.probability, module.rng = settings.dropout, rng
+
+    def copy_state(self) -> dict[str, Floats]:
+        """Return copies of the parameters and of their momentum, where there is any, by name."""
+        return copy_state(self.network, self._optimizer)
+
+    def restore_state(self, state: dict[str, Floats]) -> None:
+        """Take back what `copy_state` returned."""
+        restore_state(self.network, self._optimizer, state)
+
+    @torch.inference_mode()
+    def predict_proba(self, features: Floats) -> Floats:
+        """Return class probabilities, (n, classes), each row summing to one; sigmoid outputs are normalised."""
+        return PROBABILITIES[self.names["loss"]](self.network(self.as_tensor(features))).numpy()
+
+    @torch.inference_mode()
+    def measure(self, examples: Examples) -> tuple[float, float]:
+        """Return the mean loss (squared error averaged over the outputs too) and the accuracy."""
+        outputs = self.network(self.as_tensor(examples.features))
+        labels = torch.from_numpy(examples.labels)
+        loss = CRITERIA[self.names["loss"], "mean"](outputs, TARGETS[self.names["loss"]](labels, outputs))
+        return float(loss), float((outputs.argmax(dim=1) == labels).double().mean())
+
+    def as_tensor(self, features: Floats) -> Tensor:
+        """Return features, (n, inputs), in the number format of the weights."""
+        return torch.from_numpy(np.require(features, self.layers[0][0].dtype, "W"))
+
+
+def build_network(layers: Sequence[Layer], activation: str, loss: str) -> nn.Sequential:
+    """Return linear layers that hold copies of the given weights, each with its activation behind it."""
+    modules: list[nn.Module] = []
+    for weight, bias in layers:
+        linear = hold_weights(torch.from_numpy(weight.copy()), torch.from_numpy(bias.copy()))
+        modules += [linear, ACTIVATIONS[activation](), Dropout()]
+    return nn.Sequential(*modules[:-2], OUTPUTS[loss]()).eval()
