@@ -37,7 +37,7 @@ def copy_packages(folder: Path) -> None:
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     """Check the packages that lie in a folder against the contracts of this project."""
-    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache", ROOT / "pyproject.toml"]
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", str(ROOT / "pyproject.toml")]
     own_path = {"PYTHONPATH": f"{folder / 'src'}:{folder}"}
     return subprocess.run(command, cwd=folder, env=own_path, capture_output=True, text=True, check=False)
 

@@ -3,7 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from triptych.evaluation.metrics import count_confusions, expected_calibration_error, measure_probabilities
+from triptych.evaluation.metrics import (
+    brier_score,
+    count_confusions,
+    expected_calibration_error,
+    measure_classes,
+    measure_probabilities,
+)
 
 
 def test_figures_worked_by_hand() -> None:
@@ -27,3 +33,11 @@ def test_a_class_that_nobody_shows_does_not_break_the_metrics() -> None:
 
 def test_a_sure_and_right_network_is_calibrated() -> None:
     assert expected_calibration_error(np.array([0, 1]), np.eye(2), bins=15) == 0.0
+
+
+def test_brier_and_classes_by_hand() -> None:
+    labels, probabilities = np.array([0, 1, 1]), np.array([[0.8, 0.2], [0.6, 0.4], [0.0, 1.0]])
+    assert brier_score(labels, probabilities) == pytest.approx((0.08 + 0.72 + 0.0) / 3)
+    first, second = measure_classes(labels, probabilities.argmax(axis=1), 2)
+    assert (first["precision"], first["recall"], first["images"]) == (0.5, 1.0, 1.0)
+    assert (second["precision"], second["recall"], second["images"]) == (1.0, 0.5, 2.0)
