@@ -1,4 +1,4 @@
-"""A training with checkpoints, run in a process of its own, to be killed: python train_until_killed.py KIND [FILE]."""
+"""A training with checkpoints in a process of its own, to be killed: python train_until_killed.py NETWORK [FILE]."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def say_epoch(metrics: EpochMetrics) -> None:
 
 def main() -> None:
     """Train, print each epoch, and at last the hash of the weights."""
-    kind, *files = sys.argv[1:]
+    network, *files = sys.argv[1:]
     rng = np.random.default_rng(0)
     parts = [Examples(rng.normal(size=(rows, 6)).astype(np.float32), rng.integers(0, 3, rows)) for rows in (120, 40)]
     checkpoint = CheckpointFile(Path(files[0]), "killed") if files else None
-    network = train_mlp(kind, SETTINGS, *parts, classes=3, seed=2, on_epoch=say_epoch, checkpoint=checkpoint)
-    print(hashlib.sha256(b"".join(array.tobytes() for layer in network.layers for array in layer)).hexdigest())
+    trained = train_mlp(network, SETTINGS, *parts, classes=3, seed=2, on_epoch=say_epoch, checkpoint=checkpoint)
+    print(hashlib.sha256(b"".join(array.tobytes() for layer in trained.layers for array in layer)).hexdigest())
 
 
 if __name__ == "__main__":

@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from triptych.networks.light_torch import GradientDescent, copy_state, hold_weights, restore_state
+from helpers.mlps import TORCH_MLP
+from triptych.networks.light_torch import GradientDescent, copy_state, restore_state, wrap_weights
 
 
 def draw_layer() -> nn.Linear:
     generator = torch.Generator().manual_seed(0)
-    return hold_weights(torch.randn(5, 7, generator=generator), torch.randn(5, generator=generator))
+    return wrap_weights(torch.randn(5, 7, generator=generator), torch.randn(5, generator=generator))
 
 
 def take_step(network: nn.Linear, optimizer: GradientDescent | torch.optim.SGD, seed: int) -> None:
@@ -69,7 +70,7 @@ def test_what_is_restored_goes_on_in_the_same_bits() -> None:
 def test_a_layer_holds_its_weights_and_draws_nothing() -> None:
     before = torch.get_rng_state()
     weight, bias = torch.zeros(2, 3, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
-    linear = hold_weights(weight.T.contiguous().T, bias)
+    linear = wrap_weights(weight.T.contiguous().T, bias)
     assert torch.equal(torch.get_rng_state(), before)
     assert (linear.in_features, linear.out_features) == (3, 2)
     assert linear.weight.is_contiguous()
@@ -81,7 +82,7 @@ def test_a_training_imports_nothing_of_pytorchs_compiler() -> None:
     trained = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[2] / "helpers")!r})
-sys.argv = ["train", "torch_mlp"]
+sys.argv = ["train", {TORCH_MLP!r}]
 import train_until_killed
 train_until_killed.main()
 print([name for name in ("torch._dynamo", "torch._inductor", "sympy") if name in sys.modules])

@@ -1,0 +1,121 @@
+"""Unit tests mirror the packages: each module has one, and none imports at its top what its module does without."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+UNIT, SOURCE = ROOT / "tests" / "unit", ROOT / "src" / "triptych"
+# Where the packages of this project lie.
+HOMES = {"triptych": ROOT / "src", "flows": ROOT, "tasks": ROOT, "helpers": ROOT / "tests"}
+# Libraries whose import takes seconds, and those that import them.
+HEAVY = {
+    "mlflow": "MLflow",
+    "prefect": "Prefect",
+    "prefect_dask": "Prefect",
+    "safetensors.torch": "PyTorch",
+    "torch": "PyTorch",
+    "torchvision": "PyTorch",
+}
+TESTS = sorted(UNIT.rglob("test_*.py"))
+
+
+def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a module that its import executes."""
+    for child in ast.iter_child_nodes(node):
+        only_for_types = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+        if not only_for_types and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield child
+            yield from run_at_import(child)
+
+
+def list_names(nodes: Iterator[ast.AST]) -> set[str]:
+    """Return the dotted names that import statements name, also of what may be a module or an object of one."""
+    names = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def find_files(name: str) -> Iterator[Path]:
+    """Yield the files of this project that the import of a name executes."""
+    parts = name.split(".")
+    if home := HOMES.get(parts[0]):
+        for length in range(1, len(parts) + 1):
+            folder = home.joinpath(*parts[:length])
+            yield from filter(Path.is_file, (folder / "__init__.py", folder.with_suffix(".py")))
+
+
+def find_heavy(name: str) -> Iterator[str]:
+    """Yield the heavy library that a name belongs to, if it does."""
+    parts = name.split(".")
+    prefixes = (".".join(parts[:length]) for length in (1, 2))
+    yield from (HEAVY[prefix] for prefix in prefixes if prefix in HEAVY)
+
+
+@cache
+def list_imports(file: Path) -> frozenset[str]:
+    """Return what the import of a file names at the top."""
+    return frozenset(list_names(run_at_import(ast.parse(file.read_text(encoding="utf-8")))))
+
+
+def list_heavy(file: Path) -> set[str]:
+    """Return the heavy libraries that the import of a file imports, directly or through others of this project."""
+    waiting, seen, heavy = [file], set(), set()
+    while waiting:
+        seen.add(here := waiting.pop())
+        for name in list_imports(here):
+            heavy |= set(find_heavy(name))
+            waiting += [file for file in find_files(name) if file not in seen]
+    return heavy
+
+
+def find_module(test: Path) -> Path:
+    """Return the module that a test mirrors."""
+    return SOURCE / test.relative_to(UNIT).with_name(test.name.removeprefix("test_"))
+
+
+def find_strays(test: Path, module: Path) -> set[str]:
+    """Return the heavy libraries that a test imports at its top although its module does without."""
+    return list_heavy(test) - (list_heavy(module) if module.is_file() else set())
+
+
+@pytest.mark.parametrize("test", TESTS, ids=lambda test: str(test.relative_to(UNIT)))
+def test_a_unit_test_imports_at_its_top_only_what_its_module_does(test: Path) -> None:
+    assert find_strays(test, find_module(test)) == set()
+
+
+@pytest.mark.parametrize("conftest", [*UNIT.parents[0].glob("conftest.py"), *UNIT.rglob("conftest.py")], ids=str)
+def test_what_all_unit_tests_share_imports_nothing_heavy(conftest: Path) -> None:
+    assert list_heavy(conftest) == set()
+
+
+@pytest.mark.parametrize(
+    ("line", "strays"),
+    [
+        ("import torch.nn", {"PyTorch"}),
+        ("from triptych.tracking import runs", {"MLflow"}),
+        ("from prefect_dask import DaskTaskRunner", {"Prefect"}),
+        ("def test_it() -> None:\n    import torch", set()),
+        ("from triptych.networks import numpy_mlp", set()),
+    ],
+)
+def test_strays_are_found(line: str, strays: set[str], tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(line)
+    assert find_strays(tmp_path / "test_it.py", SOURCE / "networks" / "numpy_mlp.py") == strays
+
+
+def test_every_module_has_a_unit_test() -> None:
+    mirrored = {find_module(test) for test in TESTS}
+    named = [list_names(ast.walk(ast.parse(test.read_text(encoding="utf-8")))) for test in TESTS]
+    imported = {file for names in named for name in names for file in find_files(name)}
+    modules = {file for file in SOURCE.rglob("*.py") if file.name != "__init__.py"}
+    assert sorted(str(file.relative_to(SOURCE)) for file in modules - mirrored - imported) == []
