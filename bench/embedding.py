@@ -1,4 +1,4 @@
-"""The frozen network's forward pass against plain eager PyTorch, and the pass from files against its two parts."""
+"""Benchmarks of embedding: the forward pass against eager PyTorch, the pass from files against its two halves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from triptych.networks.backbones import Backbone, build_network
 from triptych.networks.precision import PRECISIONS, normalise
 from triptych.system.paths import cache_home
 from triptych.system.threads import count_cores
-from triptych.transfer.choose_precision import LEAST_COSINE, measure_formats, worst_cosine
+from triptych.transfer.choose_precision import MIN_COSINE, measure_formats, worst_cosine
 from triptych.transfer.embed import store_embeddings
 from triptych.transfer.records import load_embeddings
 from triptych.transfer.weights import load_backbone
@@ -26,20 +26,20 @@ from triptych.transfer.weights import load_backbone
 SECTION = "transfer"
 BATCH, FORWARD_BATCH = 32, 16
 FORWARD_TARGET, BOUND_TARGET = 2.0, 0.9
-# The formats are chosen as for this many images: for a handful none but the exact one would be tried, and for
-# many more the compilers are, which take minutes.
+# The number format is chosen as for this many images: for a few, only the exact format would be tried; for many more,
+# the compilers as well, which takes minutes.
 MANY_IMAGES = 500
 
 
 def measure_forward(name: str, *, quick: bool) -> Figure:
-    """Compare images per second from memory with those of the network as torchvision builds it, in float32."""
+    """Compare the throughput from memory with that of the network as torchvision builds it, in float32."""
     torch.set_num_threads(count_cores())
     backbone = load_backbone(name, "random")
     crops = draw_crops(backbone, FORWARD_BATCH)
     chosen, _ = measure_formats(backbone, crops, MANY_IMAGES, PRECISIONS["auto"])
     ours, eager = backbone.in_format(chosen), build_eager_forward(name, backbone)
-    if worst_cosine(ours.embed_crops(crops), eager(crops)) < LEAST_COSINE:
-        raise SystemExit(f"{name} in {chosen} gives other embeddings than plain float32")
+    if worst_cosine(ours.embed_crops(crops), eager(crops)) < MIN_COSINE:
+        raise SystemExit(f"the embeddings of {name} in {chosen} differ from those in plain float32")
     jobs: dict[str, Callable[[], object]] = {"eager": lambda: eager(crops), "ours": lambda: ours.embed_crops(crops)}
     seconds = time_by_turns(jobs, QUICK_PAIRS if quick else PAIRS)
     figure = f"{name}, images/s from memory, ours ({chosen}) / plain eager float32"
@@ -53,7 +53,7 @@ def draw_crops(backbone: Backbone, count: int) -> Pixels:
 
 
 def build_eager_forward(name: str, backbone: Backbone) -> Callable[[Pixels], np.ndarray]:
-    """Return the textbook's forward pass up to the last layer: torchvision's network, float32, its own layout."""
+    """Return a plain forward pass up to the last layer: torchvision's network in float32 and its default layout."""
     network = build_network(name).eval()
     parent, _, last = backbone.cut_layer.rpartition(".")
     setattr(network.get_submodule(parent), last, torch.nn.Identity())
@@ -68,7 +68,7 @@ def build_eager_forward(name: str, backbone: Backbone) -> Callable[[Pixels], np.
 
 
 def measure_files(data: BoardData, backbone: Backbone, *, quick: bool) -> Figure:
-    """Compare the pass from files with the sum of its two parts alone, which share the same cores."""
+    """Compare the pass from files with the sum of reading alone and computing alone, which share the same cores."""
     torch.set_num_threads(count_cores())
     images = range(len(data.images))
 
@@ -93,10 +93,10 @@ def measure_files(data: BoardData, backbone: Backbone, *, quick: bool) -> Figure
     return compare_times(SECTION, figure, bound, seconds["whole"], BOUND_TARGET)
 
 
-def measure_nearness(data: BoardData, exact: Backbone, chosen: str) -> Figure:
-    """Return the cosine similarity of our embeddings to plain eager float32's, of the worst photo.
+def measure_similarity(data: BoardData, exact: Backbone, chosen: str) -> Figure:
+    """Return the lowest cosine similarity, over all photos, of our embeddings and those of eager PyTorch in float32.
 
-    Theirs share nothing with ours: torchvision's transforms, PyTorch's own layout, and no store.
+    The reference shares no code with ours: torchvision's transforms, PyTorch's default layout, no store.
     """
     [record] = store_embeddings([exact.in_format(chosen)], data.images, batch_size=BATCH, threads=count_cores())
     trunk = copy.deepcopy(exact.trunk).to(memory_format=torch.contiguous_format)
@@ -110,4 +110,4 @@ def measure_nearness(data: BoardData, exact: Backbone, chosen: str) -> Figure:
         )
     cosine = worst_cosine(np.asarray(load_embeddings(record)), theirs)
     figure = f"cosine similarity of our embeddings ({chosen}) to plain eager float32's, worst photo"
-    return Figure(SECTION, figure, cosine, cosine, cosine, LEAST_COSINE)
+    return Figure(SECTION, figure, cosine, cosine, cosine, MIN_COSINE)

@@ -1,4 +1,4 @@
-"""What the MLPs are measured on: the real MNIST where it is at hand, else noise of the same shape."""
+"""The data of the benchmarks: MNIST if it is available, else noise of the same shape; photos and weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHAPE, CLASSES = (70_000, 784), 10
 
 
 def load_examples() -> tuple[Examples, Examples, str]:
-    """Return 49,000 training and 21,000 test examples, and what they are."""
+    """Return 49,000 training examples, 21,000 test examples, and a description of the data."""
     try:
         data = load_board(prepare_board(resolve_config("report", panels=["numpy-mlp"]).boards[0]))
     except DataError:
@@ -33,7 +33,7 @@ def load_examples() -> tuple[Examples, Examples, str]:
 
 
 def find_photos() -> tuple[Path, Path]:
-    """Return the folder of the ants and bees, and the file of MobileNetV2's weights, under the data home."""
+    """Return the folder of the ants and bees, and the file of MobileNetV2's weights, in a data home."""
     for home in data_homes():
         photos, weights = home / "hymenoptera", sorted((home / "weights").glob("mobilenet_v2*.pth"))
         if photos.is_dir() and weights:

@@ -1,4 +1,4 @@
-"""How this project measures: ratios of two things timed in one run, by turns, and a table of what holds."""
+"""Shared code of the benchmarks: ratios of two jobs timed alternately in one process, and their table of targets."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ PAIRS, QUICK_PAIRS = 5, 2
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured figure beside its target.
+    """A measured figure and its target.
 
     Attributes:
-        section: which benchmark.
-        figure: what was measured.
-        value: the median.
-        min: smallest of the measurements.
-        max: largest of the measurements.
-        target: what it must be at least, or at most.
-        at_most: whether the target is an upper bound.
+        section: the benchmark that it belongs to.
+        figure: what is measured, with its unit.
+        value: the median of the measurements.
+        min: the smallest measurement.
+        max: the largest measurement.
+        target: a lower bound of the value.
+        at_most: whether the target is an upper bound instead.
     """
 
     section: str
@@ -40,7 +40,7 @@ class Figure:
 
     @property
     def holds(self) -> bool:
-        """Whether the median keeps the target."""
+        """Whether the median meets the target."""
         return self.value <= self.target if self.at_most else self.value >= self.target
 
     def as_json(self) -> dict[str, object]:
@@ -50,7 +50,7 @@ class Figure:
 
 
 def time_by_turns(jobs: Mapping[str, Callable[[], object]], pairs: int) -> dict[str, list[float]]:
-    """Return the seconds of each job, run by turns (A B A B ...) after a warm-up of each."""
+    """Return the seconds of each job, run alternately (A B A B ...) after a warm-up run of each."""
     for job in jobs.values():
         job()
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
@@ -65,13 +65,13 @@ def time_by_turns(jobs: Mapping[str, Callable[[], object]], pairs: int) -> dict[
 def compare_times(
     section: str, figure: str, over: Sequence[float], under: Sequence[float], target: float, *, at_most: bool = False
 ) -> Figure:
-    """Return the ratio of two lists of seconds, measurement by measurement."""
+    """Return the ratio of two series of seconds, measurement by measurement."""
     ratios = [a / b for a, b in zip(over, under, strict=True)]
     return Figure(section, figure, median(ratios), min(ratios), max(ratios), target, at_most)
 
 
 def publish(section: str, figures: Sequence[Figure], note: str) -> None:
-    """Print a table, and put the figures in the place of the section's old ones in `bench/results.json`."""
+    """Print a table of the figures, and replace those of the section in `bench/results.json`."""
     table = Table(title=f"bench/{section} ({note})", title_justify="left")
     for column in ("figure", "median", "min", "max", "target", "holds"):
         table.add_column(column, justify="left" if column == "figure" else "right")

@@ -1,6 +1,6 @@
-"""Peak memory of embedding synthetic images and training a head on them, each time in a process of its own.
+"""Peak memory of embedding synthetic images and training a head on them, measured in a process of its own.
 
-As a program: python memory.py IMAGES prints the peak in KiB.
+Run as `python memory.py IMAGES`, it prints the peak in KiB.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ TARGET = 1.2
 
 
 def measure_memory(*, quick: bool) -> Figure:
-    """Compare the peaks of many and of few images."""
+    """Compare the peak memory for many images with that for few."""
     many, few = (QUICK_MANY, QUICK_FEW) if quick else (MANY, FEW)
     peaks = [
         int(subprocess.check_output([sys.executable, __file__, str(images)], text=True))  # noqa: S603 - this very file
         for images in (few, many)
     ]
     ratio = peaks[1] / peaks[0]
-    told = f"peak memory, {many:,} images of 64 x 64 embedded and a head trained / {few:,} ({peaks[1] / 2**20:.2f} GiB)"
-    return Figure(SECTION, told, ratio, ratio, ratio, TARGET, at_most=True)
+    name = f"peak memory, {many:,} images of 64 x 64 embedded and a head trained / {few:,} ({peaks[1] / 2**20:.2f} GiB)"
+    return Figure(SECTION, name, ratio, ratio, ratio, TARGET, at_most=True)
 
 
 def embed_and_train(images: int, folder: Path) -> None:
@@ -45,30 +45,30 @@ def embed_and_train(images: int, folder: Path) -> None:
     from triptych.transfer.weights import load_backbone
 
     full = load_backbone("shufflenet_v2_x0_5", "bundled")
-    # The memory is that of any input size, the time is not.
+    # A small input takes less time, and the memory does not depend on its size.
     small = replace(full.preprocessing, resize_size=32, crop_size=32)
-    # Plain float32 takes 4 to 7 ms for an image of this size, folded a fortieth of that.
+    # Plain float32 takes 4 to 7 ms for an image of this size; the folded format is 40 times as fast.
     backbone = replace(full, preprocessing=small, number_format="float32-folded")
     pixels, labels = write_images(images, folder / "pixels.npy")
     [record] = store_embeddings([backbone], ArrayImages(pixels), batch_size=64, threads=count_cores())
     rows = load_embeddings(record).select(np.arange(images))
     settings = TransferConfig(epochs=1, batch_size=100)
-    heard: list[float] = []
+    accuracies: list[float] = []
     train_head(
         settings,
-        Examples(rows, labels),  # type: ignore[arg-type]  # read like an array
+        Examples(rows, labels),
         None,
         classes=CLASSES,
         dropout=0.0,
         seed=0,
-        on_epoch=lambda metrics: heard.append(metrics.train_accuracy),
+        on_epoch=lambda metrics: accuracies.append(metrics.train_accuracy),
     )
-    if heard[0] < 2 / CLASSES:
-        raise SystemExit(f"the head has learned nothing: {heard[0]:.3f} right")
+    if accuracies[0] < 2 / CLASSES:
+        raise SystemExit(f"the head learned nothing: its training accuracy is {accuracies[0]:.3f}")
 
 
 def write_images(images: int, file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return images whose brightness tells their class, (n, 64, 64, 3) uint8 memory-mapped, and their labels (n,)."""
+    """Return images whose brightness depends on their class, (n, 64, 64, 3) uint8 memory-mapped, and labels (n,)."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, CLASSES, images)
     with file.open("wb") as stream:
@@ -82,9 +82,9 @@ def write_images(images: int, file: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_peak() -> int:
-    """Return the largest resident memory of this program so far, KiB (Linux).
+    """Return the peak resident memory of this process in KiB (Linux).
 
-    `getrusage` would begin with what the process that started this one held.
+    `getrusage` would include the memory of the parent process at the time of the fork.
     """
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.partition("VmHWM:")[2].split()[0])

@@ -1,4 +1,4 @@
-"""The network written by hand against text-book NumPy, the bare matrix products, and scikit-learn."""
+"""The NumPy network against a textbook implementation, its matrix products alone, and scikit-learn."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from triptych.networks.numpy_mlp import NumpyMLP
 
 SECTION = "numpy_mlp"
 BATCH, LEARNING_RATE, THREADS = 100, 0.1, 1
-# Hidden layers: targets of text-book / ours, ours / matrix products, scikit-learn / ours.
+# Hidden layers: targets of textbook / ours, ours / matrix products, scikit-learn / ours.
 TARGETS: dict[tuple[int, ...], tuple[float, float, float]] = {(50, 50): (2.5, 1.5, 2.0), (500, 500): (2.0, 1.15, 2.0)}
 ACCURACY_EPOCHS: dict[tuple[int, ...], int] = {(50, 50): 10, (500, 500): 2}
-# Largest difference in accuracy, points.
+# Largest difference in accuracy, in points.
 ACCURACY_TOLERANCE = 0.3
 
 
 def multiply_matrices(layers: list[Layer], features: Floats) -> Callable[[], None]:
-    """Return a function that does the matrix products of one epoch, and nothing else, in float32.
+    """Return a function that computes only the matrix products of one epoch, in float32.
 
-    The rows are those of the training part in their order: no shuffling, no copying.
+    It takes the training examples in their order, without shuffling or copying.
     """
     weights = [weight.copy() for weight, _ in layers]
     gradients = [np.empty_like(weight) for weight in weights]
@@ -55,7 +55,7 @@ def multiply_matrices(layers: list[Layer], features: Floats) -> Callable[[], Non
 
 
 def build_sklearn(hidden: tuple[int, ...], train: Examples) -> Callable[[], object]:
-    """Return a function that trains scikit-learn's network for one epoch of the same batches."""
+    """Return a function that trains scikit-learn's network for one epoch with the same batch size."""
     network = MLPClassifier(
         hidden,
         activation="logistic",
@@ -71,17 +71,18 @@ def build_sklearn(hidden: tuple[int, ...], train: Examples) -> Callable[[], obje
 
 
 def measure_speed(hidden: tuple[int, ...], train: Examples, pairs: int) -> list[Figure]:
-    """Return the three ratios of speed for some hidden layers."""
+    """Return the three ratios of time for a network with these hidden layers."""
     layers = initialise_layers((784, *hidden, CLASSES), "normal", "float32", np.random.default_rng(0))
     ours = NumpyMLP([(weight.copy(), bias.copy()) for weight, bias in layers])
     settings = MLPConfig(hidden_units=hidden, batch_size=BATCH)
     book = TextbookMLP(layers)
-    wide = train.features.astype(np.float64)
+    features = np.asarray(train.features)
+    wide = features.astype(np.float64)
     order = np.random.default_rng(0).permutation(len(train))
     seconds = time_by_turns(
         {
             "ours": lambda: ours.train_epoch(train, settings, LEARNING_RATE, np.random.default_rng(0)),
-            "products": multiply_matrices(layers, train.features),
+            "products": multiply_matrices(layers, features),
             "textbook": lambda: book.train_epoch(wide, train.labels, order, BATCH, LEARNING_RATE),
             "sklearn": build_sklearn(hidden, train),
         },
@@ -89,7 +90,7 @@ def measure_speed(hidden: tuple[int, ...], train: Examples, pairs: int) -> list[
     )
     of_book, of_products, of_sklearn = TARGETS[hidden]
     return [
-        compare_times(SECTION, f"text-book / ours {hidden}", seconds["textbook"], seconds["ours"], of_book),
+        compare_times(SECTION, f"textbook / ours {hidden}", seconds["textbook"], seconds["ours"], of_book),
         compare_times(
             SECTION, f"ours / matrix products {hidden}", seconds["ours"], seconds["products"], of_products, at_most=True
         ),
@@ -98,35 +99,35 @@ def measure_speed(hidden: tuple[int, ...], train: Examples, pairs: int) -> list[
 
 
 def measure_accuracy(hidden: tuple[int, ...], train: Examples, test: Examples) -> Figure:
-    """Return how far our test accuracy is from text-book float64's, in points, same seed and epochs."""
+    """Return the difference in test accuracy from the textbook in float64, in points, with the same seed and epochs."""
     layers = initialise_layers((784, *hidden, CLASSES), "normal", "float64", np.random.default_rng(0))
     ours = NumpyMLP([(weight.astype(np.float32), bias.astype(np.float32)) for weight, bias in layers])
     settings = MLPConfig(hidden_units=hidden, batch_size=BATCH)
     book = TextbookMLP(layers)
-    wide = train.features.astype(np.float64)
+    wide = np.asarray(train.features, dtype=np.float64)
     for epoch in range(ACCURACY_EPOCHS[hidden]):
         ours.train_epoch(train, settings, LEARNING_RATE, np.random.default_rng(epoch))
         order = np.random.default_rng(epoch).permutation(len(train))
         book.train_epoch(wide, train.labels, order, BATCH, LEARNING_RATE)
-    points = 100.0 * abs(ours.measure(test)[1] - book.score(test.features.astype(np.float64), test.labels))
+    points = 100.0 * abs(ours.measure(test)[1] - book.score(np.asarray(test.features, dtype=np.float64), test.labels))
     return Figure(
-        SECTION, f"accuracy, points from text-book {hidden}", points, points, points, ACCURACY_TOLERANCE, at_most=True
+        SECTION, f"accuracy, points from textbook {hidden}", points, points, points, ACCURACY_TOLERANCE, at_most=True
     )
 
 
 def main() -> None:
     """Measure and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer repetitions, the small network alone")
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions, only the small network")
     quick = parser.parse_args().quick
     warnings.simplefilter("ignore", ConvergenceWarning)
-    train, test, what = load_examples()
+    train, test, description = load_examples()
     figures = []
     with threadpool_limits(THREADS):
         for hidden in list(TARGETS)[: 1 if quick else None]:
             figures += measure_speed(hidden, train, QUICK_PAIRS if quick else PAIRS)
             figures.append(measure_accuracy(hidden, train, test))
-    publish(SECTION, figures, f"{what}, {len(train):,} x 784, batch {BATCH}, {THREADS} thread each")
+    publish(SECTION, figures, f"{description}, {len(train):,} x 784, batch {BATCH}, {THREADS} thread each")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The pipeline around the trainers: what it adds to them, how soon it is there, and what a second worker brings."""
+"""Benchmarks of the pipeline: its overhead over training, its start-up time, and the speedup of a second worker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from measure import PAIRS, QUICK_PAIRS, Figure, compare_times, publish
 
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import BoardData, PreparedBoard, load_board, prepare_board
-from triptych.panels.mlp import fit_mlp
+from triptych.panels.fitting import fit_panel
 from triptych.system.threads import count_cores
 from triptych.training.jobs import list_jobs
 from triptych.transfer.plan import embed_board, plan_board
@@ -27,12 +27,12 @@ from triptych.transfer.records import EmbeddingPlan
 SECTION = "pipeline"
 TRIPTYCH = str(Path(sys.executable).with_name("triptych"))
 MLPS = ["--panel", "numpy-mlp", "--panel", "torch-mlp"]
-# As many as MNIST fills, but one for warming up.
+# As many as MNIST has, apart from those for warming up.
 SHARDS = 16
 
 
 def time_command(*arguments: str, home: Path | None = None) -> float:
-    """Return the seconds of a command as the user starts it, on a cache and stores of its own."""
+    """Return the seconds of a command as a user would run it, with a cache and stores of its own."""
     environment = dict(os.environ)
     if home is not None:
         home.mkdir()
@@ -44,35 +44,35 @@ def time_command(*arguments: str, home: Path | None = None) -> float:
 
 
 def time_trainers(panels: Sequence[str]) -> float:
-    """Return the seconds that the trainers of the report's MNIST compute, one after the other and nothing else."""
+    """Return the seconds of training panels on the report's MNIST one after the other, without the pipeline."""
     config = resolve_config("report", panels=panels)
     prepared = prepare_board(config.boards[0])
     data = load_board(prepared)
     started = time.perf_counter()
     for job in list_jobs(prepared, fresh_since=time.time()):
         with tempfile.TemporaryDirectory() as folder:
-            fit_mlp(data, job, Path(folder) / "model", lambda metrics: None)
+            fit_panel(data, job, Path(folder) / "model", lambda metrics: None)
     return time.perf_counter() - started
 
 
 def measure_overhead(home: Path, pairs: int) -> Figure:
-    """Return the wall time of a comparison over the time that its trainers compute."""
+    """Return the wall time of a comparison divided by the time of training its panels."""
     walls, trainers = [], []
     for pair in range(pairs):
         walls.append(time_command("compare", "--preset", "report", *MLPS, home=home / f"report-{pair}"))
         trainers.append(time_trainers(["numpy-mlp", "torch-mlp"]))
-    print(f"compare --preset report, MNIST only: {median(walls):.1f} s; its trainers: {median(trainers):.1f} s")
-    name = "wall time of compare / the sum of what its trainers compute, report with MNIST only"
+    print(f"compare --preset report, MNIST only: {median(walls):.1f} s; training alone: {median(trainers):.1f} s")
+    name = "wall time of compare / training its panels one after the other, report with MNIST only"
     return compare_times(SECTION, name, walls, trainers, 1.15, at_most=True)
 
 
 def measure_seconds(name: str, seconds: Sequence[float], target: float) -> Figure:
-    """Return seconds beside what they may be at most."""
+    """Return seconds with their upper bound."""
     return Figure(SECTION, name, median(seconds), min(seconds), max(seconds), target, at_most=True)
 
 
 def embed_with(workers: int, data: BoardData) -> float:
-    """Return the seconds that workers of one core each take to embed some shards, once they are up and warm."""
+    """Return the seconds that single-core workers take to embed the shards, after starting and warming up."""
     from distributed import Client, LocalCluster
 
     plan = plan_board(data, data.prepared.config.backbone_panels)
@@ -80,7 +80,7 @@ def embed_with(workers: int, data: BoardData) -> float:
         LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
-        # One shard for each worker to load the libraries and the network; then those that count.
+        # First one shard for each worker, to load the libraries and the network; then the shards that are timed.
         for first, count in ((SHARDS, workers), (0, SHARDS)):
             started = time.perf_counter()
             shares = [range(number, number + 1) for number in range(first, first + count)]
@@ -90,41 +90,41 @@ def embed_with(workers: int, data: BoardData) -> float:
 
 
 def embed_share(prepared: PreparedBoard, share: range, plan: EmbeddingPlan) -> int:
-    """Embed one share in a worker, which has the data from its own disk."""
+    """Embed a range of shards in a worker, which reads the data from its own disk; return the number of images."""
     records = embed_board(load_board(prepared), plan, share, on_images=lambda done, total: None)
-    return sum(prepared.images for prepared in records.values())
+    return sum(record.images for record in records.values())
 
 
 def open_mnist() -> BoardData:
-    """Return MNIST with the small network that ships."""
+    """Return a board of MNIST with the bundled ShuffleNet."""
     settings = ["transfer.weights=bundled", "transfer.embedding_threads=1", "transfer.precision=float32"]
     config = resolve_config("digits", data="mnist", panels=["shufflenet_v2_x0_5"], settings=settings)
     return load_board(prepare_board(config.boards[0]))
 
 
 def measure_workers(home: Path, pairs: int) -> Figure:
-    """Return how much sooner two workers of one core each have embedded the same images than one, by turns."""
+    """Return the speedup of embedding with two single-core workers instead of one, measured alternately."""
     os.environ["TRIPTYCH_CACHE_HOME"] = str(home / "prepared")
-    board = open_mnist()
+    data = open_mnist()
     one: list[float] = []
     two: list[float] = []
     for pair in range(pairs):
         for workers, seconds in ((1, one), (2, two)):
-            # Each finds the images, and no embeddings.
+            # Each run starts with the prepared images and without embeddings.
             cache = home / f"{pair}-{workers}"
             shutil.copytree(home / "prepared", cache)
             os.environ["TRIPTYCH_CACHE_HOME"] = str(cache)
-            seconds.append(embed_with(workers, board))
+            seconds.append(embed_with(workers, data))
             shutil.rmtree(cache)
-    return compare_times(SECTION, "embedding on two Dask workers of one core each / on one", one, two, 1.7)
+    return compare_times(SECTION, "speedup of embedding, two single-core Dask workers / one", one, two, 1.7)
 
 
 def main() -> None:
     """Measure and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer repetitions, and not the report")
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions, without the report")
     quick = parser.parse_args().quick
-    find_photos()  # says what is missing of the data home
+    find_photos()  # exits if the data home is incomplete
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     pairs = QUICK_PAIRS if quick else PAIRS
     with tempfile.TemporaryDirectory() as folder:
@@ -134,7 +134,7 @@ def main() -> None:
         os.environ["TRIPTYCH_CACHE_HOME"] = str(home / "cache")
         figures = [] if quick else [measure_overhead(home, 2)]
         figures += [
-            measure_seconds("seconds of compare, digits, everything included", digits, 45.0),
+            measure_seconds("seconds of compare, digits, including start-up", digits, 45.0),
             measure_seconds("seconds of triptych --help", helps, 0.5),
             measure_workers(home, PAIRS),
         ]

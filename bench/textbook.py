@@ -1,7 +1,7 @@
-"""The network of the textbook, clear and unhurried: one-hot targets by a loop, a fresh array for every operation.
+"""A textbook implementation of the network, clear but slow: one-hot targets in a loop, new arrays in every step.
 
 After Raschka, Liu, Mirjalili, "Machine Learning with PyTorch and Scikit-Learn", chapter 11, with any number of
-hidden layers; float64 throughout. It is what the project's own network is measured against.
+hidden layers; float64 throughout. The benchmarks compare the project's own network with it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def sigmoid(z: Array) -> Array:
 
 
 def encode_one_hot(labels: Array, classes: int) -> Array:
-    """Return (n, classes) with a one at each label."""
+    """Return labels (n,) as one-hot rows, (n, classes) float64."""
     encoded = np.zeros((labels.shape[0], classes))
     for row, label in enumerate(labels):
         encoded[row, label] = 1
@@ -27,21 +27,21 @@ def encode_one_hot(labels: Array, classes: int) -> Array:
 
 
 class TextbookMLP:
-    """Sigmoid everywhere, squared error, plain gradient descent."""
+    """A multilayer perceptron with sigmoid activations, squared error and plain gradient descent."""
 
     def __init__(self, layers: Sequence[tuple[Array, Array]]) -> None:
         """Copy weights (outputs, inputs) and biases (outputs,) as float64."""
         self.layers = [(weight.astype(np.float64), bias.astype(np.float64)) for weight, bias in layers]
 
     def forward(self, x: Array) -> list[Array]:
-        """Return the activations of every layer, the input first."""
+        """Return the activations of every layer, each (n, units), the input first."""
         activations = [x]
         for weight, bias in self.layers:
             activations.append(sigmoid(np.dot(activations[-1], weight.T) + bias))
         return activations
 
     def backward(self, activations: Sequence[Array], labels: Array) -> list[tuple[Array, Array]]:
-        """Return the gradient by each weight and bias, the last layer first."""
+        """Return the gradients of the loss with respect to weights and biases, the last layer first."""
         targets = encode_one_hot(labels, len(self.layers[-1][1]))
         loss_by_output = 2.0 * (activations[-1] - targets) / targets.shape[0]
         gradients = []
@@ -53,7 +53,7 @@ class TextbookMLP:
         return gradients
 
     def train_epoch(self, x: Array, labels: Array, order: Array, batch_size: int, learning_rate: float) -> None:
-        """Take one step for each batch, in the given order."""
+        """Take one gradient step for each batch, in the given order of examples."""
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             gradients = self.backward(self.forward(x[rows]), labels[rows])

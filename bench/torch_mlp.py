@@ -1,4 +1,4 @@
-"""The PyTorch network against the loop of the tutorials: `DataLoader(TensorDataset(...))`."""
+"""The PyTorch network against the training loop of PyTorch's tutorials: `DataLoader(TensorDataset(...))`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from triptych.networks.torch_mlp import TorchMLP, build_network
 SECTION = "torch_mlp"
 BATCH, LEARNING_RATE, MOMENTUM, THREADS = 100, 0.01, 0.9, 1
 TARGETS: dict[tuple[int, ...], float] = {(50, 50): 2.0, (500, 500): 1.1}
-# Both start from the same weights and see each image once: their losses after the epochs must be near.
+# Both start from the same weights and see each image once per epoch, so their final losses must be close.
 LOSS_TOLERANCE = 0.05
 
 
@@ -42,7 +42,7 @@ def build_usual_loop(network: nn.Sequential, train: Examples) -> Callable[[], No
 
 
 def measure(hidden: tuple[int, ...], train: Examples, pairs: int) -> Figure:
-    """Return the ratio of speed for some hidden layers, after a look that both learn the same."""
+    """Return the ratio of time for a network with these hidden layers, after checking that both losses agree."""
     layers = initialise_layers((784, *hidden, CLASSES), "normal", "float32", np.random.default_rng(0))
     ours = TorchMLP(layers, loss_reduction="mean")
     usual = TorchMLP(layers, loss_reduction="mean")
@@ -58,7 +58,7 @@ def measure(hidden: tuple[int, ...], train: Examples, pairs: int) -> Figure:
     )
     losses = [network.measure(train)[0] for network in (ours, usual)]
     if abs(losses[0] - losses[1]) > LOSS_TOLERANCE * losses[1]:
-        raise SystemExit(f"the two loops do not learn the same: losses {losses}")
+        raise SystemExit(f"the two loops end with different losses: {losses}")
     return compare_times(
         SECTION, f"DataLoader loop / ours {hidden}, CPU", seconds["usual"], seconds["ours"], TARGETS[hidden]
     )
@@ -67,13 +67,13 @@ def measure(hidden: tuple[int, ...], train: Examples, pairs: int) -> Figure:
 def main() -> None:
     """Measure and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer repetitions, the small network alone")
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions, only the small network")
     quick = parser.parse_args().quick
     torch.set_num_threads(THREADS)
-    train, _, what = load_examples()
+    train, _, description = load_examples()
     shapes = list(TARGETS)[: 1 if quick else None]
     figures = [measure(hidden, train, QUICK_PAIRS if quick else PAIRS) for hidden in shapes]
-    publish(SECTION, figures, f"{what}, {len(train):,} x 784, batch {BATCH}, {THREADS} thread each")
+    publish(SECTION, figures, f"{description}, {len(train):,} x 784, batch {BATCH}, {THREADS} thread each")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Transfer on the ants and bees with MobileNetV2's weights: the tutorial's loop against one embedding pass.
+"""Transfer learning on the ants and bees with MobileNetV2: the tutorial's loop against one embedding pass.
 
-The loop is that of PyTorch's transfer-learning tutorial for a fixed feature extractor: every image is decoded and
-sent through the frozen network again in each epoch. One of its epochs is timed and multiplied.
+The loop is that of PyTorch's transfer-learning tutorial with a fixed feature extractor, which decodes every image and
+runs it through the frozen network in each epoch. One of its epochs is timed and multiplied.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from embedding import measure_files, measure_forward, measure_nearness
+from embedding import measure_files, measure_forward, measure_similarity
 from examples import find_photos
 from measure import Figure, publish
 from memory import measure_memory
@@ -42,7 +42,7 @@ from triptych.transfer.weights import load_backbone
 
 SECTION = "transfer"
 PANEL, REPEATS, EPOCHS = "mobilenet_v2", 2, 25
-# The tutorial's: batches of 4 there, of 32 here as in ours; four workers there, as many as cores here.
+# As in the tutorial, except for the batch size (4 there) and the number of loading processes (4 there, all cores here).
 BATCH, LEARNING_RATE, MOMENTUM = 32, 0.01, 0.9
 COLD_TARGET, WARM_TARGET = 30.0, 300.0
 PAIRS, QUICK_PAIRS = 5, 1
@@ -51,26 +51,26 @@ LEAST_ACCURACY = 0.9
 
 
 class Photos(Dataset[tuple[torch.Tensor, int]]):
-    """The photos of a part, decoded and transformed each time."""
+    """The photos of one part, decoded and transformed on every access."""
 
     def __init__(self, data: BoardData, backbone: Backbone, indices: np.ndarray) -> None:
-        """Remember which."""
-        self._board, self._preprocess, self._indices = data, backbone.preprocessing.build(), indices
+        """Keep the indices of the part, (n,) int64."""
+        self._data, self._preprocess, self._indices = data, backbone.preprocessing.build(), indices
 
     def __len__(self) -> int:
-        """Return how many."""
+        """Return the number of photos."""
         return len(self._indices)
 
     def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
-        """Return an input (3, crop, crop) and its class."""
+        """Return an input, (3, crop, crop) float32, and its class."""
         index = int(self._indices[position])
-        return self._preprocess(self._board.images[index]), int(self._board.labels[index])
+        return self._preprocess(self._data.images[index]), int(self._data.labels[index])
 
 
 def build_tutorial_epoch(data: BoardData, backbone: Backbone) -> tuple[Callable[[], None], nn.Linear]:
-    """Return a function that trains and validates for one epoch as the tutorial does, and the head it trains."""
+    """Return a function that trains and validates for one epoch as the tutorial does, and the head that it trains."""
     head = build_linear(backbone.dimension, len(data.prepared.classes), np.random.default_rng(0))
-    # In the layout that PyTorch gives it; ours is another.
+    # In PyTorch's default memory layout, unlike ours.
     trunk = copy.deepcopy(backbone.trunk).to(memory_format=torch.contiguous_format)
     network = nn.Sequential(trunk, nn.Dropout(backbone.head_dropout), head)
     optimizer = torch.optim.SGD(head.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
@@ -93,29 +93,28 @@ def build_tutorial_epoch(data: BoardData, backbone: Backbone) -> tuple[Callable[
 
 
 def check_answer(data: BoardData, backbone: Backbone) -> None:
-    """Raise unless the heads name most of the test photos rightly: what is timed must be the real thing."""
+    """Exit unless the heads classify most test photos correctly, so that no broken code is timed."""
     for head, stored in run_ours(data, backbone):
         if (accuracy := measure_accuracy(data, head, stored)) < LEAST_ACCURACY:
-            raise SystemExit(f"a head gets {accuracy:.3f} of the test photos right: at least {LEAST_ACCURACY} is known")
+            raise SystemExit(f"a head has a test accuracy of {accuracy:.3f}: at least {LEAST_ACCURACY} is expected")
 
 
 def measure_accuracy(data: BoardData, head: Head, stored: ShardedEmbeddings) -> float:
-    """Return the fraction of the test photos that a head names rightly."""
+    """Return the accuracy of a head on the test photos."""
     test = data.split.test
     return float((head.predict_proba(np.asarray(stored[test])).argmax(axis=1) == data.labels[test]).mean())
 
 
 def run_ours(data: BoardData, backbone: Backbone, epochs: int = EPOCHS) -> list[tuple[Head, ShardedEmbeddings]]:
-    """Choose the number format, embed what the store lacks, and train the head of every repeat."""
+    """Choose the number format, embed the missing photos, and train the head of every repeat."""
     settings = TransferConfig(epochs=epochs, batch_size=BATCH, learning_rate=LEARNING_RATE, momentum=MOMENTUM)
-    # Training a head has left this thread with one.
+    # Training a head limits this thread to one.
     torch.set_num_threads(count_cores())
     chosen, _ = choose_format_for(backbone, data.images, PRECISIONS["auto"])
     [record] = store_embeddings([backbone.in_format(chosen)], data.images, batch_size=BATCH, threads=count_cores())
     stored = load_embeddings(record)
     parts = [
-        Examples(stored.select(indices), data.labels[indices])  # type: ignore[arg-type]  # taken like an array
-        for indices in (data.split.train, data.split.validation)
+        Examples(stored.select(indices), data.labels[indices]) for indices in (data.split.train, data.split.validation)
     ]
     heads = [
         train_head(
@@ -133,7 +132,7 @@ def run_ours(data: BoardData, backbone: Backbone, epochs: int = EPOCHS) -> list[
 
 
 def forget_embeddings() -> None:
-    """Empty the store, and forget which number format is the fastest."""
+    """Delete the embeddings and the measured number formats."""
     for folder in ("embeddings", "number-formats"):
         shutil.rmtree(cache_home() / folder, ignore_errors=True)
 
@@ -146,7 +145,7 @@ def time_once(job: Callable[[], object]) -> float:
 
 
 def measure_whole_job(data: BoardData, backbone: Backbone, *, quick: bool) -> list[Figure]:
-    """Compare the whole job of the tutorial's loop with ours, from an empty and from a filled store."""
+    """Compare the time of the tutorial's loop with ours, starting with an empty and with a filled store."""
     epoch, _ = build_tutorial_epoch(data, backbone)
     epoch()  # warm-up
     check_answer(data, backbone)
@@ -164,7 +163,7 @@ def measure_whole_job(data: BoardData, backbone: Backbone, *, quick: bool) -> li
 
 
 def measure_accuracy_beside_tutorial(data: BoardData, backbone: Backbone) -> Figure:
-    """Train both for a few epochs with one seed, and compare how many test photos they name rightly."""
+    """Train both for a few epochs with one seed, and compare how many test photos they classify correctly."""
     epoch, tutorials_head = build_tutorial_epoch(data, backbone)
     for _ in range(COMPARED_EPOCHS):
         epoch()
@@ -173,20 +172,21 @@ def measure_accuracy_beside_tutorial(data: BoardData, backbone: Backbone) -> Fig
     stored = load_embeddings(exact)
     accuracies = [measure_accuracy(data, one, stored) for one in (Head(tutorials_head), head)]
     images = abs(round((accuracies[1] - accuracies[0]) * len(data.split.test)))
-    name = f"test photos (of {len(data.split.test)}) between our head and the tutorial's, {COMPARED_EPOCHS} epochs"
+    of_all = f"of {len(data.split.test)} test photos"
+    name = f"difference in correct predictions {of_all}, our head and the tutorial's, {COMPARED_EPOCHS} epochs"
     return Figure(SECTION, name, images, images, images, 1, at_most=True)
 
 
 def measure_all(data: BoardData, backbone: Backbone, *, quick: bool) -> list[Figure]:
-    """Return every figure, those of the whole job first."""
+    """Return all figures, those of the whole job first."""
     figures = measure_whole_job(data, backbone, quick=quick)
     chosen, _ = choose_format_for(backbone, data.images, PRECISIONS["auto"])
     figures.append(measure_files(data, backbone.in_format(chosen), quick=quick))
-    figures.append(measure_nearness(data, backbone, chosen))
+    figures.append(measure_similarity(data, backbone, chosen))
     if not quick:
         figures.append(measure_accuracy_beside_tutorial(data, backbone))
     figures.append(measure_trials(data, PANEL, forget_embeddings, quick=quick))
-    # VGG16 takes seconds a pass in plain float32.
+    # A pass of VGG16 takes seconds in plain float32.
     figures += [measure_forward(name, quick=quick) for name in ("resnet50", *(() if quick else ("vgg16",)))]
     figures.append(measure_memory(quick=quick))
     return figures
@@ -207,7 +207,7 @@ def main() -> None:
         figures = measure_all(data, backbone, quick=quick)
     publish(SECTION, figures, f"ants and bees, {len(data.images)} photos, {PANEL}, {count_cores()} cores")
     if find_device() == "cpu":
-        print("There was no GPU: images per second of ResNet50 on one were not measured.")
+        print("No GPU was found: the throughput of ResNet50 on a GPU was not measured.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A hundred trials of the last layer, as `triptych tune` runs them but for MLflow's records, against one pass."""
+"""A hundred trials of a head, as `triptych tune` runs them but without MLflow, against one embedding pass."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SECTION, TRIALS, TARGET = "transfer", 100, 1.0
 
 
 def measure_trials(data: BoardData, panel: str, forget: Callable[[], None], *, quick: bool) -> Figure:
-    """Compare the seconds of the trials with those of one pass into an empty store.
+    """Compare the time of the trials with that of embedding all images into an empty store.
 
     Args:
         data: the board.
-        panel: the pretrained network.
+        panel: the name of the pretrained network.
         forget: empties the store.
-        quick: fewer trials, the seconds multiplied.
+        quick: run a fifth of the trials and multiply the seconds.
     """
     forget()
     plan = plan_board(data, data.prepared.config.backbone_panels)
@@ -42,17 +42,17 @@ def measure_trials(data: BoardData, panel: str, forget: Callable[[], None], *, q
     started = time.perf_counter()
     space = find_space(data.prepared.config, panel)
     for index in range(trials):
-        # Opened anew for each trial, as `run_trial` does.
+        # Opened again for each trial, as in `run_trial`.
         study = open_study(data.prepared, panel)
         with ask_trial(study, space, index) as trial:
             job = make_job(data.prepared, panel, trial.params)
             tell_outcome(study, trial, train_trial(trial, job.settings, fit, lambda metrics: None))
     seconds = (time.perf_counter() - started) * TRIALS / trials
     settled = list_settled(study)
-    # The first trial is the panel's own setting, and what comes out is no worse.
+    # The first trial has the panel's own settings, so the best one cannot be worse.
     own = settled[0].value if settled else None
     if len(settled) != trials or own is None or study.best_value > own:
-        raise SystemExit(f"{len(settled)} of {trials} trials were settled, the best with loss {study.best_value:.4f}")
+        raise SystemExit(f"{len(settled)} of {trials} trials finished, the best with loss {study.best_value:.4f}")
     ratio = seconds / embedding_seconds
-    told = f"{TRIALS} tuning trials of the head, without MLflow / one embedding pass{', multiplied' if quick else ''}"
-    return Figure(SECTION, told, ratio, ratio, ratio, TARGET, at_most=True)
+    name = f"{TRIALS} tuning trials of the head, without MLflow / one embedding pass{', multiplied' if quick else ''}"
+    return Figure(SECTION, name, ratio, ratio, ratio, TARGET, at_most=True)
