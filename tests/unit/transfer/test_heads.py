@@ -3,11 +3,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import nn
 
 from helpers.mlps import StoppedError, draw_examples, stop_after
 from triptych.config.trainers import TransferConfig
+from triptych.errors import ConfigError
+from triptych.networks.head import Head
+from triptych.networks.light_torch import build_linear
+from triptych.networks.minibatches import Examples
 from triptych.training.checkpoints import CheckpointFile
+from triptych.training.epochs import EpochMetrics
 from triptych.transfer.heads import train_head
 
 
@@ -22,3 +31,98 @@ def test_a_head_continues_from_its_checkpoint_bit_for_bit(tmp_path: Path) -> Non
         settings, draw_examples(), None, **given_data, on_epoch=lambda metrics: None, checkpoint=checkpoint
     )
     assert head.linear.weight.detach().numpy().tobytes() == expected.linear.weight.detach().numpy().tobytes()
+
+
+def test_the_head_is_torchs_own_training() -> None:
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(6, 5)).astype(np.float32), np.array([0, 1, 0, 1, 0, 1])
+    metrics: list[EpochMetrics] = []
+    settings = TransferConfig(epochs=3, batch_size=2)
+    head = train_head(
+        settings, Examples(features, labels), None, classes=2, dropout=0.0, seed=4, on_epoch=metrics.append
+    )
+    rng = np.random.default_rng(4)
+    expected = build_linear(5, 2, rng)
+    optimizer = torch.optim.SGD(expected.parameters(), lr=0.01, momentum=0.9)
+    for _ in range(3):
+        order = rng.permutation(6)
+        for start in range(0, 6, 2):
+            rows = order[start : start + 2]
+            optimizer.zero_grad()
+            logits = expected(torch.from_numpy(features[rows]))
+            nn.functional.cross_entropy(logits, torch.from_numpy(labels[rows])).backward()
+            optimizer.step()
+    np.testing.assert_array_equal(head.linear.weight.detach().numpy(), expected.weight.detach().numpy())
+    assert metrics[-1].train_loss < metrics[0].train_loss
+
+
+def make_examples(classes: int, images: int = 60) -> Examples:
+    """Clouds around points that lie apart."""
+    rng = np.random.default_rng(classes)
+    labels = np.arange(images) % classes
+    centres = np.random.default_rng(0).normal(scale=2.0, size=(classes, 5))
+    return Examples((centres[labels] + rng.normal(size=(images, 5))).astype(np.float32), labels)
+
+
+def solve(classes: int, checkpoint: CheckpointFile | None = None, **fields: Any) -> tuple[Head, list[EpochMetrics]]:
+    settings = TransferConfig(head="lbfgs", **fields)
+    train, validation = make_examples(classes), make_examples(classes, 30)
+    metrics: list[EpochMetrics] = []
+    options: dict[str, Any] = {"classes": classes, "dropout": 0.5, "on_epoch": metrics.append}
+    return train_head(settings, train, validation, seed=1, checkpoint=checkpoint, **options), metrics
+
+
+@pytest.mark.parametrize(("weight_decay", "penalty"), [(0.0, 1.0), (0.01, 1 / 0.6)])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_logistic_head_is_scikit_learns(classes: int, weight_decay: float, penalty: float) -> None:
+    head, metrics = solve(classes, weight_decay=weight_decay)
+    train, validation = make_examples(classes), make_examples(classes, 30)
+    expected = LogisticRegression(C=penalty, max_iter=2000).fit(train.features.astype(np.float64), train.labels)
+    np.testing.assert_allclose(
+        head.predict_proba(validation.features), expected.predict_proba(validation.features), atol=1e-5
+    )
+    assert len(metrics) == metrics[0].epoch == metrics[0].epochs == 1
+    assert metrics[0].val_accuracy == pytest.approx(expected.score(validation.features, validation.labels))
+    assert head.iterations == expected.n_iter_.max()
+    again, _ = solve(classes, weight_decay=weight_decay)
+    np.testing.assert_array_equal(again.linear.weight.detach().numpy(), head.linear.weight.detach().numpy())
+
+
+def test_weight_decay_means_to_the_solver_what_it_means_to_gradient_descent() -> None:
+    head, _ = solve(3, weight_decay=0.1)
+    train = make_examples(3)
+    loss = nn.functional.cross_entropy(head.linear(torch.from_numpy(train.features)), torch.from_numpy(train.labels))
+    loss.backward()
+    # Where L2 is added to the gradient as `torch.optim.SGD` does, the solution takes no further step; scikit-learn
+    # leaves the bias out of it.
+    assert head.linear.weight.grad is not None
+    assert head.linear.bias.grad is not None
+    np.testing.assert_allclose((head.linear.weight.grad + 0.1 * head.linear.weight).detach(), 0.0, atol=1e-4)
+    np.testing.assert_allclose(head.linear.bias.grad, 0.0, atol=1e-4)
+
+
+def test_the_logistic_head_is_at_least_as_good_as_gradient_descents() -> None:
+    _, [solved] = solve(3)
+    metrics: list[EpochMetrics] = []
+    options: dict[str, Any] = {"classes": 3, "dropout": 0.0, "seed": 0, "on_epoch": metrics.append}
+    train_head(TransferConfig(), make_examples(3), make_examples(3, 30), **options)
+    assert solved.val_accuracy is not None
+    assert metrics[-1].val_accuracy is not None
+    assert solved.val_accuracy >= metrics[-1].val_accuracy > 0.9
+
+
+def test_a_logistic_head_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = CheckpointFile(tmp_path / "checkpoint.npz", "logistic")
+    head, metrics = solve(3, checkpoint)
+    monkeypatch.setattr("triptych.transfer.heads.LogisticRegression", None)
+    found, same = solve(3, checkpoint)
+    assert same == metrics
+    assert found.iterations == head.iterations
+    np.testing.assert_array_equal(found.linear.weight.detach().numpy(), head.linear.weight.detach().numpy())
+
+
+def test_a_logistic_head_needs_every_class() -> None:
+    examples = Examples(np.zeros((4, 2), dtype=np.float32), np.array([0, 2, 0, 2]))
+    options: dict[str, Any] = {"classes": 3, "dropout": 0.0, "seed": 0, "on_epoch": lambda metrics: None}
+    with pytest.raises(ConfigError, match="class number 1 has none: use 'sgd'"):
+        train_head(TransferConfig(head="lbfgs"), examples, None, **options)
