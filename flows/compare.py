@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
-
 from flows.panels import train_panels
 from tasks.promote_champion import promote_champion
 from tasks.record_comparison import record_comparison
@@ -12,16 +9,11 @@ from tasks.split_data import split_data
 from triptych.config.resolve import Config
 from triptych.config.schema import BoardConfig
 from triptych.evaluation.report import ComparisonResult
-from triptych.orchestration import ENDS, attempt, enforce_restart_limit, require_all
+from triptych.orchestration import attempt, enforce_restart_limit, require_all, tracked_flow
 from triptych.system.threads import count_cores
 
 
-@flow(
-    name="compare",
-    flow_run_name="compare {config.preset}",
-    task_runner=ThreadPoolTaskRunner(max_workers=count_cores()),
-    **ENDS,
-)
+@tracked_flow("compare {config.preset}", max_workers=count_cores())
 def compare(config: Config) -> list[ComparisonResult]:
     """Compare the panels of every board of a configuration.
 

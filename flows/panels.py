@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
-
 from flows.embedding import submit_embedding
 from tasks.evaluate import evaluate
 from tasks.order_panel import collect_panel, send_panel
@@ -12,22 +9,18 @@ from tasks.split_data import open_ordered
 from tasks.train_panel import train_panel
 from triptych.evaluation.report import EvaluatedPanel, MissingPanel
 from triptych.orchestration import (
-    ENDS,
     SubmittedPanel,
     collect_panels,
     enforce_restart_limit,
     require_panels,
+    tracked_flow,
 )
 from triptych.orchestration.remote import PanelOrder
 from triptych.system.threads import count_cores
 from triptych.tracking import ComparisonRecord
 
 
-@flow(
-    flow_run_name="panel {order.panel}",
-    task_runner=ThreadPoolTaskRunner(max_workers=count_cores()),
-    **ENDS,
-)
+@tracked_flow("panel {order.panel}", max_workers=count_cores())
 def panel(order: PanelOrder) -> None:
     """Train and evaluate all repeats of one panel, for the comparison of another machine, which reads MLflow.
 

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
-
 from flows.embedding import submit_embedding
 from tasks.tune_panel import record_study, run_trials, start_tuning
 from triptych.config.fields import PositiveInt
 from triptych.config.resolve import Config
 from triptych.config.schema import BoardConfig
 from triptych.orchestration import (
-    ENDS,
     attempt,
     collect_results,
     enforce_restart_limit,
     require_all,
+    tracked_flow,
 )
 from triptych.system.threads import count_cores
 from triptych.tuning.results import TuningResult
 
 
-@flow(
-    name="tune",
-    flow_run_name="tune {config.preset}",
-    # As many threads as there are workers: what is submitted is what shall run side by side.
-    task_runner=ThreadPoolTaskRunner(),
-    **ENDS,
-)
+@tracked_flow("tune {config.preset}")
 def tune(config: Config, trials: PositiveInt = 20, workers: PositiveInt | None = None) -> list[TuningResult]:
     """Tune every panel of every board of a configuration, each in a study of its own.
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prefect import task
 from prefect.logging import get_run_logger
 
-from triptych.orchestration import LONG_STEP, ProgressReporter, provide_board
+from triptych.orchestration import ProgressReporter, long_step, provide_board
 from triptych.panels.kinds import import_embedding
 from triptych.tracking import ComparisonRecord, StudyRecord
 from triptych.training.jobs import PanelJob
 from triptych.transfer.records import EmbeddingPlan, EmbeddingRecord, collect_records
 
 
-@task(task_run_name="choose number formats", **LONG_STEP)
+@long_step("choose number formats")
 def plan_embedding(opened: ComparisonRecord | StudyRecord) -> EmbeddingPlan:
     """Find the fastest number format that is exact enough for each pretrained network, on this machine."""
     plan: EmbeddingPlan = import_embedding().plan_board(provide_board(opened.prepared), opened.backbones)
@@ -23,7 +22,7 @@ def plan_embedding(opened: ComparisonRecord | StudyRecord) -> EmbeddingPlan:
     return plan
 
 
-@task(task_run_name="embed from shard {numbers.start}", **LONG_STEP)
+@long_step("embed from shard {numbers.start}")
 def embed_shards(
     opened: ComparisonRecord | StudyRecord, numbers: range, plan: EmbeddingPlan
 ) -> dict[str, EmbeddingRecord]:
@@ -40,7 +39,7 @@ def embed_shards(
     return records
 
 
-@task(task_run_name="collect embeddings", **LONG_STEP)
+@long_step("collect embeddings")
 def collect_embeddings(
     opened: ComparisonRecord | StudyRecord, plan: EmbeddingPlan, parts: Sequence[dict[str, EmbeddingRecord]]
 ) -> dict[str, EmbeddingRecord]:

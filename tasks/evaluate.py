@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from prefect import task
-
 from triptych.data.boards import open_board
 from triptych.evaluation.evaluator import evaluate_logged_model
 from triptych.evaluation.report import EvaluatedPanel
-from triptych.orchestration import STEP
+from triptych.orchestration import step
 from triptych.tracking import (
     TrainedPanel,
+    close_run,
     load_evaluation,
     load_logged_model,
     load_logged_reference,
@@ -18,10 +17,15 @@ from triptych.tracking import (
 )
 
 
-@task(task_run_name="evaluate {trained.job.run_label}", **STEP)
+@step("evaluate {trained.job.run_label}")
 def evaluate(trained: TrainedPanel) -> EvaluatedPanel:
     """Log the test metrics of a panel, once its logged model has repeated its trainer's probabilities."""
-    return trained.with_metrics(load_evaluation(trained.run_id) or _evaluate(trained))
+    metrics = load_evaluation(trained.run_id)
+    if metrics is None:
+        metrics = _evaluate(trained)
+    else:  # evaluated before an interruption
+        close_run(trained.run_id)
+    return trained.with_metrics(metrics)
 
 
 def _evaluate(trained: TrainedPanel) -> dict[str, float]:

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from prefect import task
-
 from triptych.errors import RemotePanelError
 from triptych.evaluation.report import EvaluatedPanel
-from triptych.orchestration import LONG_STEP, STEP, send_away, wait_for_end
+from triptych.orchestration import long_step, start_remote, step, wait_for_remote
 from triptych.orchestration.remote import write_order
 from triptych.tracking import ComparisonRecord, find_trained, load_evaluation
 from triptych.training.jobs import PanelJob
 
 
-@task(task_run_name="send {panel} away", **STEP)
+@step("send {panel} away")
 def send_panel(comparison: ComparisonRecord, panel: str) -> str:
     """Start the flow `panel` on a machine of the panel's work pool; return the flow run's id."""
     order = write_order(comparison, panel).model_dump(mode="json")
     deployment = f"panel/{comparison.prepared.config.find_pool(panel)}"
-    return send_away(deployment, {"order": order}, f"{comparison.comparison}-{panel}")
+    return start_remote(deployment, {"order": order}, f"{comparison.comparison}-{panel}")
 
 
-@task(task_run_name="collect {job.run_label}", **LONG_STEP)
+@long_step("collect {job.run_label}")
 def collect_panel(comparison: ComparisonRecord, job: PanelJob, sent: str) -> EvaluatedPanel:
     """Wait for the flow run that was sent away, and read what it logged of a repeat of the panel."""
-    wait_for_end(sent)
+    wait_for_remote(sent)
     trained = find_trained(comparison, job)
     metrics = load_evaluation(trained.run_id) if trained else None
     if trained is None or metrics is None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from prefect import task
 from prefect.logging import get_run_logger
 
 from triptych.evaluation.promotion import Promotion, choose_best
 from triptych.evaluation.report import EvaluatedPanel
-from triptych.orchestration import STEP
+from triptych.orchestration import step
 from triptych.tracking import ComparisonRecord, challenge, register_panel
 
 
-@task(task_run_name="promote {comparison.prepared.config.name}", **STEP)
+@step("promote {comparison.prepared.config.name}")
 def promote_champion(comparison: ComparisonRecord, panels: list[EvaluatedPanel]) -> str:
     """Register the best repeat of each panel; return in one line who is the champion, and why."""
     for name in dict.fromkeys(panel.panel for panel in panels):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from triptych.data.boards import open_board
 from triptych.evaluation.page import render_page
 from triptych.evaluation.report import ComparisonResult, EvaluatedPanel, MissingPanel, write_report
-from triptych.orchestration import STEP, describe_flow_run, name_key
+from triptych.orchestration import describe_flow_run, name_key, step
 from triptych.panels.twins import measure_drift
 from triptych.tracking import (
     ComparisonRecord,
@@ -20,7 +19,7 @@ from triptych.tracking import (
 )
 
 
-@task(task_run_name="compare {comparison.prepared.config.name}", **STEP)
+@step("compare {comparison.prepared.config.name}")
 def record_comparison(
     comparison: ComparisonRecord, panels: list[EvaluatedPanel], missing: list[MissingPanel], promotion: str
 ) -> ComparisonResult:

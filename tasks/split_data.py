@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from prefect import task
-
 from triptych.config.schema import BoardConfig
 from triptych.data.preparation import prepare_once
-from triptych.orchestration import STEP, ProgressReporter, describe_flow_run
+from triptych.orchestration import ProgressReporter, describe_flow_run, step
 from triptych.orchestration.remote import PanelOrder, open_order
 from triptych.panels.identity import identify_comparison
 from triptych.system.files import touch
 from triptych.tracking import ComparisonRecord, pin_weights, start_comparison
 
 
-@task(task_run_name="split {config.name}", **STEP)
+@step("split {config.name}")
 def split_data(config: BoardConfig, *, tuned: bool = False, fresh: bool = False) -> ComparisonRecord:
     """Store the one split that every panel of the board uses, and start its comparison, or take it up again.
 
@@ -33,7 +31,7 @@ def split_data(config: BoardConfig, *, tuned: bool = False, fresh: bool = False)
     return start_comparison(prepared, describe_flow_run(), identify_comparison(prepared), fresh=fresh)
 
 
-@task(task_run_name="open {order.board.name} for {order.panel}", **STEP)
+@step("open {order.board.name} for {order.panel}")
 def open_ordered(order: PanelOrder) -> ComparisonRecord:
     """Prepare the board of another machine's comparison here, from the same data."""
     return open_order(order)

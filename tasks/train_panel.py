@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from prefect import task
-
-from triptych.orchestration import LONG_STEP, train_in_run
+from triptych.orchestration import long_step, train_in_run
 from triptych.tracking import ComparisonRecord, TrainedPanel
 from triptych.training.jobs import PanelJob
 from triptych.transfer.records import EmbeddingRecord
 
 
-@task(task_run_name="train {job.run_label}", **LONG_STEP)
+@long_step("train {job.run_label}")
 def train_panel(
     comparison: ComparisonRecord, job: PanelJob, embedded: Mapping[str, EmbeddingRecord] | None
 ) -> TrainedPanel:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
 from triptych.config.schema import BoardConfig
 from triptych.data.preparation import prepare_once
-from triptych.orchestration import LONG_STEP, ProgressReporter, describe_flow_run, name_key, provide_board
+from triptych.orchestration import ProgressReporter, describe_flow_run, long_step, name_key, provide_board
 from triptych.orchestration.trials import run_trial
 from triptych.tracking import StudyRecord, finish_study, pin_weights, start_study
 from triptych.transfer.records import EmbeddingRecord
@@ -19,7 +18,7 @@ from triptych.tuning.study import check_validation, identify_study, prepare_stud
 from triptych.tuning.trainers import load_trainer
 
 
-@task(task_run_name="open the study of {panel} on {config.name}", **LONG_STEP)
+@long_step("open the study of {panel} on {config.name}")
 def start_tuning(config: BoardConfig, panel: str, trials: int, workers: int) -> StudyRecord:
     """Open a panel's study, or find the one to continue, and share out the trials that it lacks."""
     prepared = prepare_once(pin_weights(config))
@@ -28,7 +27,7 @@ def start_tuning(config: BoardConfig, panel: str, trials: int, workers: int) -> 
     return start_study(prepared, panel, identify_study(prepared, panel), shares, describe_flow_run())
 
 
-@task(task_run_name="tune {study.panel}, share {worker}", **LONG_STEP)
+@long_step("tune {study.panel}, share {worker}")
 def run_trials(study: StudyRecord, worker: int, embedded: dict[str, EmbeddingRecord] | None) -> None:
     """Run a worker's share of the trials, one after the other, on data that is read once."""
     share = study.shares[worker]
@@ -40,7 +39,7 @@ def run_trials(study: StudyRecord, worker: int, embedded: dict[str, EmbeddingRec
         get_run_logger().info(described)
 
 
-@task(task_run_name="record the study of {study.panel}", **LONG_STEP)
+@long_step("record the study of {study.panel}")
 def record_study(study: StudyRecord, preset: str) -> TuningResult:
     """Write the best setting and all trials to MLflow and to the flow run's page, and close the study's run."""
     findings = summarise_study(study.prepared, study.panel)

@@ -12,7 +12,7 @@ import typer
 from triptych import __version__
 from triptych.commands import cache, inspect, models, training
 from triptych.commands.terminal import EXIT_FAILURE, EXIT_INPUT, errors
-from triptych.errors import InputError, TriptychError
+from triptych.errors import InputError, TriptychError, describe_error
 
 app = typer.Typer(
     name="triptych",
@@ -59,26 +59,13 @@ def main() -> None:
     try:
         app()
     except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, the user gets one line
-        errors.print(f"triptych: {explain(error)}")
+        hint = "" if isinstance(error, TriptychError) else " (unexpected; --debug shows the traceback)"
+        errors.print(f"triptych: {describe_error(error)}{hint}")
         if "--debug" in sys.argv:
             traceback.print_exc()
         sys.exit(EXIT_INPUT if isinstance(error, InputError) else EXIT_FAILURE)
     finally:
         skip_final_collection()
-
-
-def explain(error: Exception) -> str:
-    """Return an error as one line; an unexpected one is named by its type, so that it does not pass for bad input.
-
-    >>> explain(InputError("no such folder: name another"))
-    'no such folder: name another'
-    >>> explain(OSError("disk full"))
-    'OSError: disk full (unexpected; --debug shows the traceback)'
-    """
-    text = " ".join(str(error).split())
-    if isinstance(error, TriptychError):
-        return text or type(error).__name__
-    return f"{type(error).__name__}{text and f': {text}'} (unexpected; --debug shows the traceback)"
 
 
 def skip_final_collection() -> None:

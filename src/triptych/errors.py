@@ -124,6 +124,18 @@ class ExportError(TriptychError):
     """An exported model does not reproduce the probabilities of the original."""
 
 
+def describe_error(error: Exception) -> str:
+    """Return an error as one line; an unexpected one begins with its type, so that it is not taken for bad input.
+
+    >>> describe_error(InputError("no such folder: name another")), describe_error(OSError("disk full"))
+    ('no such folder: name another', 'OSError: disk full')
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, TriptychError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def suggest(value: str, choices: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" if one of the choices is close to the value, else nothing.
 

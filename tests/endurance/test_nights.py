@@ -27,6 +27,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from helpers.waiting import free_port, wait_until
 from triptych.config.resolve import resolve_config
+from triptych.tracking.tags import read_tags
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -156,10 +157,10 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 def check_comparison(machine: Machine, flow_run: str) -> None:
     """One run for each panel, each metric once for each epoch, nothing left open."""
     runs = machine.runs(flow_run)
-    assert sorted(run.data.tags.get("panel", "comparison") for run in runs) == sorted([*PANELS, "comparison"])
+    assert sorted(read_tags(run).get("panel", "comparison") for run in runs) == sorted([*PANELS, "comparison"])
     assert {run.info.status for run in runs} == {"FINISHED"}
     for run in runs:
-        if panel := run.data.tags.get("panel"):
+        if panel := read_tags(run).get("panel"):
             points = machine.client.get_metric_history(run.info.run_id, "val_accuracy")
             assert [point.step for point in points] == list(range(1, PANELS[panel] + 1))
 
@@ -243,8 +244,8 @@ def test_panels_are_trained_by_the_machines_of_their_pools_even_if_one_is_killed
     def find_panels() -> bool:
         here = machine.runs(flow_run)
         comparison = here[0].data.tags["comparison"] if here else ""
-        found = [run for run in machine.runs() if run.data.tags["comparison"] == comparison]
-        by_panel.update({run.data.tags.get("panel", "comparison"): run for run in found})
+        found = [run for run in machine.runs() if read_tags(run)["comparison"] == comparison]
+        by_panel.update({read_tags(run).get("panel", "comparison"): run for run in found})
         return "shufflenet_v2_x0_5" in by_panel
 
     wait_until(find_panels, "panel", 180)
@@ -255,7 +256,7 @@ def test_panels_are_trained_by_the_machines_of_their_pools_even_if_one_is_killed
     find_panels()
     assert machine.read_run(there).work_pool_name == gpus
     assert machine.read_run(there).run_count == 2
-    assert {name: run.data.tags["prefect.flow_run_id"] for name, run in by_panel.items()} == {
+    assert {name: read_tags(run)["prefect.flow_run_id"] for name, run in by_panel.items()} == {
         "comparison": flow_run,
         "numpy-mlp": flow_run,
         "torch-mlp": flow_run,
@@ -265,7 +266,7 @@ def test_panels_are_trained_by_the_machines_of_their_pools_even_if_one_is_killed
     assert all("test_accuracy" in run.data.metrics for name, run in by_panel.items() if name != "comparison")
     # The embeddings were computed where the panel was trained.
     assert list((machine.folder / "another").rglob("embeddings"))
-    assert "reported" in by_panel["comparison"].data.tags
+    assert "reported" in read_tags(by_panel["comparison"])
 
 
 def test_after_a_power_failure_the_same_run_goes_on_and_later_ones_are_not_refused(machine: Machine) -> None:

@@ -24,8 +24,8 @@ from triptych.data.boards import PreparedBoard, prepare_board
 from triptych.errors import ConcurrentRunError
 from triptych.panels.identity import find_checkpoint, identify_comparison
 from triptych.tracking import ComparisonRecord, StudyRecord, start_comparison, start_study, trial_run
-from triptych.tracking import resume as claims
-from triptych.tracking.resume import FLOW_RUN, claim, release
+from triptych.tracking.resume import locks
+from triptych.tracking.tags import FLOW_RUN, PREFIX, read_tags
 from triptych.training.checkpoints import Checkpoint, CheckpointFile
 from triptych.training.jobs import PanelJob
 
@@ -79,9 +79,9 @@ def search(client: mlflow.MlflowClient) -> list[Any]:
 
 
 def load_weights(home: Path, panel: str) -> bytes:
-    [run] = [run for run in find_runs(home) if run.data.tags.get("panel") == panel]
+    [run] = [run for run in find_runs(home) if read_tags(run).get("panel") == panel]
     # What a killed process left of a model is deleted, but stays among the run's outputs.
-    folder = next((home / "artifacts" / "digits").rglob(run.data.tags["model_uri"].rpartition("/")[2]))
+    folder = next((home / "artifacts" / "digits").rglob(read_tags(run)["model_uri"].rpartition("/")[2]))
     files = sorted((folder / "artifacts" / "data").rglob("*"))
     weights = [file for file in files if file.name in {"weights.npz", "weights.safetensors", "head.safetensors"}]
     assert weights
@@ -120,16 +120,16 @@ def test_killed_at_twenty_random_moments_it_ends_as_if_undisturbed(start: Callab
 
 
 def is_reported(home: Path) -> bool:
-    return (home / "mlflow.db").is_file() and any("reported" in run.data.tags for run in find_runs(home))
+    return (home / "mlflow.db").is_file() and any("reported" in read_tags(run) for run in find_runs(home))
 
 
 def check_whole(home: Path, undisturbed: Path) -> None:
     runs = find_runs(home)
-    assert sorted(run.data.tags.get("panel", "comparison") for run in runs) == sorted([*EPOCHS, "comparison"])
+    assert sorted(read_tags(run).get("panel", "comparison") for run in runs) == sorted([*EPOCHS, "comparison"])
     assert {run.info.status for run in runs} == {"FINISHED"}
     client = mlflow.MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
     for run in runs:
-        panel = run.data.tags.get("panel")
+        panel = read_tags(run).get("panel")
         for name in CURVES if panel else ():
             steps = [point.step for point in client.get_metric_history(run.info.run_id, name)]
             assert steps == list(range(1, EPOCHS[panel] + 1)), (panel, name)
@@ -215,10 +215,10 @@ def test_a_comparison_is_taken_up_by_the_same_board_only(config: Config) -> None
     # Another process that starts while this one works opens its own.
     second = start_comparison(prepared, {}, identify_comparison(prepared))
     assert second.comparison != first.comparison
-    release(first.comparison)
+    locks.release(first.comparison)
     again = start_comparison(prepared, {}, identify_comparison(prepared))
     assert (again.comparison, again.run_id) == (first.comparison, first.run_id)
-    release(first.comparison)
+    locks.release(first.comparison)
     other = resolve_config("digits", panels=["numpy-mlp"], settings=["numpy_mlp.epochs=7"]).boards[0]
     changed = prepare_board(other)
     assert identify_comparison(changed) != identify_comparison(prepared)
@@ -235,28 +235,28 @@ def test_a_flow_run_that_starts_again_takes_up_its_own_also_where_everything_is_
 ) -> None:
     prepared = prepare_board(config.boards[0])
     others = begin(prepared, "others")
-    release(others.comparison)
+    locks.release(others.comparison)
     first = begin(prepared, "one", fresh=True)
     assert first.comparison != others.comparison
     # A step of the same process that is run again.
     assert begin(prepared, "one", fresh=True).comparison == first.comparison
-    release(first.comparison)
+    locks.release(first.comparison)
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    client.set_tag(first.run_id, "host", "a machine that is gone")
+    client.set_tag(first.run_id, PREFIX + "host", "a machine that is gone")
     assert begin(prepared, "another").comparison != first.comparison
     again = begin(prepared, "one", fresh=True)
     assert again.comparison == first.comparison
     assert again.fresh_since is not None
     assert again.fresh_since == pytest.approx(first.fresh_since, abs=2)
-    release(again.comparison)
+    locks.release(again.comparison)
 
 
 def test_two_processes_of_one_flow_run_do_not_work_on_the_same(config: Config) -> None:
     prepared = prepare_board(config.boards[0])
     first = begin(prepared, "one")
     # As if another process had it.
-    lock = claims._held.pop(first.comparison)
-    with pytest.raises(ConcurrentRunError, match=f"flow run one is at work on comparison {first.comparison}"):
+    lock = locks._held.pop(first.comparison)
+    with pytest.raises(ConcurrentRunError, match=f"flow run one is working on comparison {first.comparison}"):
         begin(prepared, "one")
     lock.release()
 
@@ -298,23 +298,23 @@ def test_what_is_left_of_a_study_is_closed_and_what_others_work_on_is_not(config
         return str(client.get_run(run_id).info.status)
 
     study, killed = open_study("killed")
-    release("killed")  # as the operating system does
+    locks.release("killed")  # as the operating system does
     working = open_study("working")[1]
     assert status(killed) == "KILLED"
     again = open_study("a third")[0]
     assert again.run_id == study.run_id
     assert (status(working), status(study.run_id)) == ("RUNNING", "RUNNING")
-    release("working")
+    locks.release("working")
     open_study("working")
     assert status(working) == "KILLED"
     for flow_run in ("working", "a third"):
-        release(flow_run)
+        locks.release(flow_run)
 
 
 def test_what_nobody_works_on_is_closed(config: Config, tmp_path: Path) -> None:
     prepared = prepare_board(config.boards[0])
     abandoned = start_comparison(prepared, {}, identify_comparison(prepared))
-    release(abandoned.comparison)
+    locks.release(abandoned.comparison)
     held = start_comparison(prepared, {}, "another", fresh=True)
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     assert client.get_run(abandoned.run_id).info.status == "KILLED"
@@ -322,11 +322,11 @@ def test_what_nobody_works_on_is_closed(config: Config, tmp_path: Path) -> None:
     assert client.get_run(held.run_id).info.status == "RUNNING"
 
 
-def test_only_one_can_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_one_process_can_hold_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path))
-    assert claim("one")
-    assert not claim("one")
-    release("one")
-    assert claim("one")
-    release("one")
+    assert locks.acquire("one")
+    assert not locks.acquire("one")
+    locks.release("one")
+    assert locks.acquire("one")
+    locks.release("one")
     assert not list(tmp_path.rglob("*.lock"))

@@ -34,6 +34,7 @@ from helpers.waiting import ask, free_port, wait_until
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import load_board, prepare_board
 from triptych.tracking import connect, find_recorded
+from triptych.tracking.tags import read_tags
 
 ROOT = Path(__file__).parents[2]
 SERVERS = ROOT / "mlflow"
@@ -224,8 +225,8 @@ def test_a_schedule_runs_without_a_person_and_a_second_user_reads_the_result(tea
         assert {panel.panel for panel in recorded.panels} == set(config.boards[0].panels)
         runs = [connect().get_run(panel.run_id) for panel in recorded.panels]
         assert {run.info.status for run in runs} == {"FINISHED"}
-        by_hand: Any = next(run for run in runs if run.data.tags["panel"] == "numpy-mlp")
-        assert by_hand.data.tags["prefect.flow_run_id"] == flow_run_id
+        by_hand: Any = next(run for run in runs if read_tags(run)["panel"] == "numpy-mlp")
+        assert read_tags(by_hand)["prefect.flow_run_id"] == flow_run_id
         model = mlflow.pyfunc.load_model(f"models:/{by_hand.outputs.model_outputs[0].model_id}")
         with pytest.raises(MlflowException, match="Permission denied"):
             connect().set_tag(by_hand.info.run_id, "seen", "by ann")
@@ -258,7 +259,7 @@ def deploy(team: Team, file: Path, parameters: dict[str, Any]) -> None:
 def find_finished(experiment: str) -> list[Any]:
     """Return the finished runs named `comparison` of an experiment."""
     found = connect().get_experiment_by_name(experiment)
-    wanted = "tags.role = 'comparison' and status = 'FINISHED'"
+    wanted = "tags.`triptych.role` = 'comparison' and attributes.status = 'FINISHED'"
     return list(connect().search_runs([found.experiment_id], wanted)) if found else []
 
 
@@ -282,7 +283,7 @@ def test_eight_pipelines_at_once_lose_nothing(
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], f"attributes.start_time > {began:.0f}")
     assert {run.info.status for run in runs} == {"FINISHED"}
-    panels = [run for run in runs if run.data.tags["role"] == "panel"]
+    panels = [run for run in runs if read_tags(run)["role"] == "panel"]
     assert (len(panels), len(runs)) == (PANELS * PIPELINES, (PANELS + 1) * PIPELINES)
     for run in panels:
         for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "epoch_seconds"):

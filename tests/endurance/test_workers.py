@@ -24,6 +24,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 from flows.embedding import submit_embedding
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import PreparedBoard, prepare_board
+from triptych.tracking.tags import read_tags, select
 from triptych.transfer.records import EmbeddingRecord, count_shards
 
 PANEL = "shufflenet_v2_x0_5"
@@ -109,10 +110,10 @@ def find_measured(home: Path, role: str, metrics: tuple[str, ...]) -> dict[tuple
     client = mlflow.MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("digits")
     assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id], f"tags.role = '{role}'")
+    runs = client.search_runs([experiment.experiment_id], select({"role": role}))
     assert {run.info.status for run in runs} == {"FINISHED"}
     return {
-        (run.data.tags.get("panel", ""), run.info.run_name): [run.data.metrics[name] for name in metrics]
+        (read_tags(run).get("panel", ""), run.info.run_name): [run.data.metrics[name] for name in metrics]
         for run in runs
     }
 

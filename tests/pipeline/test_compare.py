@@ -33,6 +33,7 @@ from triptych.tracking import (
     load_evaluation,
     load_logged_model,
 )
+from triptych.tracking.tags import read_tags, select
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +62,10 @@ def runs(result: ComparisonResult) -> list[Any]:
 
 
 def test_every_panel_and_repeat_has_its_run(runs: list[Any]) -> None:
-    trained = {(run.data.tags["panel"], run.data.tags["repeat"]) for run in runs}
+    trained = {(read_tags(run)["panel"], read_tags(run)["repeat"]) for run in runs}
     assert trained == {(panel, r) for panel in ("numpy-mlp", "torch-mlp", "shufflenet_v2_x0_5") for r in "01"}
     assert {run.info.status for run in runs} == {"FINISHED"}
-    assert not any("mlflow.parentRunId" in run.data.tags for run in runs)
+    assert not any("mlflow.parentRunId" in read_tags(run) for run in runs)
 
 
 def test_epochs_are_steps_from_one_without_gaps(runs: list[Any], photos_config: Config) -> None:
@@ -73,7 +74,7 @@ def test_epochs_are_steps_from_one_without_gaps(runs: list[Any], photos_config: 
     for run in runs:
         for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "epoch_seconds"):
             steps = [point.step for point in connect().get_metric_history(run.info.run_id, name)]
-            assert steps == list(range(1, epochs[run.data.tags["panel"]] + 1))
+            assert steps == list(range(1, epochs[read_tags(run)["panel"]] + 1))
 
 
 def test_final_metrics_have_the_same_names_for_every_panel(runs: list[Any]) -> None:
@@ -101,7 +102,7 @@ def test_parameters_are_every_field_of_the_configuration(runs: list[Any], photos
 
 def test_tags_tell_where_a_figure_comes_from(runs: list[Any], result: ComparisonResult) -> None:
     for run in runs:
-        tags = run.data.tags
+        tags = read_tags(run)
         assert tags["comparison"] == result.comparison
         assert (tags["board"], tags["role"]) == ("photos-colours", "panel")
         assert len(tags["split_id"]) == 16
@@ -109,13 +110,13 @@ def test_tags_tell_where_a_figure_comes_from(runs: list[Any], result: Comparison
         assert {"prefect.flow_run_id", "version.torch", "threads", "cores"} <= set(tags)
         assert float(tags["reload_difference"]) <= 1e-5
         assert [entry.dataset.name for entry in run.inputs.dataset_inputs] == ["colours"]
-    assert len({run.data.tags["split_id"] for run in runs}) == 1
-    assert len({(run.data.tags["panel"], run.data.tags["mlflow.runColor"]) for run in runs}) == 3
-    assert len({run.data.tags["mlflow.runColor"] for run in runs}) == 3
+    assert len({read_tags(run)["split_id"] for run in runs}) == 1
+    assert len({(read_tags(run)["panel"], read_tags(run)["mlflow.runColor"]) for run in runs}) == 3
+    assert len({read_tags(run)["mlflow.runColor"] for run in runs}) == 3
 
 
 def test_the_backbone_is_byte_equal_before_and_after(runs: list[Any]) -> None:
-    frozen = [run.data.tags for run in runs if run.data.tags["panel"] == "shufflenet_v2_x0_5"]
+    frozen = [read_tags(run) for run in runs if read_tags(run)["panel"] == "shufflenet_v2_x0_5"]
     assert len({tags[f"backbone_sha256_{when}"] for tags in frozen for when in ("before", "after")}) == 1
 
 
@@ -145,7 +146,7 @@ def test_logged_models_load_with_plain_mlflow_and_predict_raw_images(runs: list[
 def test_the_comparison_run_holds_verdict_table_and_split(result: ComparisonResult, runs: list[Any]) -> None:
     client = connect()
     [comparison] = client.search_runs(
-        [runs[0].info.experiment_id], f"tags.comparison = '{result.comparison}' and tags.role = 'comparison'"
+        [runs[0].info.experiment_id], select({"comparison": result.comparison, "role": "comparison"})
     )
     assert (comparison.info.run_name, comparison.info.status) == ("comparison", "FINISHED")
     artifacts = set(list_artifacts(comparison.info.run_id))
@@ -154,7 +155,7 @@ def test_the_comparison_run_holds_verdict_table_and_split(result: ComparisonResu
     assert logged["verdict"] == result.report.verdict
     assert result.link in comparison.data.tags["mlflow.note.content"]
     split = json.loads(mlflow.artifacts.load_text(f"{comparison.info.artifact_uri}/{_split_file(artifacts)}"))
-    assert split["split_id"] == runs[0].data.tags["split_id"]
+    assert split["split_id"] == read_tags(runs[0])["split_id"]
 
 
 def _split_file(artifacts: set[str]) -> str:
@@ -220,7 +221,7 @@ def test_random_weights_are_labelled_everywhere(prefect_server: None, photos: Pa
     assert any("random weights: an ablation" in caveat for caveat in result.report.caveats)
     [panel] = next(recorded.panels for recorded in find_recorded() if recorded.name == result.comparison)
     run = connect().get_run(panel.run_id)
-    assert (run.info.run_name, run.data.tags["weights"], run.data.tags["label"]) == (label, "random", label)
+    assert (run.info.run_name, read_tags(run)["weights"], read_tags(run)["label"]) == (label, "random", label)
 
 
 def test_without_validation_nothing_is_measured_there(prefect_server: None) -> None:
@@ -252,7 +253,7 @@ def test_a_failing_panel_does_not_stop_the_others_and_leaves_no_run_open(
     assert experiment is not None
     left = connect().search_runs([experiment.experiment_id])
     assert {run.info.status for run in left} <= {"FAILED", "FINISHED"}
-    assert next(run for run in left if run.data.tags["role"] == "comparison").info.status == "FAILED"
+    assert next(run for run in left if read_tags(run)["role"] == "comparison").info.status == "FAILED"
     [shown] = [recorded for recorded in find_recorded() if recorded.board == "failing-colours"]
     assert (shown.status, len(shown.missing)) == ("FAILED", 2)
     assert shown.missing[0].startswith("shufflenet_v2_x0_5 #0 (weights")
@@ -263,7 +264,7 @@ def test_a_failing_board_does_not_stop_the_next(prefect_server: None, tmp_path: 
     config = resolve_config("digits", panels=["numpy-mlp"], settings=["numpy_mlp.epochs=2", "name=sound"])
     [sound] = config.boards
     gone = sound.model_copy(update={"name": "gone", "data": DataConfig(source=f"folder:{tmp_path / 'gone'}")})
-    with pytest.raises(IncompleteError, match=r"^the others are done, without gone \(data .*gone") as caught:
+    with pytest.raises(IncompleteError, match=r"^all done except gone \(data .*gone") as caught:
         compare(config.model_copy(update={"boards": (gone, sound)}))
     assert [result.report.board for result in caught.value.results] == ["sound"]
     assert caught.value.bad_input
@@ -301,8 +302,8 @@ def test_an_interrupt_closes_every_run_and_says_so(prefect_server: None, tmp_pat
     process.send_signal(signal.SIGINT)
     _, printed = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "triptych: interrupted; the runs that were open are closed" in printed
-    assert {run.data.tags["role"]: run.info.status for run in _all_runs(client)} == {
+    assert "triptych: interrupted; open runs were closed" in printed
+    assert {read_tags(run)["role"]: run.info.status for run in _all_runs(client)} == {
         "comparison": "FAILED",
         "panel": "FAILED",
     }
@@ -323,7 +324,7 @@ def _wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
 def _find_runs(result: ComparisonResult) -> dict[str, Any]:
     experiment = connect().get_experiment_by_name(result.report.board)
     assert experiment is not None
-    return {run.data.tags["panel"]: run for run in find_panel_runs(experiment.experiment_id, result.comparison)}
+    return {read_tags(run)["panel"]: run for run in find_panel_runs(experiment.experiment_id, result.comparison)}
 
 
 def _load_parameters(run: Any) -> bytes:
@@ -373,6 +374,6 @@ def test_early_stopping_is_told(prefect_server: None) -> None:
     del prefect_server
     settings = ["numpy_mlp.patience=2", "numpy_mlp.keep_best_epoch=true", "numpy_mlp.learning_rate=1.0", "name=early"]
     [result] = compare(resolve_config("digits", panels=["numpy-mlp"], settings=settings))
-    tags = _find_runs(result)["numpy-mlp"].data.tags
+    tags = read_tags(_find_runs(result)["numpy-mlp"])
     trained, _, wanted = tags["trained_epochs"].partition(" of ")
     assert int(tags["chosen_epoch"]) + 2 == int(trained) < int(wanted) == 60

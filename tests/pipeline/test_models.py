@@ -31,6 +31,7 @@ from triptych.evaluation.predictions import Predictions
 from triptych.evaluation.promotion import judge
 from triptych.evaluation.report import ComparisonResult, EvaluatedPanel
 from triptych.tracking import challenge, connect, list_artifacts, pin_weights, promote, rollback
+from triptych.tracking.tags import PREFIX, read_tags, select
 from triptych.transfer.weights import load_backbone
 
 LEVEL = 0.95
@@ -67,7 +68,7 @@ def fetch(name: str, folder: Path) -> Path:
 def test_the_first_champion_is_the_best_on_validation(result: ComparisonResult) -> None:
     champion = connect().get_model_version_by_alias("digits", "champion")
     assert champion.run_id
-    runs = connect().search_runs([connect().get_run(champion.run_id).info.experiment_id], "tags.role = 'panel'")
+    runs = connect().search_runs([connect().get_run(champion.run_id).info.experiment_id], select({"role": "panel"}))
     best = max(runs, key=lambda run: run.data.metrics["final_val_accuracy"])
     assert champion.run_id == best.info.run_id
     assert "there was no champion" in result.promotion
@@ -80,7 +81,7 @@ def test_rollback_gives_back_what_promotion_took(result: ComparisonResult) -> No
     del result
     run = CliRunner().invoke
     refused = run(app, ["rollback", "digits"])
-    assert "there is none to go back to" in str(refused.exception)
+    assert "there is no previous one" in str(refused.exception)
     source = connect().get_model_version("digits-numpy-mlp", "1")
     version = mlflow.register_model(source.source, "digits").version
     assert run(app, ["promote", f"digits/{version}"]).exit_code == 0
@@ -185,7 +186,7 @@ def test_mlflows_own_server_answers_with_the_pipelines_probabilities(
 def read_panel(result: ComparisonResult, panel: str) -> tuple[PreparedBoard, EvaluatedPanel]:
     version = connect().get_model_version(f"digits-{panel}", "1")
     run = connect().get_run(str(version.run_id))
-    assert run.data.tags["comparison"] == result.comparison
+    assert read_tags(run)["comparison"] == result.comparison
     prepared = prepare_board(resolve_config("digits", settings=SETTINGS).boards[0])
     return prepared, EvaluatedPanel(panel, panel, 0, run.info.run_id, dict(run.data.metrics), 0, str(version.source))
 
@@ -204,10 +205,25 @@ def test_a_challenger_that_is_not_shown_to_be_better_is_refused_with_its_figures
     assert not refused.promoted
     assert "points against the champion" in refused.reason
     assert str(connect().get_model_version_by_alias("refusals", "champion").version) == "1"
-    assert connect().get_model_version("refusals", "2").tags["promotion"] == refused.reason
+    assert read_tags(connect().get_model_version("refusals", "2"))["promotion"] == refused.reason
     other_split = challenge(replace(board, split_id="0123456789abcdef"), read_panel(result, "shufflenet_v2_x0_5")[1])
     assert not other_split.promoted
-    assert f"stands on split {board.split_id}" in other_split.reason
+    assert f"the champion was tested on split {board.split_id}" in other_split.reason
+
+
+def test_a_champion_that_version_0_1_0_registered_is_still_one(result: ComparisonResult) -> None:
+    board, panel = read_panel(result, "numpy-mlp")
+    board = rename(board, "champions-of-0-1-0")
+    challenge(board, panel)
+    champion = connect().get_model_version(board.config.name, "1")
+    for name, value in champion.tags.items():
+        connect().delete_model_version_tag(board.config.name, "1", name)
+        connect().set_model_version_tag(board.config.name, "1", name.removeprefix(PREFIX), value)
+    assert challenge(board, panel).reason == "there was no champion"
+    challenger = read_panel(result, "torch-mlp")[1]
+    assert "points against the champion" in challenge(board, challenger).reason
+    promote(board.config.name, "2")
+    assert rollback(board.config.name) == "1"
 
 
 def test_after_a_champion_was_deleted_the_next_challenger_takes_its_place(result: ComparisonResult) -> None:
@@ -218,7 +234,7 @@ def test_after_a_champion_was_deleted_the_next_challenger_takes_its_place(result
     assert challenge(board, read_panel(result, "torch-mlp")[1]).reason == "there was no champion"
     promote("deletions", str(connect().create_model_version("deletions", panel.model_uri, panel.run_id).version))
     connect().delete_model_version("deletions", "2")
-    with pytest.raises(ConfigError, match="the champion before, was deleted"):
+    with pytest.raises(ConfigError, match="the previous champion, was deleted"):
         rollback("deletions")
 
 

@@ -30,6 +30,7 @@ from triptych.data.boards import BoardData, PreparedBoard, prepare_board
 from triptych.errors import ConfigError, DivergenceError
 from triptych.tracking import connect
 from triptych.tracking.studies import find_trial_runs
+from triptych.tracking.tags import read_tags, select
 from triptych.training.epochs import EpochMetrics
 from triptych.training.jobs import list_jobs
 from triptych.tuning.results import TuningResult, summarise_study, use_setting, use_tuned
@@ -298,7 +299,7 @@ def tuned(prefect_server: None, tuned_config: Config) -> list[TuningResult]:
 def find_study_runs(name: str, study: str) -> tuple[Any, list[Any]]:
     experiment = connect().get_experiment_by_name(name)
     assert experiment is not None
-    query = f"tags.study = '{study}' and tags.role = 'study'"
+    query = select({"study": study, "role": "study"})
     [run] = connect().search_runs([experiment.experiment_id], query)
     return run, find_trial_runs(experiment.experiment_id, study)
 
@@ -307,8 +308,8 @@ def test_a_continued_study_has_one_run_with_every_trial_nested(tuned: list[Tunin
     for result in tuned:
         study, trials = find_study_runs("tuned", result.findings.study)
         assert study.info.status == "FINISHED"
-        assert sorted(int(run.data.tags["trial"]) for run in trials) == list(range(5))
-        assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {study.info.run_id}
+        assert sorted(int(read_tags(run)["trial"]) for run in trials) == list(range(5))
+        assert {read_tags(run)["mlflow.parentRunId"] for run in trials} == {study.info.run_id}
         assert {run.info.status for run in trials} <= {"FINISHED", "KILLED", "FAILED"}
 
 
@@ -316,14 +317,14 @@ def test_trials_hold_their_setting_their_curve_and_what_came_of_them(tuned: list
     findings = tuned[0].findings
     _, runs = find_study_runs("tuned", findings.study)
     for trial in findings.trials:
-        [run] = [run for run in runs if run.data.tags["trial"] == str(trial.number)]
+        [run] = [run for run in runs if read_tags(run)["trial"] == str(trial.number)]
         assert {name: run.data.params[f"numpy_mlp.{name}"] for name in trial.fields} == {
             name: str(value) for name, value in trial.fields.items()
         }
         curve = connect().get_metric_history(run.info.run_id, "val_loss")
         assert [point.step for point in curve] == list(range(1, trial.outcome.epochs + 1))
         assert run.data.metrics["best_val_loss"] == trial.outcome.score == min(point.value for point in curve)
-        assert run.data.tags["outcome"] == trial.outcome.state
+        assert read_tags(run)["outcome"] == trial.outcome.state
         assert not [name for name in run.data.metrics if name.startswith("test_")]
 
 
@@ -351,8 +352,8 @@ def test_compare_uses_the_tuned_settings_and_says_so(tuned: list[TuningResult], 
     assert line in result.report.caveats
     experiment = connect().get_experiment_by_name("tuned")
     assert experiment is not None
-    query = f"tags.comparison = '{result.comparison}' and tags.role = 'panel'"
-    runs = {run.data.tags["panel"]: run for run in connect().search_runs([experiment.experiment_id], query)}
+    query = select({"comparison": result.comparison, "role": "panel"})
+    runs = {read_tags(run)["panel"]: run for run in connect().search_runs([experiment.experiment_id], query)}
     for tuning, kind in zip(tuned, ("numpy_mlp", "transfer"), strict=True):
         run = runs[tuning.findings.panel]
         fields = tuning.findings.settings.model_dump(mode="json")
@@ -383,10 +384,10 @@ def test_a_diverged_trial_is_marked_and_stops_nothing(prefect_server: None, monk
     settings = ["name=far", "numpy_mlp.epochs=2", "numpy_mlp.activation=relu", "numpy_mlp.loss=cross_entropy"]
     [result] = tune(resolve_config("digits", panels=["numpy-mlp"], settings=settings), trials=4, workers=1)
     _, trials = find_study_runs("far", result.findings.study)
-    statuses = {run.data.tags["outcome"]: run.info.status for run in trials}
+    statuses = {read_tags(run)["outcome"]: run.info.status for run in trials}
     assert statuses["diverged"] == "FAILED"
     assert statuses["complete"] == "FINISHED"
-    assert "too large" in next(run.data.tags["diverged"] for run in trials if run.data.tags["outcome"] == "diverged")
+    assert "too large" in next(read_tags(run)["diverged"] for run in trials if read_tags(run)["outcome"] == "diverged")
 
 
 def test_an_interrupt_closes_the_study_and_its_trials(prefect_server: None, tmp_path: Path) -> None:
@@ -414,5 +415,5 @@ def test_an_interrupt_closes_the_study_and_its_trials(prefect_server: None, tmp_
     process.send_signal(signal.SIGINT)
     _, printed = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "triptych: interrupted; the runs that were open are closed" in printed
-    assert {run.data.tags["role"]: run.info.status for run in find_runs()} == {"study": "FAILED", "trial": "FAILED"}
+    assert "triptych: interrupted; open runs were closed" in printed
+    assert {read_tags(run)["role"]: run.info.status for run in find_runs()} == {"study": "FAILED", "trial": "FAILED"}

@@ -1,10 +1,10 @@
-"""What flows and tasks say to Prefect: the only package of `triptych` that imports it."""
+"""Prefect: the only package of `triptych` that imports it, for the flows and tasks."""
 
 from triptych.orchestration.automations import provide_automations
-from triptych.orchestration.hooks import ENDS, enforce_restart_limit
-from triptych.orchestration.options import LONG_STEP, STEP
+from triptych.orchestration.hooks import enforce_restart_limit, tracked_flow
+from triptych.orchestration.options import long_step, step
 from triptych.orchestration.progress import ProgressReporter, describe_flow_run, name_key
-from triptych.orchestration.remote import send_away, wait_for_end
+from triptych.orchestration.remote import start_remote, wait_for_remote
 from triptych.orchestration.results import (
     SubmittedPanel,
     attempt,
@@ -17,9 +17,6 @@ from triptych.orchestration.runners import run_on, share_shards
 from triptych.orchestration.steps import provide_board, train_in_run
 
 __all__ = [
-    "ENDS",
-    "LONG_STEP",
-    "STEP",
     "ProgressReporter",
     "SubmittedPanel",
     "attempt",
@@ -27,14 +24,17 @@ __all__ = [
     "collect_results",
     "describe_flow_run",
     "enforce_restart_limit",
+    "long_step",
     "name_key",
     "provide_automations",
     "provide_board",
     "require_all",
     "require_panels",
     "run_on",
-    "send_away",
     "share_shards",
+    "start_remote",
+    "step",
+    "tracked_flow",
     "train_in_run",
-    "wait_for_end",
+    "wait_for_remote",
 ]

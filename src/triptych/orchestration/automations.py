@@ -1,4 +1,4 @@
-"""A step of `prefect deploy`: automations, which Prefect's command line can create but not bring up to date by name."""
+"""A step of `prefect deploy` for automations, which Prefect's command line can create but not update by name."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from prefect.events.schemas.automations import AutomationCore
 
 
 def read_automations(file: str) -> list[AutomationCore]:
-    """Return the automations that a file describes."""
+    """Return the automations of a file."""
     described = yaml.safe_load(Path(file).read_text(encoding="utf-8"))["automations"]
     return [AutomationCore.model_validate(one) for one in described]
 
 
 async def provide_automations(file: str) -> dict[str, str]:
-    """Create the automations of a file, or bring those of the same names up to date; one that is off stays so.
+    """Create the automations of a file, or update those of the same name; disabled ones stay disabled.
 
-    What is the same is left alone: with every change an automation forgets what it has seen so far.
+    Unchanged automations are not updated, because an update makes Prefect forget the events that they have seen.
 
     Args:
-        file: as `prefect automation create --from-file` takes it.
+        file: a YAML file in the format of `prefect automation create --from-file`.
 
     Returns:
-        Their ids by name.
+        The ids of the automations by name.
     """
     ids = {}
     async with get_client() as client:

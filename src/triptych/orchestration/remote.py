@@ -1,14 +1,14 @@
-"""Work that the machines of another work pool do: a flow run of a deployment there, and the wait for its end."""
+"""Panels that another work pool trains: a flow run of a deployment there, and the wait for its end."""
 
 from __future__ import annotations
 
 import time
 from itertools import count
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
@@ -17,71 +17,71 @@ from triptych.config.fields import Section
 from triptych.config.schema import BoardConfig
 from triptych.data.boards import prepare_board, require_same_data
 from triptych.errors import ConfigError, RemotePanelError
-from triptych.orchestration.interrupts import refuse_interrupted
+from triptych.orchestration.interrupts import interrupts
 from triptych.tracking import ComparisonRecord, pin_weights
 
-SECONDS_BETWEEN_LOOKS = 2.0
-# A run that crashed is started again by `automations.yaml` a minute later.
+SECONDS_BETWEEN_CHECKS = 2.0
+# `automations.yaml` restarts a run a minute after it crashed.
 SECONDS_FOR_A_RESTART = 300.0
 
 
-def send_away(deployment: str, parameters: dict[str, Any], key: str) -> str:
-    """Start a flow run of a deployment, or find the one that was started for the same; return its id.
+def start_remote(deployment: str, parameters: dict[str, Any], key: str) -> str:
+    """Start a flow run of a deployment, or find one that is running or completed for the same work; return its id.
 
     Args:
         deployment: `FLOW/NAME`.
         parameters: of the flow, as JSON values.
-        key: names the work: what was begun or done for it is not begun again.
+        key: identifies the work, so that it is not done twice.
 
     Raises:
         ConfigError: there is no such deployment.
     """
-    for attempt in count():
-        try:
-            sent: Any = run_deployment(deployment, parameters=parameters, timeout=0, idempotency_key=f"{key}-{attempt}")
-        except ObjectNotFound as error:
-            remedy = "deploy it with `prefect deploy --all --prefect-file machines.yaml`"
-            raise ConfigError(f"there is no deployment {deployment}: {remedy}") from error
-        # What failed for an earlier flow run is tried again.
-        if not sent.state.is_final() or sent.state.is_completed():
-            return str(sent.id)
-    raise AssertionError
+    # Prefect returns the run with the same key, which may have failed for an earlier attempt: the next key is tried.
+    runs = (_run_once(deployment, parameters, f"{key}-{attempt}") for attempt in count())
+    return next(str(run.id) for run in runs if not (run.state and run.state.is_final()) or run.state.is_completed())
 
 
-def wait_for_end(flow_run_id: str) -> None:
-    """Wait until a flow run is completed.
+def _run_once(deployment: str, parameters: dict[str, Any], key: str) -> FlowRun:
+    try:
+        remote: Any = run_deployment(deployment, parameters=parameters, timeout=0, idempotency_key=key)
+    except ObjectNotFound as error:
+        remedy = "deploy it with `prefect deploy --all --prefect-file machines.yaml`"
+        raise ConfigError(f"there is no deployment {deployment}: {remedy}") from error
+    return cast("FlowRun", remote)
+
+
+def wait_for_remote(flow_run_id: str) -> None:
+    """Wait until a flow run of another work pool is completed.
 
     Raises:
-        RemotePanelError: it ended otherwise.
-        RunInterruptedError: the flow run that waits was interrupted meanwhile.
+        RemotePanelError: it failed, was cancelled, or crashed and was not restarted.
+        RunInterruptedError: the flow run that waits was interrupted.
     """
     crashed_since = None
     while True:
-        refuse_interrupted(flow_run.id, f"while waiting for flow run {flow_run_id}")
+        interrupts.check(flow_run.id, f"while waiting for flow run {flow_run_id}")
         with get_client(sync_client=True) as client:
-            sent = client.read_flow_run(UUID(flow_run_id))
-        if sent.state and sent.state.is_completed():
+            remote = client.read_flow_run(UUID(flow_run_id))
+        state = remote.state
+        if state and state.is_completed():
             return
-        crashed = bool(sent.state and sent.state.is_crashed())
-        crashed_since = (crashed_since or time.monotonic()) if crashed else None
-        given_up = crashed_since is not None and time.monotonic() - crashed_since > SECONDS_FOR_A_RESTART
-        if given_up or (sent.state and sent.state.is_final() and not crashed):
-            raise RemotePanelError(_describe_end(sent))
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        crashed_since = (crashed_since or time.monotonic()) if state and state.is_crashed() else None
+        abandoned = crashed_since is not None and time.monotonic() - crashed_since > SECONDS_FOR_A_RESTART
+        if state and state.is_final() and (abandoned or not state.is_crashed()):
+            raise RemotePanelError(_describe_end(remote, state))
+        time.sleep(SECONDS_BETWEEN_CHECKS)
 
 
-def _describe_end(sent: FlowRun) -> str:
-    state = sent.state
-    assert state is not None  # noqa: S101 - it has ended
-    told = f": {' '.join(state.message.split())}" if state.message else ""
-    return f"flow run {sent.name} on work pool {sent.work_pool_name} ended as {state.name}{told}"
+def _describe_end(remote: FlowRun, state: State) -> str:
+    reason = f": {' '.join(state.message.split())}" if state.message else ""
+    return f"flow run {remote.name} on work pool {remote.work_pool_name} ended as {state.name}{reason}"
 
 
 class PanelOrder(Section):
-    """Which panel of which comparison; names, hashes and settings, and no data."""
+    """The order to train one panel of a comparison: names, hashes and settings, no data."""
 
     panel: str
-    """The panel: `numpy-mlp`, `torch-mlp` or a torchvision network."""
+    """The panel, such as `numpy-mlp` or `resnet50`."""
     board: BoardConfig
     """The board's configuration, with all its panels."""
     comparison: str
@@ -91,11 +91,11 @@ class PanelOrder(Section):
     run_id: str
     """MLflow's id of the run named `comparison`."""
     data_digest: str
-    """SHA-256 of the data, hexadecimal: other data are refused."""
+    """SHA-256 of the data, hexadecimal; different data are refused."""
     split_id: str
-    """Id of the split, which must come out the same."""
+    """Id of the split; a different split is refused."""
     fresh_since: float | None = None
-    """Seconds since 1970: trainings from before then are not taken up; empty: all are."""
+    """Seconds since 1970: older trainings in the cache are not used; empty: all of them are."""
 
 
 def write_order(comparison: ComparisonRecord, panel: str) -> PanelOrder:
@@ -113,10 +113,10 @@ def write_order(comparison: ComparisonRecord, panel: str) -> PanelOrder:
 
 
 def open_order(order: PanelOrder) -> ComparisonRecord:
-    """Return the comparison as this machine sees it: with its own copy of the data, and one panel to train.
+    """Return the comparison of an order on this machine: with its own copy of the data, and one panel to train.
 
     Raises:
-        DataError: the data are missing here, or are others.
+        DataError: the data are missing on this machine, or are different.
     """
     prepared = prepare_board(pin_weights(order.board))
     require_same_data(prepared, order.data_digest, order.split_id)

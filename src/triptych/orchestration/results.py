@@ -1,4 +1,4 @@
-"""What a flow gathers: the results of its tasks, or the reasons why there are none."""
+"""The results of a flow's tasks, or the errors of those that failed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, ParamSpec, TypeVar
 
 from prefect.futures import PrefectFuture
 
-from triptych.errors import IncompleteError, InputError
+from triptych.errors import IncompleteError, InputError, describe_error
 from triptych.evaluation.report import ComparisonResult, EvaluatedPanel, MissingPanel
-from triptych.orchestration.interrupts import wait_or_interrupt
+from triptych.orchestration.interrupts import interrupts
 from triptych.training.jobs import PanelJob
 
 Parameters = ParamSpec("Parameters")
@@ -18,13 +18,13 @@ Result = TypeVar("Result")
 
 
 def collect_results(futures: Sequence[PrefectFuture[Result]], after: Sequence[PrefectFuture[Any]]) -> list[Result]:
-    """Wait for all and return their results, or raise the error of the first that failed.
+    """Wait for all tasks and return their results, or raise the error of the first that failed.
 
     Args:
-        futures: whose results are wanted.
-        after: what they depend on, looked at first: its own error says more than that an upstream task failed.
+        futures: the tasks whose results are returned.
+        after: the tasks that they depend on, whose own errors are raised instead of "an upstream task failed".
     """
-    wait_or_interrupt([*after, *futures])
+    interrupts.wait([*after, *futures])
     for future in after:
         future.result()
     return [future.result() for future in futures]
@@ -32,11 +32,11 @@ def collect_results(futures: Sequence[PrefectFuture[Result]], after: Sequence[Pr
 
 @dataclass(frozen=True)
 class SubmittedPanel:
-    """One repeat of a panel that is under way.
+    """One repeat of a panel whose tasks were submitted.
 
     Attributes:
         job: the panel and its repeat.
-        steps: everything that it takes, the evaluation last.
+        steps: all tasks that it depends on, the evaluation last.
     """
 
     job: PanelJob
@@ -44,21 +44,21 @@ class SubmittedPanel:
 
 
 def collect_panels(submitted: Sequence[SubmittedPanel]) -> tuple[list[EvaluatedPanel], list[MissingPanel]]:
-    """Wait for all, and return the panels that were evaluated and those that are missing.
+    """Wait for all tasks; return the panels that were evaluated, and those that are missing.
 
     Raises:
-        Exception: no panel was evaluated; it is the error of the first.
+        Exception: no panel was evaluated; it is the error of the first panel.
     """
-    wait_or_interrupt([step for panel in submitted for step in panel.steps])
+    interrupts.wait([step for panel in submitted for step in panel.steps])
     panels, missing, errors = [], [], []
     for panel in submitted:
-        # What comes first says more than that something before it failed.
+        # The error of the first step, because the others only say that an upstream task failed.
         error = next((error for step in panel.steps if (error := _find_error(step))), None)
         if error is None:
             panels.append(panel.steps[-1].result())
         else:
             errors.append(error)
-            missing.append(MissingPanel(panel.job.run_label, explain(error), isinstance(error, InputError)))
+            missing.append(MissingPanel(panel.job.run_label, describe_error(error), isinstance(error, InputError)))
     if not panels:
         raise errors[0]
     return panels, missing
@@ -68,21 +68,21 @@ def require_panels(results: Sequence[object], missing: Sequence[MissingPanel]) -
     """Check that no panel is missing.
 
     Args:
-        results: what there is, recorded already.
-        missing: what there is not.
+        results: the results, which are recorded already.
+        missing: the panels without a result.
 
     Raises:
-        IncompleteError: one is.
+        IncompleteError: a panel is missing.
     """
     if missing:
         bad_input = any(panel.bad_input for panel in missing)
-        raise IncompleteError(f"the others are done, without {_group_by_reason(missing)}", results, bad_input=bad_input)
+        raise IncompleteError(f"all done except {_group_by_reason(missing)}", results, bad_input=bad_input)
 
 
 def attempt(
     step: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
 ) -> Result | Exception:
-    """Return what a part of a flow gives, or the error that it ends with: the other parts go on."""
+    """Return the result of a part of a flow, or its error, so that the other parts continue."""
     try:
         return step(*args, **kwargs)
     except Exception as error:  # noqa: BLE001 - `require_all` raises it
@@ -90,32 +90,25 @@ def attempt(
 
 
 def require_all(outcomes: Mapping[str, Result | Exception]) -> list[Result]:
-    """Return the results of all parts of a flow; every one is recorded already.
+    """Return the results of all parts of a flow, which are recorded already.
 
     Args:
-        outcomes: by the names of the parts.
+        outcomes: results and errors by the names of the parts.
 
     Raises:
-        Exception: no part has a result; it is the error of the first.
-        IncompleteError: a part failed, or a comparison lacks a panel.
+        Exception: no part has a result; it is the error of the first part.
+        IncompleteError: some parts failed, or a comparison lacks a panel.
     """
     results = [outcome for outcome in outcomes.values() if not isinstance(outcome, Exception)]
     errors = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Exception)}
     if errors and not results:
         raise next(iter(errors.values()))
-    missing = [MissingPanel(name, explain(error), isinstance(error, InputError)) for name, error in errors.items()]
+    missing = [
+        MissingPanel(name, describe_error(error), isinstance(error, InputError)) for name, error in errors.items()
+    ]
     missing += [panel for result in results if isinstance(result, ComparisonResult) for panel in result.report.missing]
     require_panels(results, missing)
     return results
-
-
-def explain(error: Exception) -> str:
-    """Return an error as one line.
-
-    >>> explain(ValueError("so  and so")), explain(KeyError())
-    ('so and so', 'KeyError')
-    """
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _group_by_reason(missing: Sequence[MissingPanel]) -> str:
@@ -128,6 +121,6 @@ def _group_by_reason(missing: Sequence[MissingPanel]) -> str:
 def _find_error(future: PrefectFuture[Any]) -> Exception | None:
     try:
         future.result()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other panels are compared
+    except Exception as error:  # noqa: BLE001 - the other panels are compared
         return error
     return None

@@ -1,4 +1,4 @@
-"""Where the tasks of a flow run, as Prefect is told."""
+"""Prefect's task runners: threads of this process, or a Dask cluster."""
 
 from __future__ import annotations
 
@@ -17,24 +17,23 @@ Result = TypeVar("Result")
 
 
 def run_on(runner: str, flow: Flow[..., Result], *parameters: Any) -> Result:
-    """Run a flow with its tasks where `--runner` says: see `triptych.config.runner.check_runner`."""
+    """Run a flow with the task runner that `--runner` names; `triptych.config.runner.check_runner` checks the name."""
     if runner == THREADS:
         return flow(*parameters)
     from prefect_dask.task_runners import DaskTaskRunner
 
     address = find_address(runner)
-    # On this machine as many workers as cores, at least two; pages of Dask's own stay on this machine.
+    # As many workers as cores, but at least two; Dask's dashboard is not visible to other machines.
     local = {"n_workers": max(2, count_cores()), "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     dask: Any = DaskTaskRunner(address=address) if address else DaskTaskRunner(cluster_kwargs=local)
     return flow.with_options(task_runner=dask)(*parameters)
 
 
 def share_shards(prepared: PreparedBoard) -> list[range]:
-    """Return which shards of a board's embeddings each task provides.
+    """Return the shards of a board's embeddings that each task computes.
 
-    In this process it is one task for all: several would only divide the same cores, and wait for each other's
-    images. On a cluster it is one task for each shard, so that any worker can take the next one, and little is
-    lost with a worker.
+    In this process one task computes all shards, because several would compete for the same cores and images. On a
+    cluster there is one task per shard, so that any worker can take the next one, and little is lost with a worker.
     """
     shards = count_shards(sum(prepared.sizes.values()))
     runner = FlowRunContext.get()

@@ -1,4 +1,4 @@
-"""What every task is given, and what the trainings among them share."""
+"""The work of the tasks that open a board and train a panel."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from triptych.tracking import (
 from triptych.training.jobs import PanelJob
 from triptych.transfer.records import EmbeddingRecord
 
-# For every task on a thread Prefect warns that its time limit holds only between two steps of Python, of which
-# trainings have thousands.
+# Prefect warns for every task on a thread that its time limit is checked only between two steps of Python code.
+# Trainings have thousands of these.
 logging.getLogger("prefect.task_runs").addFilter(
     lambda record: "task is running in a worker thread" not in str(record.msg)
 )
@@ -44,17 +44,17 @@ def provide_board(prepared: PreparedBoard) -> BoardData:
 
 
 def train_in_run(comparison: ComparisonRecord, job: PanelJob, embedded: EmbeddingRecord | None) -> TrainedPanel:
-    """Open a run, train one panel in it, and log every epoch, the figures and the model.
+    """Train a panel in a run of MLflow, and log every epoch, the metrics and the model.
 
-    A panel that was trained before its comparison was cut off is not trained again.
+    A panel that was trained before its comparison was interrupted is not trained again.
 
     Args:
         comparison: the comparison that the run belongs to.
         job: the panel and its repeat.
-        embedded: the record of the embeddings of its backbone, where it has one.
+        embedded: the record of the embeddings of its backbone, if it has one.
     """
     if trained := find_trained(comparison, job):
-        get_run_logger().info("%s was trained before the comparison was cut off", job.run_label)
+        get_run_logger().info("%s was trained before the comparison was interrupted", job.run_label)
         return replace(trained, embedded=embedded)
     data = provide_board(job.prepared)
     with panel_run(comparison, job, describe_flow_run()) as run_id, TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""One trial, from Optuna's suggestion to its nested run in MLflow."""
+"""One trial of a study, from Optuna's suggestion to its nested run in MLflow."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from triptych.tuning.study import Fit, ask_trial, open_study, tell_outcome, trai
 
 
 def run_trial(record: StudyRecord, index: int, fit: Fit, report: Callable[[str], None]) -> str:
-    """Run one trial of a study, and return in a few words what came of it.
+    """Run one trial of a study, and return its outcome in a few words.
 
     Args:
         record: the study.
-        index: of the trial among those that are planned.
-        fit: trains; called with the settings and a callback for each epoch.
-        report: told after every epoch how far the trial is; may raise to give it up.
+        index: index of the trial among those that are planned.
+        fit: the trainer; called with the settings and a callback for each epoch.
+        report: called with the progress after each epoch; may raise an error to stop the trial.
     """
     study = open_study(record.prepared, record.panel)
     with ask_trial(study, find_space(record.prepared.config, record.panel), index) as trial:
@@ -42,7 +42,7 @@ def run_trial(record: StudyRecord, index: int, fit: Fit, report: Callable[[str],
 
 
 def make_job(prepared: PreparedBoard, panel: str, parameters: Mapping[str, Any]) -> PanelJob:
-    """Return the training of a panel with what Optuna suggested, as if it were a panel's first repeat."""
+    """Return the first repeat of a panel with the settings that Optuna suggested."""
     settings = lay_over(prepared.config.settings_of(panel), dict(parameters))
     config = prepared.config.model_copy(update={kind_of_panel(panel): settings, "networks": {}})
     return PanelJob(replace(prepared, config=config), panel, 0)

@@ -1,7 +1,7 @@
-"""MLflow, and nothing but MLflow: the only package that imports it.
+"""MLflow: the only package that imports it.
 
-One experiment per board. A comparison is one run for each panel and repeat and one run named `comparison`,
-tied together by the tag `comparison`; panel runs are not nested, as MLflow's page would hide their charts.
+There is one experiment per board. A comparison is one run for each panel and repeat, and one run named `comparison`;
+they share the tag `triptych.comparison`. Panel runs are not nested, because MLflow's page would hide their charts.
 """
 
 from triptych.tracking.artifacts import (
@@ -15,7 +15,7 @@ from triptych.tracking.artifacts import (
     log_evaluation,
     log_fitted,
 )
-from triptych.tracking.client import connect, list_artifacts, local_uri, tracking_uri
+from triptych.tracking.client import connect, is_transient, list_artifacts, local_uri, tracking_uri
 from triptych.tracking.links import page_address
 from triptych.tracking.metrics import MetricLog
 from triptych.tracking.provenance import describe_board
@@ -30,8 +30,15 @@ from triptych.tracking.registry import (
     register_panel,
     rollback,
 )
-from triptych.tracking.retry import is_passing
-from triptych.tracking.runs import close_runs, find_trained, note_trained, panel_run, resume_run, start_comparison
+from triptych.tracking.runs import (
+    close_run,
+    close_runs,
+    find_trained,
+    note_trained,
+    panel_run,
+    resume_run,
+    start_comparison,
+)
 from triptych.tracking.studies import finish_study, log_outcome, start_study, trial_run
 from triptych.tracking.weights import pin_weights
 
@@ -43,6 +50,7 @@ __all__ = [
     "StudyRecord",
     "TrainedPanel",
     "challenge",
+    "close_run",
     "close_runs",
     "connect",
     "describe_board",
@@ -54,7 +62,7 @@ __all__ = [
     "find_version",
     "finish_comparison",
     "finish_study",
-    "is_passing",
+    "is_transient",
     "list_artifacts",
     "load_evaluation",
     "load_logged_curves",

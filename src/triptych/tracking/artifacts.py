@@ -1,18 +1,18 @@
-"""What runs hold: metrics, figures, predictions, models, and the result of a comparison."""
+"""The contents of runs: metrics, figures, predictions, models, and the result of a comparison."""
 
 from __future__ import annotations
 
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
-from mlflow.entities import RunTag
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
@@ -34,32 +34,29 @@ from triptych.tracking.metrics import MetricLog, read_metrics
 from triptych.tracking.provenance import pin_requirements
 from triptych.tracking.queries import REPORT_FILE
 from triptych.tracking.records import ComparisonRecord
-from triptych.tracking.resume import REPORTED, release
+from triptych.tracking.resume import locks
+from triptych.tracking.tags import EVALUATED, RELOAD_DIFFERENCE, REPORTED, read_tags, set_tags
 from triptych.training.jobs import PanelJob
 
 EXPERIMENT_NOTE = "mlflow.note.content"
 REFERENCE_FILE = "probe.npz"
 PREDICTIONS_FILE = "test_predictions.json"
-# The same, exact and small, for programs.
+# The same for programs, exact and small.
 PREDICTIONS_ARRAYS = "test_predictions.npz"
-# Longest side of the example image that is stored with a model, as JSON; any size is a valid input.
+# Longest side of the example image that a model has as JSON; images of any size are valid inputs.
 EXAMPLE_PIXELS = 32
-# Tag of a run that has all its final metrics and predictions.
-EVALUATED = "evaluated"
 DRIFT_METRIC = "largest_weight_difference_of_twins"
 IMAGES_IN = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, -1))
-# Held while MLflow changes the import path.
-_import_path = threading.Lock()
 
 
 def log_fitted(run_id: str, job: PanelJob, fitted: FittedPanel, data: BoardData) -> str:
-    """Log a trained panel: metrics, tags, curves, the reference and the model; return the model's URI.
+    """Log a trained panel: metrics, tags, curves, reference predictions and the model; return the model's URI.
 
-    The run must be this thread's active one.
+    The run must be the active one of this thread.
     """
     client = connect()
     MetricLog(run_id).log(fitted.metrics)
-    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in fitted.tags.items()])
+    set_tags(client, run_id, fitted.tags)
     client.log_figure(run_id, draw_curves({job.run_label: [fitted.curves]}), "curves.png")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / REFERENCE_FILE
@@ -87,33 +84,49 @@ def _log_model(job: PanelJob, fitted: FittedPanel, data: BoardData, package: Pat
     return str(model.model_uri)
 
 
-def load_logged_model(model_uri: str) -> Any:
-    """Return a logged model as `mlflow.pyfunc` loads it.
+class ImportPath:
+    """The import path of this process, of which one thread at a time may make temporary changes."""
 
-    MLflow puts the few modules that a model carries first on the import path. They are those of this package, which
-    is at work already; processes that are started later inherit the path, and would find nothing but these few.
+    def __init__(self) -> None:
+        """Create the lock of the threads."""
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Restore the import path after the block, and let no other thread change it meanwhile."""
+        with self._lock:
+            before = sys.path
+            try:
+                yield
+            finally:
+                sys.path = before
+
+
+import_path = ImportPath()
+
+
+def load_logged_model(model_uri: str) -> Any:
+    """Return a logged model, loaded by `mlflow.pyfunc`.
+
+    MLflow prepends the folder of the modules that travel with the model to the import path. Processes that are
+    started later would inherit it, and find these few modules instead of the whole package.
     """
     connect()
-    with _import_path:
-        before = sys.path
-        try:
-            return mlflow.pyfunc.load_model(model_uri)
-        finally:
-            sys.path = before
+    with import_path.restored():
+        return mlflow.pyfunc.load_model(model_uri)
 
 
 def load_logged_reference(run_id: str) -> ReferencePredictions:
-    """Return the reference that `log_fitted` logged."""
+    """Return the reference predictions that `log_fitted` logged."""
     with tempfile.TemporaryDirectory() as folder:
         return load_reference(Path(connect().download_artifacts(run_id, REFERENCE_FILE, folder)))
 
 
 def log_evaluation(run_id: str, job: PanelJob, evaluation: Evaluation) -> dict[str, float]:
-    """Log the final metrics, the confusion matrix and the predictions; return what was measured of the panel."""
+    """Log the final metrics, the confusion matrix and the predictions; return all metrics of the run."""
     client = connect()
     classes = job.prepared.classes
     MetricLog(run_id).log(evaluation.metrics)
-    client.set_tag(run_id, "reload_difference", f"{evaluation.reload_difference:.3g}")
     counts = count_confusions(evaluation.predictions.labels, evaluation.predictions.probabilities)
     title = f"{job.run_label} on {job.prepared.config.name}"
     client.log_figure(run_id, draw_confusions(counts, classes, title), "confusion_matrix.png")
@@ -127,19 +140,15 @@ def log_evaluation(run_id: str, job: PanelJob, evaluation: Evaluation) -> dict[s
         file = Path(folder) / PREDICTIONS_ARRAYS
         save_predictions(evaluation.predictions, file)
         client.log_artifact(run_id, str(file))
-    client.set_tag(run_id, EVALUATED, "true")
+    # Last, because it says that all of the above is logged.
+    set_tags(client, run_id, {RELOAD_DIFFERENCE: f"{evaluation.reload_difference:.3g}", EVALUATED: "true"})
     return read_metrics(client.get_run(run_id))
 
 
 def load_evaluation(run_id: str) -> dict[str, float] | None:
-    """Return what was measured of a panel that was evaluated already; None where it was not."""
-    client = connect()
-    run = client.get_run(run_id)
-    if EVALUATED not in run.data.tags:
-        return None
-    if run.info.status != "FINISHED":  # cut off in between
-        client.set_terminated(run_id)
-    return read_metrics(run)
+    """Return the metrics of a panel that was evaluated already; None if it was not."""
+    run = connect().get_run(run_id)
+    return read_metrics(run) if EVALUATED in read_tags(run) else None
 
 
 def load_logged_predictions(run_id: str) -> Predictions:
@@ -163,14 +172,14 @@ def _tabulate_predictions(evaluation: Evaluation, classes: Sequence[str]) -> pd.
 
 
 def log_drifts(panels: Sequence[EvaluatedPanel], drifts: Sequence[Sequence[float]]) -> None:
-    """Log with both twins of each repeat how far apart their weights were after every epoch."""
+    """Log for both twins of each repeat how far their weights were apart after each epoch."""
     for panel in panels:
         if panel.panel in (NUMPY_MLP, TORCH_MLP) and drifts[panel.repeat]:
             MetricLog(panel.run_id).log_series(DRIFT_METRIC, drifts[panel.repeat])
 
 
 def load_logged_curves(panels: Sequence[EvaluatedPanel]) -> dict[str, list[Curves]]:
-    """Return for each label, for each of its repeats, the metrics of every epoch by name."""
+    """Return the curves of all panels: the metrics of every epoch by name, for each repeat of each label."""
     client = connect()
     curves: dict[str, list[Curves]] = {}
     for panel in panels:
@@ -186,9 +195,9 @@ def finish_comparison(
     Args:
         record: the comparison.
         result: the verdict and the table, as JSON values.
-        text: the same for people, in Markdown.
-        curves: of every panel, as `load_logged_curves` returns them.
-        page: the report, a whole HTML page.
+        text: the same in Markdown.
+        curves: the curves of all panels, as `load_logged_curves` returns them.
+        page: the report, a complete HTML page.
     """
     client = connect()
     link = link_to_view(record.experiment_id, record.comparison)
@@ -198,10 +207,10 @@ def finish_comparison(
     client.log_text(record.run_id, page, REPORT_FILE)
     note = f"{text}\n\n[All curves and final metrics of this comparison]({link})"
     client.set_tag(record.run_id, MLFLOW_RUN_NOTE, note)
-    # In this order: whoever is cut off in between leaves a comparison that is taken up, not one that stays open.
+    # In this order, so that an interruption in between leaves a comparison that is continued, not one that stays open.
     client.set_terminated(record.run_id, "FAILED" if result["missing"] else "FINISHED")
-    client.set_tag(record.run_id, REPORTED, "true")
-    release(record.comparison)
+    set_tags(client, record.run_id, {REPORTED: "true"})
+    locks.release(record.comparison)
     about = f"Board `{record.prepared.config.name}`: {record.prepared.data_name}, every panel on the same split."
     client.set_experiment_tag(record.experiment_id, EXPERIMENT_NOTE, f"{about}\n\n[The latest comparison]({link})")
     return link

@@ -1,4 +1,4 @@
-"""The tracking store: which one, how it is reached, and where its pages are."""
+"""The tracking store: which one it is, how it is reached, and which of its errors may pass."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from urllib.parse import urlsplit
 import mlflow
 from filelock import FileLock
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import REQUEST_LIMIT_EXCEEDED, TEMPORARILY_UNAVAILABLE, ErrorCode
+from requests.exceptions import ConnectionError as RequestConnectionError
+from requests.exceptions import Timeout
+from sqlalchemy.exc import OperationalError
 
 from triptych.errors import ConfigError
 from triptych.system.files import replace_atomically
@@ -18,20 +22,23 @@ from triptych.system.paths import local_store
 
 PORTS = {"http": 80, "https": 443}
 CONNECTION_SECONDS = 5.0
+# A tracking server that is down, a store that is locked, a connection that is cut.
+TRANSIENT = (ConnectionError, TimeoutError, RequestConnectionError, Timeout, OperationalError)
+TRANSIENT_CODES = {ErrorCode.Name(code) for code in (TEMPORARILY_UNAVAILABLE, REQUEST_LIMIT_EXCEEDED)}
 
 
 def tracking_uri() -> str:
-    """Return `MLFLOW_TRACKING_URI`, or the sqlite file of the local store."""
+    """Return `MLFLOW_TRACKING_URI`, or the address of the local store."""
     return os.environ.get("MLFLOW_TRACKING_URI") or local_uri()
 
 
 def local_uri() -> str:
-    """Return the sqlite file of the local store."""
+    """Return the address of the local store, an SQLite file."""
     return f"sqlite:///{local_store() / 'mlflow.db'}"
 
 
 def connect() -> mlflow.MlflowClient:
-    """Return a client of the tracking store; an sqlite file is created when first used."""
+    """Return a client of the tracking store; an SQLite file is created on first use."""
     create_store(tracking_uri())
     check_server(tracking_uri())
     if mlflow.get_tracking_uri() != tracking_uri():
@@ -41,9 +48,9 @@ def connect() -> mlflow.MlflowClient:
 
 @cache
 def check_server(uri: str) -> None:
-    """Look once whether a tracking server answers: whoever mistypes its address shall not wait for minutes.
+    """Check once that a tracking server answers, so that a mistyped address is reported at once.
 
-    From then on MLflow's own attempts bridge some four minutes without it.
+    Afterwards MLflow's own retries bridge about four minutes without the server.
 
     Raises:
         ConfigError: nothing listens at the address.
@@ -58,9 +65,9 @@ def check_server(uri: str) -> None:
 
 
 def create_store(uri: str) -> None:
-    """Create an sqlite file with all its tables, whole or not at all.
+    """Create an SQLite file with all its tables, or none at all.
 
-    MLflow takes seconds for it, and a store that was cut off meanwhile could never be opened again.
+    MLflow takes seconds to create it, and could never open one that was interrupted halfway.
     """
     scheme, _, name = uri.partition(":///")
     file = Path(name)
@@ -74,7 +81,7 @@ def create_store(uri: str) -> None:
 
 
 def find_or_create_experiment(client: mlflow.MlflowClient, name: str) -> str:
-    """Return the id of the experiment of a board, restored where it had been deleted."""
+    """Return the id of the experiment of a board; create it, or restore it if it was deleted."""
     found = client.get_experiment_by_name(name)
     if found is not None and found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
@@ -90,12 +97,26 @@ def find_or_create_experiment(client: mlflow.MlflowClient, name: str) -> str:
 
 
 def _choose_artifact_location(name: str) -> str | None:
-    """Return a folder beside an sqlite store; a server knows its own place.
+    """Return a folder beside an SQLite store; None for a server, which has its own place for artifacts.
 
-    Left to itself, MLflow would freeze a place that depends on the working directory.
+    MLflow's default for SQLite would depend on the working directory of the first run.
     """
     scheme, _, file = tracking_uri().partition(":///")
     return (Path(file).resolve().parent / "artifacts" / name).as_uri() if scheme == "sqlite" else None
+
+
+def is_transient(error: BaseException) -> bool:
+    """Return whether a retry may succeed: the error, or one that caused it, is of a kind that passes.
+
+    >>> is_transient(ConnectionResetError()), is_transient(ValueError("bad input"))
+    (True, False)
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, TRANSIENT) or (isinstance(cause, MlflowException) and cause.error_code in TRANSIENT_CODES):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def list_artifacts(run_id: str, folder: str | None = None) -> list[str]:

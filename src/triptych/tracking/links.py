@@ -1,9 +1,9 @@
-"""The view of a comparison on MLflow's page: which runs, in which order, and which charts come first.
+"""The view of a comparison on MLflow's page: its runs, their order, and the charts that come first.
 
-MLflow keeps a view under a key, as a tag of the experiment, and lists it in the page's menu of views. It is
-written as that page itself writes it, so that it can be changed and deleted there. Runs are not grouped: MLflow
-colours groups by a hash of their names, which gives two panels one colour sooner or later. Repeats stand together by
-name instead, in the colour of their panel.
+MLflow stores a view as a tag of the experiment, and lists it in the page's menu of views. It is written in the format
+of the page itself, so that it can be changed and deleted there. Runs are not grouped, because MLflow colours groups
+by a hash of their names, and two panels may get the same colour. Repeats are sorted by name instead, and have the
+colour of their panel.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from urllib.parse import quote
 import mlflow
 
 from triptych.tracking.client import tracking_uri
+from triptych.tracking.tags import COMPARISON, PREFIX, ROLE, select
 
 VIEW_TAG = "mlflow.sharedViewState."
 SECTION = "model-metrics"
 LINE, BAR = "LINE", "BAR"
 
-# The other metrics follow by name.
+# Charts of the other metrics follow in alphabetical order.
 FIRST_CHARTS = {
     "val_loss": LINE,
     "val_accuracy": LINE,
@@ -39,7 +40,7 @@ FIRST_CHARTS = {
 
 TABLE_METRICS = ("test_accuracy", "test_macro_f1", "test_log_loss", "final_val_accuracy", "fit_seconds", "parameters")
 
-# What the page needs to know of each kind of chart beside the metric; it has no defaults for views.
+# Settings of each kind of chart, for which the page has no defaults in views.
 CHART_DEFAULTS: dict[str, dict[str, Any]] = {
     LINE: {
         "lineSmoothness": 0,
@@ -57,12 +58,12 @@ CHART_DEFAULTS: dict[str, dict[str, Any]] = {
     BAR: {},
 }
 
-# More runs than any comparison has; MLflow would draw the first ten.
+# More runs than any comparison has; MLflow's default is ten.
 RUNS_IN_A_CHART = 100
 
 
 def save_view(client: mlflow.MlflowClient, experiment_id: str, comparison: str) -> None:
-    """Keep the view of a comparison in its experiment, under the comparison's id."""
+    """Store the view of a comparison in its experiment, under the comparison's id."""
     state = json.dumps(describe_view(comparison), separators=(",", ":"))
     now = int(time.time() * 1000)
     view = {"name": f"comparison {comparison}", "createdAt": now, "updatedAt": now, "state": _deflate(state)}
@@ -70,13 +71,13 @@ def save_view(client: mlflow.MlflowClient, experiment_id: str, comparison: str) 
 
 
 def link_to_view(experiment_id: str, comparison: str) -> str:
-    """Return the address of MLflow's page with the curves and final metrics of just this comparison."""
+    """Return the address of MLflow's page with the curves and final metrics of one comparison."""
     page = f"{page_address()}/#/experiments/{experiment_id}/runs"
     return f"{page}?workflowType=machine_learning&compareRunsMode=CHART&viewStateShareKey={comparison}"
 
 
 def describe_view(comparison: str) -> dict[str, Any]:
-    """Return the state of MLflow's page that shows a comparison, as JSON values."""
+    """Return the state of MLflow's page that shows one comparison, as JSON values."""
     section = {"uuid": SECTION, "name": "Model metrics", "display": True, "isGenerated": True, "deleted": False}
     return {
         "searchFilter": select_panels(comparison),
@@ -85,7 +86,7 @@ def describe_view(comparison: str) -> dict[str, Any]:
         "selectedColumns": [*(f"metrics.`{name}`" for name in TABLE_METRICS), "attributes.`Models`"],
         "runsHiddenMode": "SHOW_ALL",
         "compareRunCharts": [_describe_chart(metric, kind) for metric, kind in FIRST_CHARTS.items()],
-        # Marked as reordered, the section takes charts of further metrics at its end, not by name.
+        # A section marked as reordered appends the charts of other metrics instead of sorting them in.
         "compareRunSections": [{**section, "isReordered": True}],
     }
 
@@ -97,7 +98,7 @@ def _describe_chart(metric: str, kind: str) -> dict[str, Any]:
 
 
 def _deflate(text: str) -> str:
-    """Return a text as MLflow's page compresses views."""
+    """Return a text in the compressed form in which MLflow's page stores views."""
     return "deflate;" + base64.b64encode(zlib.compress(text.encode())).decode()
 
 
@@ -105,19 +106,19 @@ LOCAL_PAGE = "http://127.0.0.1:5000"
 
 
 def page_address() -> str:
-    """Return where MLflow's pages are: the tracking server, or where `make ui` serves the local store."""
+    """Return the address of MLflow's pages: the tracking server, or the one that `make ui` starts."""
     uri = tracking_uri()
     return uri.rstrip("/") if uri.startswith(("http://", "https://")) else LOCAL_PAGE
 
 
-def select_panels(comparison: str) -> str:
-    """Return the search for the panel runs of a comparison."""
-    return f"tags.comparison = '{comparison}' and tags.role = 'panel'"
+def select_panels(comparison: str, prefix: str = PREFIX) -> str:
+    """Return MLflow's filter for the panel runs of a comparison, whose tags have a prefix."""
+    return select({COMPARISON: comparison, ROLE: "panel"}, prefix)
 
 
-def link_to_charts(experiment_id: str, comparison: str) -> str:
-    """Return the address of MLflow's page with the charts of just this comparison, in MLflow's own order."""
-    query = quote(select_panels(comparison), safe="")
+def link_to_charts(experiment_id: str, comparison: str, prefix: str = PREFIX) -> str:
+    """Return the address of MLflow's page with the charts of one comparison, in MLflow's own order."""
+    query = quote(select_panels(comparison, prefix), safe="")
     return (
         f"{page_address()}/#/experiments/{experiment_id}/runs"
         f"?workflowType=machine_learning&searchFilter={query}&compareRunsMode=CHART"

@@ -1,4 +1,4 @@
-"""Metrics of a run: each is logged once for each step, also where the run is taken up again."""
+"""Metrics of a run, logged once per step even if the run was interrupted and continued."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from mlflow.entities import Metric, Run
 from triptych.tracking.client import connect
 from triptych.training.epochs import EpochMetrics
 
-# MLflow's own measurements of the machine go on by themselves.
+# MLflow's own measurements of the machine.
 SYSTEM_METRICS = "system/"
 # MLflow takes at most 1000 metrics in one call.
 METRICS_PER_CALL = 1000
 
 
 def read_metrics(run: Run) -> dict[str, float]:
-    """Return the last value of every metric of a run, but those of the machine: short runs have none of these."""
+    """Return the last value of every metric of a run, without the measurements of the machine."""
     return {name: value for name, value in run.data.metrics.items() if not name.startswith(SYSTEM_METRICS)}
 
 
 class MetricLog:
-    """Logs the metrics of a run, leaving out what it has already."""
+    """Logs the metrics of a run, except those that the run has already."""
 
     def __init__(self, run_id: str) -> None:
-        """Look at what the run has already."""
+        """Read which metrics the run has already."""
         self._run_id = run_id
         client = connect()
         names = list(read_metrics(client.get_run(run_id)))
@@ -35,17 +35,17 @@ class MetricLog:
         """Log some metrics in one call.
 
         Args:
-            values: by name.
-            step: the epoch, from 1; 0 for what has none.
+            values: the metrics by name.
+            step: the epoch, from 1; 0 for metrics that belong to no epoch.
         """
         self._log((name, value, step) for name, value in values.items())
 
     def log_epoch(self, metrics: EpochMetrics) -> None:
-        """Log the metrics of one epoch, the epoch as step."""
+        """Log the metrics of one epoch, with the epoch as the step."""
         self.log(metrics.values(), metrics.epoch)
 
     def log_series(self, name: str, values: Sequence[float]) -> None:
-        """Log the values of a metric after every epoch, from the first."""
+        """Log the values that a metric had after each epoch, the first epoch first."""
         self._log((name, value, epoch) for epoch, value in enumerate(values, start=1))
 
     def _log(self, points: Iterable[tuple[str, float, int]]) -> None:

@@ -1,4 +1,4 @@
-"""Where a figure comes from: data, split, code and library versions, as tags of a run."""
+"""The provenance of a result: data, split, code and library versions, as tags of a run."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from mlflow.entities import Dataset, DatasetInput, InputTag
 from triptych.data.boards import PreparedBoard
 from triptych.system.paths import project_root
 from triptych.system.threads import count_cores
+from triptych.tracking.tags import BOARD, SPLIT_ID
 
 REPORTED_LIBRARIES = ("numpy", "scikit-learn", "torch", "torchvision", "mlflow", "prefect")
 DATASET_DIGEST_LENGTH = 36
 
 
 def describe_board(prepared: PreparedBoard) -> dict[str, str]:
-    """Return the tags that say what every run of a board was measured on, and with what."""
+    """Return the provenance of the runs of a board: its data and split, the machine, and the versions of the code."""
     tags = {
-        "board": prepared.config.name,
+        BOARD: prepared.config.name,
         "data": prepared.data_name,
         "data_sha256": prepared.data_digest,
-        "split_id": prepared.split_id,
+        SPLIT_ID: prepared.split_id,
         **{f"images.{part}": str(size) for part, size in prepared.sizes.items()},
         "cores": str(count_cores()),
         "platform": f"Python {platform.python_version()}, {platform.system()} {platform.machine()}",
@@ -35,7 +36,7 @@ def describe_board(prepared: PreparedBoard) -> dict[str, str]:
 
 
 def describe_dataset(prepared: PreparedBoard) -> DatasetInput:
-    """Return the data set as MLflow's pages show it, with as much of its hash as fits."""
+    """Return the data set as MLflow's pages show it, with its hash cut to the length that MLflow allows."""
     source = json.dumps({"uri": prepared.config.data.source})
     digest = prepared.data_digest[:DATASET_DIGEST_LENGTH]
     profile = json.dumps({**prepared.sizes, "classes": len(prepared.classes), "split_id": prepared.split_id})
@@ -44,7 +45,7 @@ def describe_dataset(prepared: PreparedBoard) -> DatasetInput:
 
 
 def find_commit() -> str | None:
-    """Return the commit of the checkout, marked where files differ from it; None outside of a checkout."""
+    """Return the commit of the checkout, with "-dirty" if files differ from it; None outside of a checkout."""
     command = ["git", "-C", str(project_root()), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - git
@@ -53,9 +54,9 @@ def find_commit() -> str | None:
 
 
 def pin_requirements(names: Sequence[str]) -> list[str]:
-    """Return the exact versions at hand, MLflow's own among them.
+    """Return requirements with the exact installed versions, MLflow's own included.
 
-    PyTorch's module reports a local version that no package registry knows; the distribution's is used.
+    `torch.__version__` is a local version that no package index has, so the version of the distribution is used.
     """
     return [f"{name}=={version(name)}" for name in ("mlflow", *names)]
 

@@ -1,4 +1,4 @@
-"""Comparisons, found again."""
+"""Searches for comparisons and studies."""
 
 from __future__ import annotations
 
@@ -10,61 +10,67 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
+from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
 from triptych.errors import ConfigError
 from triptych.system.paths import cache_home
 from triptych.tracking.client import connect
-from triptych.tracking.links import VIEW_TAG, link_to_charts, link_to_run, link_to_view, select_panels
+from triptych.tracking.links import VIEW_TAG, link_to_charts, link_to_run, link_to_view
 from triptych.tracking.records import PanelRun, RecordedRun
+from triptych.tracking.tags import (
+    BOARD,
+    COMPARISON,
+    FLOW_RUN_URL,
+    LABEL,
+    PANEL,
+    PREFIX,
+    REPEAT,
+    ROLE,
+    read_tags,
+    search,
+)
 
 REPORT_FILE = "report.html"
-# What is read again, and the file that holds what came out of it.
-ROLES = {"comparison": "comparison.json", "study": "trials.json"}
+# The roles of runs that are listed, and the artifact that holds the result of each.
+RESULT_FILES = {"comparison": "comparison.json", "study": "trials.json"}
 
 
-def find_panel_runs(experiment_id: str, comparison: str) -> list[Any]:
+def find_panel_runs(experiment_id: str, comparison: str) -> list[Run]:
     """Return the panel runs of a comparison, in the order in which they were started."""
-    return list(
-        connect().search_runs([experiment_id], select_panels(comparison), order_by=["attributes.start_time ASC"])
-    )
+    return search(connect(), [experiment_id], {COMPARISON: comparison, ROLE: "panel"})[::-1]
 
 
 def find_recorded(since: datetime | None = None) -> list[RecordedRun]:
     """Return the last comparison of each board.
 
     Args:
-        since: in place of them, all comparisons and studies that something was done for from then on, the oldest first.
+        since: if given, return all comparisons and studies that were active since then instead, the oldest first.
     """
     client = connect()
     experiments = sorted(client.search_experiments(), key=lambda experiment: experiment.name)
     if since is None:
-        found = [(experiment, _search(client, experiment, "comparison", 1)) for experiment in experiments]
+        found = [(one, search(client, [one.experiment_id], {ROLE: "comparison"}, most=1)) for one in experiments]
         return [_describe_recorded(client, experiment, run) for experiment, runs in found for run in runs]
-    found = [(experiment, _search(client, experiment, role, 1000)) for experiment in experiments for role in ROLES]
-    recent = [(experiment, run) for experiment, runs in found for run in runs if _is_of(run, since)]
+    found = [(one, search(client, [one.experiment_id], {ROLE: role})) for one in experiments for role in RESULT_FILES]
+    recent = [(experiment, run) for experiment, runs in found for run in runs if _is_active_since(run, since)]
     recorded = [_describe_recorded(client, experiment, run) for experiment, run in recent]
     return sorted(recorded, key=lambda one: one.started)
 
 
-def _search(client: mlflow.MlflowClient, experiment: Any, role: str, most: int) -> list[Any]:
-    query, order = f"tags.role = '{role}'", ["attributes.start_time DESC"]
-    return list(client.search_runs([experiment.experiment_id], query, max_results=most, order_by=order))
-
-
-def _is_of(run: Any, since: datetime) -> bool:
-    """Return whether a run goes on or has ended after a moment; one that was taken up may have begun long before."""
+def _is_active_since(run: Run, since: datetime) -> bool:
+    """Return whether a run is running or ended after `since`; one that was continued may have started long before."""
     return run.info.status == "RUNNING" or bool(run.info.end_time >= since.timestamp() * 1000)
 
 
-def _describe_recorded(client: mlflow.MlflowClient, experiment: Any, run: Any) -> RecordedRun:
-    tags = run.data.tags
-    comparison = tags.get("comparison")
+def _describe_recorded(client: mlflow.MlflowClient, experiment: Experiment, run: Run) -> RecordedRun:
+    tags = read_tags(run)
+    comparison = tags.get(COMPARISON)
     panels = find_panel_runs(experiment.experiment_id, comparison) if comparison else []
-    result = _load_result(client, run, ROLES[tags["role"]])
+    result = _load_result(client, run, RESULT_FILES[tags[ROLE]])
     return RecordedRun(
-        role=tags["role"],
-        name=comparison or tags["panel"],
+        role=tags[ROLE],
+        name=comparison or tags[PANEL],
         board=experiment.name,
         status=run.info.status,
         started=_read_time(run.info.start_time),
@@ -72,13 +78,13 @@ def _describe_recorded(client: mlflow.MlflowClient, experiment: Any, run: Any) -
         verdict=result.get("verdict", ""),
         missing=[f"{one['label']} ({one['reason']})" for one in result.get("missing", [])],
         address=_link_to_recorded(experiment, run),
-        flow_run=tags.get("prefect.flow_run_url"),
+        flow_run=tags.get(FLOW_RUN_URL),
         panels=[_describe_run(panel) for panel in panels],
     )
 
 
-def _load_result(client: mlflow.MlflowClient, run: Any, file: str) -> dict[str, Any]:
-    """Return what a run logged at its end, nothing where it ended before that."""
+def _load_result(client: mlflow.MlflowClient, run: Run, file: str) -> dict[str, Any]:
+    """Return the result that a run logged at its end; empty if it ended before."""
     with TemporaryDirectory() as folder, suppress(MlflowException, OSError):
         downloaded = client.download_artifacts(run.info.run_id, file, folder)
         result: dict[str, Any] = json.loads(Path(downloaded).read_text(encoding="utf-8"))
@@ -86,13 +92,15 @@ def _load_result(client: mlflow.MlflowClient, run: Any, file: str) -> dict[str, 
     return {}
 
 
-def _link_to_recorded(experiment: Any, run: Any) -> str:
-    if "comparison" not in run.data.tags:
+def _link_to_recorded(experiment: Experiment, run: Run) -> str:
+    comparison = read_tags(run).get(COMPARISON)
+    if comparison is None:
         return link_to_run(experiment.experiment_id, run.info.run_id)
-    comparison = run.data.tags["comparison"]
-    # Views can be deleted on MLflow's page, and a link to a deleted one shows an error.
-    link = link_to_view if VIEW_TAG + comparison in experiment.tags else link_to_charts
-    return link(experiment.experiment_id, comparison)
+    if VIEW_TAG + comparison in experiment.tags:
+        return link_to_view(experiment.experiment_id, comparison)
+    # The view was deleted on MLflow's page, and a link to it would show an error.
+    prefix = PREFIX if PREFIX + COMPARISON in run.data.tags else ""
+    return link_to_charts(experiment.experiment_id, comparison, prefix)
 
 
 def _read_time(milliseconds: int) -> datetime:
@@ -103,35 +111,41 @@ def fetch_report(reference: str | None = None) -> Path:
     """Download the report of a comparison and return its file.
 
     Args:
-        reference: the comparison or its run id; None means the last one of all boards.
+        reference: the comparison or its run id; None means the last comparison of all boards.
 
     Raises:
-        ConfigError: there is no such comparison, or it ended before its report.
+        ConfigError: there is no such comparison, or it has no report.
     """
     client = connect()
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    runs = client.search_runs(experiments, "tags.role = 'comparison'", order_by=["start_time DESC"], max_results=1000)
-    wanted = [run for run in runs if reference in (None, run.info.run_id, run.data.tags["comparison"])]
-    if not wanted:
-        raise ConfigError(f"no comparison {reference or ''!s}".rstrip() + ": `triptych show` lists the last ones")
-    run = wanted[0]
+    run = _find_comparison(client, reference)
+    comparison = read_tags(run)[COMPARISON]
     try:
-        folder = cache_home() / "reports" / run.data.tags["comparison"]
+        folder = cache_home() / "reports" / comparison
         folder.mkdir(parents=True, exist_ok=True)
         return Path(client.download_artifacts(run.info.run_id, REPORT_FILE, str(folder)))
     except (MlflowException, OSError) as error:
-        told = f"comparison {run.data.tags['comparison']} ended as {run.info.status}, without a report"
-        raise ConfigError(f"{told}: run `triptych compare` again") from error
+        text = f"comparison {comparison} has no report, and its status is {run.info.status}"
+        raise ConfigError(f"{text}: run `triptych compare` again") from error
 
 
-def _describe_run(run: Any) -> PanelRun:
-    tags = run.data.tags
+def _find_comparison(client: mlflow.MlflowClient, reference: str | None) -> Run:
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    for run in search(client, experiments, {ROLE: "comparison"}):
+        if reference in {None, run.info.run_id, read_tags(run)[COMPARISON]}:
+            return run
+    if reference is None:
+        raise ConfigError("no comparison yet: run `triptych compare`")
+    raise ConfigError(f"no comparison {reference!r}: `triptych show` lists the last one of each board")
+
+
+def _describe_run(run: Run) -> PanelRun:
+    tags = read_tags(run)
     return PanelRun(
-        board=tags["board"],
-        comparison=tags["comparison"],
-        panel=tags["panel"],
-        label=tags["label"],
-        repeat=int(tags["repeat"]),
+        board=tags[BOARD],
+        comparison=tags[COMPARISON],
+        panel=tags[PANEL],
+        label=tags[LABEL],
+        repeat=int(tags[REPEAT]),
         run_id=run.info.run_id,
         status=run.info.status,
         metrics=dict(run.data.metrics),

@@ -1,4 +1,4 @@
-"""What tasks hand each other about runs: ids and names."""
+"""Records of runs, small enough to be passed between tasks: ids and names, no data."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from triptych.transfer.records import EmbeddingRecord
 
 @dataclass(frozen=True)
 class ComparisonRecord:
-    """What tasks hand each other about a comparison.
+    """A comparison, as tasks pass it on.
 
     Attributes:
-        comparison: its id.
+        comparison: the comparison's id.
         experiment_id: MLflow's id of the board's experiment.
-        run_id: of the run named `comparison`.
+        run_id: MLflow's id of the run named `comparison`.
         prepared: the board.
-        fresh_since: seconds since 1970: trainings from before then are not taken up; None: all are.
-        ordered: the one panel that is trained here, where the flow run of another machine asked for it.
+        fresh_since: seconds since 1970; older trainings in the cache are not used. None: all of them are.
+        ordered: the only panel that is trained here, if the flow run of another machine ordered it.
     """
 
     comparison: str
@@ -34,33 +34,33 @@ class ComparisonRecord:
 
     @property
     def jobs(self) -> list[PanelJob]:
-        """Every training that the flow run waits for."""
+        """The trainings that the flow run waits for."""
         jobs = list_jobs(self.prepared, fresh_since=self.fresh_since)
         return [job for job in jobs if self.ordered in {None, job.panel}]
 
     @property
     def panels_elsewhere(self) -> list[str]:
-        """The panels that the machines of other work pools train."""
+        """The panels that other work pools train."""
         panels = self.prepared.config.panels
         return [] if self.ordered else [panel for panel in panels if self.prepared.config.find_pool(panel)]
 
     @property
     def backbones(self) -> list[str]:
-        """The panels with a pretrained network that are trained here."""
+        """The panels with a pretrained network that this flow run trains itself."""
         here = {job.panel for job in self.jobs} - set(self.panels_elsewhere)
         return [panel for panel in self.prepared.config.backbone_panels if panel in here]
 
 
 @dataclass(frozen=True)
 class TrainedPanel:
-    """What tasks hand each other about a trained panel.
+    """A trained panel, as tasks pass it on.
 
     Attributes:
         job: the panel and its repeat.
         run_id: MLflow's run id.
-        model_uri: where MLflow keeps the model.
-        restored_epochs: how many epochs came from an earlier training that was the same so far.
-        embedded: the record of its embeddings, where it stands on a frozen network.
+        model_uri: MLflow's address of the model.
+        restored_epochs: epochs that were restored from a checkpoint of the same training.
+        embedded: the record of its embeddings, if it has a frozen network.
     """
 
     job: PanelJob
@@ -70,7 +70,7 @@ class TrainedPanel:
     embedded: EmbeddingRecord | None = None
 
     def with_metrics(self, metrics: dict[str, float]) -> EvaluatedPanel:
-        """Return it with what it achieves on the test part."""
+        """Return the panel with its final metrics."""
         job = self.job
         return EvaluatedPanel(
             job.panel, job.label, job.repeat, self.run_id, metrics, self.restored_epochs, self.model_uri
@@ -79,16 +79,16 @@ class TrainedPanel:
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """What tasks hand each other about the tuning of a panel.
+    """The study of a panel, as tasks pass it on.
 
     Attributes:
         study: the study's name.
         experiment_id: MLflow's id of the board's experiment.
-        run_id: of the study's run.
+        run_id: MLflow's id of the study's run.
         prepared: the board.
         panel: the panel that is tuned.
-        shares: what each worker has to do, as ranges of trial indices.
-        tags: who runs it: the flow run and its machine.
+        shares: the trials of each worker, as ranges of trial indices.
+        tags: the flow run that works on it, and its machine.
     """
 
     study: str
@@ -101,7 +101,7 @@ class StudyRecord:
 
     @property
     def backbones(self) -> list[str]:
-        """The panel, if it stands on a pretrained network."""
+        """The panel, if it has a pretrained network."""
         return list(self.prepared.config.backbone_panels)
 
 
@@ -113,8 +113,8 @@ class PanelRun:
         board: the board's name.
         comparison: the comparison's id.
         panel: the panel's name.
-        label: the panel's name for people.
-        repeat: which training of the panel.
+        label: the panel's name as reports print it.
+        repeat: number of the repeat, from 0.
         run_id: MLflow's run id.
         status: MLflow's status of the run.
         metrics: the last value of every metric.
@@ -136,16 +136,16 @@ class RecordedRun:
 
     Attributes:
         role: "comparison" or "study".
-        name: of a comparison its id, of a study its panel.
+        name: the id of a comparison, or the panel of a study.
         board: the board's name.
         status: MLflow's status of its run.
-        started: when.
-        ended: when; None while it runs.
-        verdict: what came out, in a sentence; empty where it ended before.
-        missing: the panels and repeats that it lacks, with their errors.
+        started: when its run started.
+        ended: when its run ended; None while it is running.
+        verdict: the result in one sentence; empty if it ended without one.
+        missing: the panels and repeats that failed, with their errors.
         address: MLflow's page with its charts.
-        flow_run: Prefect's page of the flow run that worked on it last; None where that had no page.
-        panels: the runs of its panels; a study has none.
+        flow_run: Prefect's page of the flow run that worked on it last; None if there is no such page.
+        panels: the runs of its panels; empty for a study.
     """
 
     role: str

@@ -1,4 +1,4 @@
-"""Registered models: one for each board and panel, and one for each board with the alias `champion`."""
+"""Registered models: one for each panel of a board, and one for each board, which has the alias `champion`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import mlflow
 from filelock import FileLock
@@ -25,67 +24,76 @@ from triptych.panels.onnx_export import check_packages, export_model
 from triptych.system.paths import cache_home
 from triptych.tracking.artifacts import load_logged_predictions
 from triptych.tracking.client import connect
+from triptych.tracking.tags import (
+    BOARD,
+    DECISION,
+    LABEL,
+    PANEL,
+    PREFIX,
+    PREVIOUS,
+    SPLIT_ID,
+    TEST_ACCURACY,
+    own_tags,
+    read_tags,
+)
 
 CHAMPION = "champion"
 CARD_FILE, CHECKSUMS_FILE = "MODEL_CARD.md", "SHA256SUMS"
-# Which version held the alias before: what `rollback` goes back to.
-PREVIOUS = "previous_champion"
-# Why a version became champion, or did not.
-DECISION = "promotion"
+MAX_TAG_LENGTH = 5000
 
 
 def register_panel(prepared: PreparedBoard, panel: EvaluatedPanel) -> None:
-    """Register a training under `BOARD-PANEL`."""
+    """Register the model of a panel under `BOARD-PANEL`."""
     _register(f"{prepared.config.name}-{panel.panel}", prepared, panel)
 
 
 def challenge(prepared: PreparedBoard, panel: EvaluatedPanel) -> Promotion:
-    """Register a training under the board's name, and make it the champion if it is shown to be better.
+    """Register the model of a panel under the board's name, and make it the champion if it is significantly better.
 
-    What was decided about a version once is not decided again.
+    A decision about a version is never repeated.
 
     Args:
         prepared: the board.
         panel: the challenger.
     """
     name = prepared.config.name
-    # Two comparisons of this machine that end at once decide one after the other.
+    # Of two comparisons of this machine that end at the same time, one decides after the other.
     (cache_home() / "locks").mkdir(parents=True, exist_ok=True)
     with FileLock(cache_home() / "locks" / f"champion-{name}.lock"):
         champion = find_champion(name)
         version = _register(name, prepared, panel)
-        if DECISION in version.tags or _is(version, champion):
-            return Promotion(_is(version, champion), version.tags.get(DECISION, "it was made the champion before"))
+        is_champion = champion is not None and str(champion.version) == str(version.version)
+        tags = read_tags(version)
+        if DECISION in tags or is_champion:
+            return Promotion(is_champion, tags.get(DECISION, "it was made the champion before"))
         promotion = _decide(prepared, panel, champion)
         if promotion.promoted:
             _move_alias(name, str(version.version), champion)
-        connect().set_model_version_tag(name, str(version.version), DECISION, promotion.reason[:5000])
+        reason = promotion.reason[:MAX_TAG_LENGTH]
+        connect().set_model_version_tag(name, str(version.version), PREFIX + DECISION, reason)
     return promotion
 
 
-def _is(version: ModelVersion, champion: ModelVersion | None) -> bool:
-    return champion is not None and str(champion.version) == str(version.version)
-
-
-def _decide(prepared: PreparedBoard, panel: EvaluatedPanel, champion: Any | None) -> Promotion:
+def _decide(prepared: PreparedBoard, panel: EvaluatedPanel, champion: ModelVersion | None) -> Promotion:
     if champion is None:
         return Promotion(promoted=True, reason="there was no champion")
-    if champion.tags.get("split_id") != prepared.split_id:
-        other = champion.tags.get("split_id", "unknown")
+    split_id = read_tags(champion).get(SPLIT_ID, "unknown")
+    if split_id != prepared.split_id:
         return Promotion(
             promoted=False,
-            reason=f"the champion stands on split {other}, not on {prepared.split_id}: accuracies on different images "
-            f"are not compared; `triptych promote {prepared.config.name}/VERSION` decides by hand",
+            reason=f"the champion was tested on split {split_id}, not on {prepared.split_id}, and accuracies on "
+            f"different images are not comparable; `triptych promote {prepared.config.name}/VERSION` decides by hand",
         )
     try:
-        theirs = load_logged_predictions(champion.run_id)
+        predictions = load_logged_predictions(str(champion.run_id))
     except (MlflowException, OSError):
-        return Promotion(promoted=False, reason=f"the predictions of the champion's run {champion.run_id} are gone")
-    return judge(load_logged_predictions(panel.run_id), theirs, prepared.config.evaluate.confidence_level)
+        reason = f"the predictions of the champion's run {champion.run_id} no longer exist"
+        return Promotion(promoted=False, reason=reason)
+    return judge(load_logged_predictions(panel.run_id), predictions, prepared.config.evaluate.confidence_level)
 
 
-def find_champion(name: str) -> Any | None:
-    """Return the version that holds the alias; None where there is none, or it was deleted."""
+def find_champion(name: str) -> ModelVersion | None:
+    """Return the version that has the alias `champion`; None if there is none, or it was deleted."""
     try:
         return connect().get_model_version_by_alias(name, CHAMPION)
     except MlflowException:
@@ -106,45 +114,43 @@ def promote(name: str, version: str) -> None:
 
 
 def rollback(name: str) -> str:
-    """Give the alias back to the version that held it before; return that version.
+    """Make the previous champion the champion again; return its version.
 
     Raises:
-        ConfigError: there is no champion, or none before it.
+        ConfigError: there is no champion, or no previous one.
     """
     champion = find_champion(name)
     if champion is None:
         raise ConfigError(f"{name!r} has no champion: {_list_models()}")
-    previous = champion.tags.get(PREVIOUS)
+    previous = read_tags(champion).get(PREVIOUS)
     if not previous:
-        raise ConfigError(f"version {champion.version} of {name!r} is the first champion: there is none to go back to")
+        raise ConfigError(f"version {champion.version} of {name!r} is its first champion: there is no previous one")
     try:
         connect().get_model_version(name, previous)
     except MlflowException as error:
-        raise ConfigError(f"version {previous} of {name!r}, the champion before, was deleted") from error
+        raise ConfigError(f"version {previous} of {name!r}, the previous champion, was deleted") from error
     connect().set_registered_model_alias(name, CHAMPION, previous)
     return str(previous)
 
 
-def _move_alias(name: str, version: str, champion: Any | None) -> None:
+def _move_alias(name: str, version: str, champion: ModelVersion | None) -> None:
     if champion is not None and str(champion.version) != version:
-        connect().set_model_version_tag(name, version, PREVIOUS, str(champion.version))
+        connect().set_model_version_tag(name, version, PREFIX + PREVIOUS, str(champion.version))
     connect().set_registered_model_alias(name, CHAMPION, version)
 
 
 def _register(name: str, prepared: PreparedBoard, panel: EvaluatedPanel) -> ModelVersion:
-    """Register a training, unless it is there already: a comparison was taken up, or an old training found again."""
+    """Register the model of a panel with its card, or return the version that has it already."""
     client = connect()
-    training = client.get_run(panel.run_id).data.tags.get(TRAINING, "")
-    for version in client.search_model_versions(f"name = '{name}'"):
-        same = version.tags.get(TRAINING) == training and version.tags.get("split_id") == prepared.split_id
-        if version.run_id == panel.run_id or (panel.restored_epochs and training and same):
-            return version
-    tags = {"board": prepared.config.name, "panel": panel.panel, "split_id": prepared.split_id, "label": panel.label}
-    tags[TRAINING] = training
-    tags["test_accuracy"] = f"{panel.metrics['test_accuracy']:.4f}"
+    training = read_tags(client.get_run(panel.run_id)).get(TRAINING, "")
+    found = _find_registered(name, prepared, panel, training)
+    if found is not None:
+        return found
+    tags = {BOARD: prepared.config.name, PANEL: panel.panel, SPLIT_ID: prepared.split_id, LABEL: panel.label}
+    tags |= {TRAINING: training, TEST_ACCURACY: f"{panel.metrics['test_accuracy']:.4f}"}
     disable_logging()  # MLflow prints two lines for each version
     try:
-        version = mlflow.register_model(panel.model_uri, name, tags=tags)
+        version = mlflow.register_model(panel.model_uri, name, tags=own_tags(tags))
     finally:
         enable_logging()
     with TemporaryDirectory() as folder:
@@ -153,6 +159,16 @@ def _register(name: str, prepared: PreparedBoard, panel: EvaluatedPanel) -> Mode
     client.update_model_version(name, version.version, description=card)
     client.log_text(panel.run_id, card, CARD_FILE)
     return version
+
+
+def _find_registered(name: str, prepared: PreparedBoard, panel: EvaluatedPanel, training: str) -> ModelVersion | None:
+    """Return the version of the same run or, for a training from the cache, of the same training and split."""
+    for version in connect().search_model_versions(f"name = '{name}'"):
+        tags = read_tags(version)
+        same = (tags.get(TRAINING), tags.get(SPLIT_ID)) == (training, prepared.split_id)
+        if version.run_id == panel.run_id or (panel.restored_epochs and training and same):
+            return version
+    return None
 
 
 def _digest_files(folder: Path) -> str:
@@ -164,7 +180,7 @@ def _digest_files(folder: Path) -> str:
 
 
 def model_uri(reference: str) -> str:
-    """Return MLflow's URI of a registered model.
+    """Return MLflow's URI of a registered model; a name alone means its champion.
 
     >>> model_uri("digits"), model_uri("digits@champion"), model_uri("digits/3")
     ('models:/digits@champion', 'models:/digits@champion', 'models:/digits/3')
@@ -179,19 +195,19 @@ def fetch_model(reference: str, folder: Path, model_format: str = "mlflow") -> P
     Args:
         reference: NAME, NAME@ALIAS or NAME/VERSION.
         folder: must be empty or absent.
-        model_format: "mlflow" as it was logged, "onnx" as one ONNX model with `onnx.json`, which says what it takes.
+        model_format: "mlflow" as it was logged, or "onnx" as an ONNX model with `onnx.json`, which describes the input.
 
     Raises:
-        ConfigError: there is no such model or format, the format's packages are missing, or the folder holds
-            something.
-        ExportError: the ONNX model does not repeat the probabilities of the logged one.
+        ConfigError: there is no such model or format, the packages of the format are missing, or the folder is not
+            empty.
+        ExportError: the ONNX model does not reproduce the probabilities of the logged model.
     """
     if model_format not in WRITERS:
         raise ConfigError(
             f"--format {model_format!r} is not allowed: use {' or '.join(WRITERS)}{suggest(model_format, WRITERS)}"
         )
     if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"{folder} is not empty: name a new folder")
+        raise ConfigError(f"folder {folder} is not empty: name a new one")
     if model_format == "onnx":
         check_packages()
     version = find_version(reference)
@@ -209,27 +225,30 @@ def _write_logged(uri: str, folder: Path) -> str:
 
 
 def _write_onnx(uri: str, folder: Path) -> str:
-    """Export a model; return what its card should say of that."""
+    """Export a model; return what its card says about that."""
     with TemporaryDirectory() as downloaded:
         model = Path(mlflow.artifacts.download_artifacts(uri, dst_path=downloaded))
         data = Model.load(str(model)).flavors["python_function"]["data"]
         exported = Path(downloaded) / "onnx"
         exported.mkdir()
         card = export_model(model / data, exported)
-        # What failed its check is never seen.
+        # Copied only after it passed its check.
         shutil.copytree(exported, folder, dirs_exist_ok=True)
     return f"\n{card}"
 
 
-# How a model is written to a folder; each returns what is added to the card.
+# Each format's function writes a model to a folder, and returns what is added to its card.
 WRITERS = {"mlflow": _write_logged, "onnx": _write_onnx}
 
 
-def find_version(reference: str) -> Any:
+def find_version(reference: str) -> ModelVersion:
     """Return the version that a reference names.
 
+    Args:
+        reference: NAME, NAME@ALIAS or NAME/VERSION.
+
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such version.
     """
     name, separator, alias = model_uri(reference).removeprefix("models:/").partition("@")
     client = connect()
@@ -244,4 +263,4 @@ def find_version(reference: str) -> Any:
 
 def _list_models() -> str:
     names = [model.name for model in connect().search_registered_models()]
-    return f"there are {', '.join(names)}" if names else "none is registered yet; run `triptych compare`"
+    return f"registered are {', '.join(names)}" if names else "none is registered yet; run `triptych compare`"

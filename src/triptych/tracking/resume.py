@@ -1,31 +1,56 @@
-"""Comparisons and studies that were cut off: taken up again by one process at a time, or closed.
+"""Comparisons and studies that were interrupted: continued by one process at a time, or closed.
 
-A process holds a lock file for as long as it works on a comparison, or as a flow run on studies. The operating system
-frees the lock however the process ends, so that nobody works on what has a lock that is free.
+A process holds a lock file while it works on a comparison, or as a flow run on studies. The operating system releases
+the lock however the process ends, so that a free lock means that nothing is working on the run.
 """
 
 from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Any
 
 import mlflow
 from filelock import FileLock, Timeout
+from mlflow.entities import Run
 
 from triptych.errors import ConcurrentRunError
 from triptych.system.paths import cache_home
+from triptych.tracking.tags import COMPARISON, FLOW_RUN, HOST, IDENTITY, REPORTED, ROLE, STUDY, read_tags, search
 
-# What a comparison is of: a hash of all that its results depend on.
-IDENTITY = "identity"
-# The machine whose lock files tell whether anybody works on a run.
-HOST = "host"
-# The flow run that works on a run, or was the last to do so.
-FLOW_RUN = "prefect.flow_run_id"
-# Set with the report: nothing is left to do.
-REPORTED = "reported"
 
-_held: dict[str, FileLock] = {}
+class RunLocks:
+    """The lock files of comparisons and flow runs that this process holds."""
+
+    def __init__(self) -> None:
+        """Start without a lock."""
+        self._held: dict[str, FileLock] = {}
+
+    def acquire(self, name: str) -> bool:
+        """Acquire the lock of a comparison or a flow run; return whether it was free."""
+        file = _lock_file(name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file, thread_local=False)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            return False
+        self._held[name] = lock
+        return True
+
+    def release(self, name: str) -> None:
+        """Release a lock, if this process holds it."""
+        lock = self._held.pop(name, None)
+        if lock is not None:
+            _lock_file(name).unlink(missing_ok=True)
+            lock.release()
+
+    def holds(self, name: str) -> bool:
+        """Return whether this process holds a lock."""
+        return name in self._held
+
+
+# Of this process.
+locks = RunLocks()
 
 
 def find_host() -> str:
@@ -33,104 +58,86 @@ def find_host() -> str:
     return socket.gethostname()
 
 
-def claim(name: str) -> bool:
-    """Take a comparison, or the work of a flow run, for this process; return whether nobody has it."""
-    file = _lock_file(name)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(file, thread_local=False)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return False
-    _held[name] = lock
-    return True
-
-
-def release(name: str) -> None:
-    """Let go of what was claimed, if this process has it."""
-    lock = _held.pop(name, None)
-    if lock is not None:
-        _lock_file(name).unlink(missing_ok=True)
-        lock.release()
-
-
-def take_up(
+def claim_interrupted(
     client: mlflow.MlflowClient, experiment_id: str, identity: str, flow_run: str | None, *, fresh: bool
-) -> Any | None:
-    """Return the run of a comparison of the same that was cut off, now this process's; None where there is none.
+) -> Run | None:
+    """Return the run of the same comparison if it was interrupted, and acquire its lock; None if there is none.
 
-    It is the last one of this machine or, where Prefect starts a flow run again, its own, wherever it was at work.
+    That is the last one of this machine. A flow run that Prefect restarts gets its own, from any machine.
 
     Args:
         client: of the tracking store.
-        experiment_id: the board's.
-        identity: what is compared.
-        flow_run: the id of the flow run that asks.
-        fresh: look for the flow run's own alone.
+        experiment_id: MLflow's id of the board's experiment.
+        identity: hash of everything that the results depend on.
+        flow_run: id of the flow run that asks.
+        fresh: accept only a comparison of the same flow run.
 
     Raises:
-        ConcurrentRunError: another process of the same flow run is at work on it.
+        ConcurrentRunError: another process of the same flow run is working on it.
     """
-    for run in _find_unreported(client, experiment_id, f"tags.{IDENTITY} = '{identity}'"):
-        own = run.data.tags.get(FLOW_RUN) == flow_run is not None
-        if not own and (fresh or run.data.tags[HOST] != find_host()):
+    for run in _find_unreported(client, experiment_id, {IDENTITY: identity}):
+        tags = read_tags(run)
+        own = tags.get(FLOW_RUN) == flow_run is not None
+        if not own and (fresh or tags[HOST] != find_host()):
             continue
-        # A step that is run again has claimed it already.
-        if (own and run.data.tags["comparison"] in _held) or _claim_unreported(client, run):
+        # A task that is retried holds the lock already.
+        if (own and locks.holds(tags[COMPARISON])) or _claim_unreported(client, run):
             return run
         if own:
             raise ConcurrentRunError(
-                f"another process of flow run {flow_run} is at work on comparison {run.data.tags['comparison']}: "
-                "let it finish, or end it"
+                f"another process of flow run {flow_run} is working on comparison {tags[COMPARISON]}: "
+                "wait until it ends, or stop it"
             )
     return None
 
 
 def close_abandoned(client: mlflow.MlflowClient, experiment_id: str) -> None:
-    """Close what processes that are gone left in state RUNNING in an experiment."""
-    for run in _find_unreported(client, experiment_id, f"tags.{HOST} = '{find_host()}' and status = 'RUNNING'"):
+    """Close the runs of an experiment that processes which no longer exist left in state RUNNING."""
+    for run in _find_unreported(client, experiment_id, {HOST: find_host()}, status="RUNNING"):
         if _claim_unreported(client, run):
-            comparison = run.data.tags["comparison"]
-            query = f"tags.comparison = '{comparison}' and attributes.status = 'RUNNING'"
-            for left in client.search_runs([experiment_id], query):
-                client.set_terminated(left.info.run_id, "KILLED")
-            release(comparison)
+            comparison = read_tags(run)[COMPARISON]
+            for abandoned in search(client, [experiment_id], {COMPARISON: comparison}, status="RUNNING"):
+                client.set_terminated(abandoned.info.run_id, "KILLED")
+            locks.release(comparison)
 
 
 def claim_studies(client: mlflow.MlflowClient, experiment_id: str, flow_run: str) -> None:
-    """Take the work on studies of a flow run for this process; close what others left in state RUNNING of theirs.
+    """Acquire the lock of a flow run on studies, and close the runs of others that were abandoned in state RUNNING.
 
-    Any number of processes may work on one study, each with trials of its own.
+    Any number of flow runs may work on one study at the same time, each on its own trials.
 
     Raises:
         ConcurrentRunError: another process of the same flow run is at work.
     """
-    if flow_run not in _held and not claim(flow_run):
-        raise ConcurrentRunError(f"another process of flow run {flow_run} is at work: let it finish, or end it")
-    query = f"tags.{HOST} = '{find_host()}' and status = 'RUNNING' and tags.study != ''"
-    for run in client.search_runs([experiment_id], query):
-        whose = run.data.tags[FLOW_RUN]
-        abandoned = whose == flow_run or claim(whose)
+    if not locks.holds(flow_run) and not locks.acquire(flow_run):
+        raise ConcurrentRunError(f"another process of flow run {flow_run} is at work: wait until it ends, or stop it")
+    for run in search(client, [experiment_id], {HOST: find_host()}, status="RUNNING"):
+        tags = read_tags(run)
+        if STUDY not in tags:
+            continue
+        owner = tags[FLOW_RUN]
+        abandoned = owner == flow_run or locks.acquire(owner)
         if abandoned:
             client.set_terminated(run.info.run_id, "KILLED")
-        if abandoned and whose != flow_run:
-            release(whose)
+        if abandoned and owner != flow_run:
+            locks.release(owner)
 
 
-def _find_unreported(client: mlflow.MlflowClient, experiment_id: str, condition: str) -> list[Any]:
+def _find_unreported(
+    client: mlflow.MlflowClient, experiment_id: str, tags: dict[str, str], *, status: str = ""
+) -> list[Run]:
     """Return comparisons without a report, the newest first."""
-    query = f"tags.role = 'comparison' and {condition}"
-    runs = client.search_runs([experiment_id], query, order_by=["attributes.start_time DESC"])
-    return [run for run in runs if REPORTED not in run.data.tags]
+    runs = search(client, [experiment_id], {ROLE: "comparison", **tags}, status=status)
+    return [run for run in runs if REPORTED not in read_tags(run)]
 
 
-def _claim_unreported(client: mlflow.MlflowClient, run: Any) -> bool:
-    """Take a comparison, unless whoever had it until now has just finished it."""
-    comparison = run.data.tags["comparison"]
-    if not claim(comparison):
+def _claim_unreported(client: mlflow.MlflowClient, run: Run) -> bool:
+    """Acquire the lock of a comparison, unless the process that held it has just finished the comparison."""
+    comparison = read_tags(run)[COMPARISON]
+    if not locks.acquire(comparison):
         return False
-    if REPORTED in client.get_run(run.info.run_id).data.tags:
-        release(comparison)
+    if REPORTED in read_tags(client.get_run(run.info.run_id)):
+        locks.release(comparison)
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""Registered networks as a panel's starting weights: the version pinned, its files brought to this machine."""
+"""Registered models as a source of pretrained weights: pinned to a version, and downloaded to this machine."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from triptych.transfer.registered import FILES, registered_folder
 
 
 def pin_weights(config: BoardConfig) -> BoardConfig:
-    """Return a board whose registered weights are named by their version, and are on this machine.
+    """Download the registered weights of a board; return the board with their version instead of an alias.
 
-    An alias moves; a comparison that says `models:/NAME@champion` shall still say which version that was.
+    An alias may move later, but the record of a comparison must say which version it used.
 
     Raises:
         ConfigError: there is no such registered model.
-        WeightsError: it holds no frozen network, or another one than a panel's.
+        WeightsError: the model has no frozen network, or a different one from a panel's.
     """
     weights = config.transfer.weights
     if not (config.backbone_panels and weights.startswith(REGISTERED)):
@@ -46,14 +46,14 @@ def _fetch(weights: str) -> str:
     if not all((folder / file).is_file() for file in FILES):
         with TemporaryDirectory() as temporary:
             model = Path(mlflow.artifacts.download_artifacts(pinned, dst_path=temporary))
-            _keep(model, folder, pinned)
+            _extract(model, folder, pinned)
     return pinned
 
 
-def _keep(model: Path, folder: Path, pinned: str) -> None:
+def _extract(model: Path, folder: Path, pinned: str) -> None:
     for name in FILES:
         found = next((model / "data").rglob(name), None)
         if found is None:
-            raise WeightsError(f"weights {pinned!r} hold no pretrained network: name a model of a transfer panel")
+            raise WeightsError(f"weights {pinned!r} hold no pretrained network: name the model of a transfer panel")
         with replace_atomically(folder / name) as partial:
             shutil.copyfile(found, partial)

@@ -13,7 +13,7 @@ from triptych.data.datasets import Dataset, fetch_dataset
 from triptych.data.preparation import boards_prepared_once, prepare_once
 from triptych.errors import DataError
 from triptych.tracking import ComparisonRecord
-from triptych.tracking.resume import release
+from triptych.tracking.resume import locks
 
 
 @pytest.fixture
@@ -63,6 +63,6 @@ def test_a_flow_finds_the_boards_that_its_command_has_checked(photos: Path, load
     with boards_prepared_once():
         [checked] = check_inputs(config)
         comparison = open_comparison()
-    release(comparison.comparison)
+    locks.release(comparison.comparison)
     assert comparison.prepared is checked
     assert len(loaded) == 1

@@ -1,4 +1,4 @@
-"""What flows and tasks say to Prefect, without a server where it can be."""
+"""How flows and tasks use Prefect; without a server where that is possible."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from typing import Any
 
 import pytest
 from httpx import HTTPStatusError, ReadError, Request, Response
-from prefect import flow, task
+from prefect import flow
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 from prefect.states import Failed
 from prefect.task_engine import TaskRunTimeoutError
 
 from triptych.errors import DataError, RemotePanelError, RestartLimitError
-from triptych.orchestration import STEP, enforce_restart_limit, require_all
-from triptych.orchestration import hooks as ends
-from triptych.orchestration import progress as reporting
-from triptych.orchestration.options import retry_if_passing
+from triptych.orchestration import enforce_restart_limit, hooks, progress, require_all, step
+from triptych.orchestration.options import may_succeed_again
 
 FLOW_RUN = "5a3f7a0e-9d0b-4a52-9df1-6a0c8e5d1c11"
 
@@ -39,30 +37,30 @@ def answer(status: int) -> HTTPStatusError:
         (answer(404), False),
     ],
 )
-def test_only_what_may_pass_is_tried_again(error: Exception, again: bool) -> None:  # noqa: FBT001
-    assert retry_if_passing(None, None, Failed(data=error)) is again
+def test_only_errors_that_may_pass_are_retried(error: Exception, again: bool) -> None:  # noqa: FBT001
+    assert may_succeed_again(None, None, Failed(data=error)) is again
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_a_task_is_tried_again_after_a_fault_that_passes_and_not_after_one_that_stays() -> None:
+def test_a_task_is_retried_after_an_error_that_passes_and_not_after_one_that_stays() -> None:
     attempts: dict[str, int] = {"passing": 0, "staying": 0}
-    quick = {**STEP, "retry_delay_seconds": 0}
 
-    @task(**quick)
+    @step("passing")
     def passing() -> str:
         attempts["passing"] += 1
         if attempts["passing"] < 3:
             raise ConnectionResetError("cut")
         return "done"
 
-    @task(**quick)
+    @step("staying")
     def staying() -> None:
         attempts["staying"] += 1
         raise DataError("bad input")
 
     @flow
     def both() -> tuple[str, Any]:
-        return passing(), staying(return_state=True)
+        quick = passing.with_options(retry_delay_seconds=0), staying.with_options(retry_delay_seconds=0)
+        return quick[0](), quick[1](return_state=True)
 
     done, state = both()
     assert done == "done"
@@ -71,37 +69,37 @@ def test_a_task_is_tried_again_after_a_fault_that_passes_and_not_after_one_that_
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_work_goes_on_where_the_server_cannot_be_told_how_far_it_is(
+def test_work_continues_if_its_progress_cannot_be_sent(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told: list[float] = []
+    sent: list[float] = []
 
     def update(artifact: object, *, progress: float) -> None:
         del artifact
-        told.append(progress)
+        sent.append(progress)
         raise answer(503)
 
-    monkeypatch.setattr(reporting, "update_progress_artifact", update)
-    monkeypatch.setattr(reporting, "SECONDS_BETWEEN_UPDATES", 0.0)
+    monkeypatch.setattr(progress, "update_progress_artifact", update)
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_UPDATES", 0.0)
 
     @flow
     def work() -> str:
-        report = reporting.ProgressReporter("work")
+        report = progress.ProgressReporter("work")
         for done in range(1, 3):
             report(done, 2)
         return "done"
 
     assert work() == "done"
-    assert told == [50.0, 100.0]
-    assert "Prefect's server was not told how far this is" in caplog.text
+    assert sent == [50.0, 100.0]
+    assert "the progress on Prefect's server could not be updated" in caplog.text
 
 
 def test_a_flow_run_that_crashes_again_and_again_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    for starts in range(1, ends.MAX_STARTS + 1):
+    for starts in range(1, hooks.MAX_STARTS + 1):
         monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__RUN_COUNT", str(starts))
         enforce_restart_limit()
-    monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__RUN_COUNT", str(ends.MAX_STARTS + 1))
-    with pytest.raises(RestartLimitError, match="was cut off 5 times: find out why"):
+    monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__RUN_COUNT", str(hooks.MAX_STARTS + 1))
+    with pytest.raises(RestartLimitError, match="crashed 5 times: find the reason"):
         enforce_restart_limit()
 
 
@@ -116,7 +114,7 @@ def test_only_a_page_that_there_is_is_linked(page: str | None, tags: dict[str, s
     monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__ID", FLOW_RUN)
     monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__NAME", "night")
     with temporary_settings({PREFECT_API_URL: None, PREFECT_UI_URL: page}):
-        described = reporting.describe_flow_run()
+        described = progress.describe_flow_run()
     assert described == {"prefect.flow_run_id": FLOW_RUN, "prefect.flow_run_name": "night", **tags}
 
 
