@@ -1,6 +1,6 @@
-"""The kinds of panels, a row each: everything that tells one kind from another is looked up here.
+"""The kinds of panels, one row each: everything in which the kinds differ.
 
-A row names classes and functions as "module:name", so that only the kinds that take part import their libraries.
+A row refers to classes and functions as "module:name", so that only the kinds in use import their libraries.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from triptych.panels.spaces import (
 from triptych.system.threads import count_threads
 
 PIXELS = ("numpy", "pillow")
-# What predicts a part of a board, by what a panel sees: raw images, pixels of one size, or stored embeddings.
+# The function that predicts a part of a board, by the input of the panel.
 PREDICTORS = {
     "raw": "triptych.panels.prediction:predict_raw",
     "thumbnails": "triptych.panels.prediction:predict_thumbnails",
@@ -37,59 +37,63 @@ PREDICTORS = {
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of panel.
+    """A kind of panel; what is left out is that of a classifier of pixels.
 
     Attributes:
-        section: its section of a board's configuration.
-        trainer: the class that trains it, a `triptych.panels.fitting.Trainer`.
+        section: name of its section in a board's configuration.
         network: the class of its classifier or network, which is saved and loaded.
-        input: what it predicts parts of a board from, a row of `PREDICTORS`.
-        requirements: the packages that a saved one needs, beside MLflow.
-        onnx: the function of `triptych.panels.onnx_modules` that exports it; None where there is no exporter.
-        space: the search space for its settings.
-        surroundings: what else its bits depend on, for its settings.
+        trainer: the class that trains it, a `triptych.panels.fitting.Trainer`.
+        input: what it predicts a part of a board from: raw images, thumbnails of one size, or stored embeddings.
+        requirements: the packages that a saved model needs, besides MLflow.
+        onnx: the function that exports it to ONNX; None if there is none.
+        space: returns the search space, given the settings.
+        surroundings: returns what else the bits of its result depend on, given the settings.
     """
 
     section: str
-    trainer: str
     network: str
-    input: Literal["raw", "thumbnails", "embeddings"]
-    requirements: tuple[str, ...]
-    onnx: str | None
-    space: Callable[[Any], Space]
+    trainer: str = "triptych.panels.classifiers:ClassifierTrainer"
+    input: Literal["raw", "thumbnails", "embeddings"] = "thumbnails"
+    requirements: tuple[str, ...] = PIXELS
+    onnx: str | None = None
+    space: Callable[[Any], Space] = lambda settings: NOTHING_TO_TUNE
     surroundings: Callable[[Any], Mapping[str, Any]] = lambda settings: {}
 
     def find_trainer(self) -> Any:
-        """Return the class that trains it."""
+        """Return the class that trains this kind, a `triptych.panels.fitting.Trainer`."""
         return pkgutil.resolve_name(self.trainer)
 
     def find_predictor(self) -> Any:
-        """Return the function that predicts a part of a board: of the network, the board, its embeddings, the part."""
+        """Return the function that predicts a part of a board.
+
+        Its arguments are the network, the `BoardData`, the `EmbeddingRecord` or None, and the images, (n,) int64; it
+        returns probabilities, (n, classes).
+        """
         return pkgutil.resolve_name(PREDICTORS[self.input])
 
     def find_exporter(self) -> Callable[[Any, Any], Any]:
-        """Return the function that exports it to ONNX.
+        """Return the function that exports this kind to ONNX.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: there is no such function.
         """
         if self.onnx is None:
-            raise ConfigError(f"{self.section} has no exporter to ONNX: fetch it with --format mlflow")
+            raise ConfigError(f"{self.section} cannot be exported to ONNX: fetch it with --format mlflow")
         return cast("Callable[[Any, Any], Any]", pkgutil.resolve_name(self.onnx))
 
 
 def import_embedding() -> ModuleType:
-    """Return `triptych.transfer.plan`, which imports PyTorch: a board without a backbone has no need of it."""
+    """Import and return `triptych.transfer.plan`: PyTorch is imported only if a board has a backbone."""
     return import_module("triptych.transfer.plan")
 
 
 def describe_threads(settings: TransferConfig) -> dict[str, int]:
-    """Return the threads that a pretrained network is computed with: their number changes the last bits of sums."""
+    """Return the number of threads that embeddings are computed with, which changes the last bits of sums."""
     return {"embedding_threads": settings.embedding_threads or count_threads()}
 
 
 def choose_head_space(settings: TransferConfig) -> Space:
-    """Return the search space of a last layer, which depends on how it is trained."""
+    """Return the search space of a head, which depends on the method that trains it."""
     return SOLVED_HEAD_SPACE if settings.head == "lbfgs" else HEAD_SPACE
 
 
@@ -98,8 +102,6 @@ KINDS = {
         section="numpy_mlp",
         trainer="triptych.panels.mlp:MLPTrainer",
         network="triptych.networks.numpy_mlp:NumpyMLP",
-        input="thumbnails",
-        requirements=PIXELS,
         onnx="triptych.panels.onnx_modules:export_mlp",
         space=lambda settings: MLP_SPACE,
     ),
@@ -107,7 +109,6 @@ KINDS = {
         section="torch_mlp",
         trainer="triptych.panels.mlp:MLPTrainer",
         network="triptych.networks.torch_mlp:TorchMLP",
-        input="thumbnails",
         requirements=(*PIXELS, "torch"),
         onnx="triptych.panels.onnx_modules:export_mlp",
         space=lambda settings: MLP_SPACE,
@@ -134,27 +135,18 @@ KINDS = {
     ),
     "most_frequent": Kind(
         section="most_frequent",
-        trainer="triptych.panels.classifiers:ClassifierTrainer",
         network="triptych.networks.classifiers.most_frequent:MostFrequent",
-        input="thumbnails",
-        requirements=PIXELS,
         onnx="triptych.panels.onnx_modules:export_most_frequent",
-        space=lambda settings: NOTHING_TO_TUNE,
     ),
     "logistic_regression": Kind(
         section="logistic_regression",
-        trainer="triptych.panels.classifiers:ClassifierTrainer",
         network="triptych.networks.classifiers.logistic_regression:LogisticRegression",
-        input="thumbnails",
-        requirements=PIXELS,
         onnx="triptych.panels.onnx_modules:export_logistic_regression",
         space=lambda settings: LOGISTIC_REGRESSION_SPACE,
     ),
     "nearest_neighbours": Kind(
         section="nearest_neighbours",
-        trainer="triptych.panels.classifiers:ClassifierTrainer",
         network="triptych.networks.classifiers.nearest_neighbours:NearestNeighbours",
-        input="thumbnails",
         requirements=(*PIXELS, "scikit-learn"),
         onnx="triptych.panels.onnx_modules:export_nearest_neighbours",
         space=lambda settings: NEAREST_NEIGHBOURS_SPACE,
@@ -163,7 +155,7 @@ KINDS = {
 
 
 def name_kind(config: BoardConfig, panel: str) -> str:
-    """Return which row of `KINDS` a panel is: a pretrained network that is trained itself has one of its own.
+    """Return the name of a panel's row in `KINDS`; fine-tuned networks have a row of their own.
 
     >>> name_kind(BoardConfig(), "numpy-mlp"), name_kind(BoardConfig(), "resnet50")
     ('numpy_mlp', 'transfer')
@@ -173,5 +165,9 @@ def name_kind(config: BoardConfig, panel: str) -> str:
 
 
 def find_kind(config: BoardConfig, panel: str) -> Kind:
-    """Return the row of a panel, as its board is configured."""
+    """Return the row of a panel in `KINDS`.
+
+    >>> find_kind(BoardConfig(), "torch-mlp").input
+    'thumbnails'
+    """
     return KINDS[name_kind(config, panel)]

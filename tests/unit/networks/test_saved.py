@@ -11,24 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from triptych.config.trainers import (
-    LogisticRegressionConfig,
-    MostFrequentConfig,
-    NearestNeighboursConfig,
-    PixelClassifierConfig,
-)
+from triptych.config.trainers import PanelSections
 from triptych.images.pixels import scale_pixels, stack_as
 from triptych.networks.classifiers.contract import PixelClassifier
-from triptych.networks.classifiers.logistic_regression import LogisticRegression
-from triptych.networks.classifiers.most_frequent import MostFrequent
-from triptych.networks.classifiers.nearest_neighbours import NearestNeighbours
 from triptych.networks.head import Head, TransferNetwork
 from triptych.networks.initialisation import initialise_layers
 from triptych.networks.light_torch import build_linear
 from triptych.networks.numpy_mlp import NumpyMLP
 from triptych.networks.saved import Network, PixelNetwork, copy_package, find_class, load_model, save_model
 from triptych.networks.torch_mlp import TorchMLP
-from triptych.panels.kinds import KINDS
+from triptych.panels.kinds import KINDS, Kind
 from triptych.transfer.weights import load_backbone
 
 CLASSES = ("ant", "bee", "wasp")
@@ -48,19 +40,22 @@ def build_transfer(rng: np.random.Generator) -> TransferNetwork:
     return TransferNetwork(backbone, Head(build_linear(backbone.dimension, 3, rng), dropout=0.5))
 
 
-def build_classifier(classifier: type[PixelClassifier], settings: PixelClassifierConfig) -> PixelNetwork:
+def build_classifier(kind: Kind) -> PixelNetwork:
     rng = np.random.default_rng(0)
     rows, labels = rng.uniform(-1.0, 1.0, size=(30, 192)).astype(np.float32), np.arange(30) % 3
-    return PixelNetwork(classifier.fit(rows, labels, 3, settings), SHAPE)
+    classifier: type[PixelClassifier] = find_class(kind.network)
+    return PixelNetwork(classifier.fit(rows, labels, 3, PanelSections.model_fields[kind.section].default), SHAPE)
 
 
 BUILDERS: dict[str, Callable[[np.random.Generator], Network]] = {
     "numpy_mlp": build_numpy,
     "torch_mlp": build_torch,
     "transfer": build_transfer,
-    "most_frequent": lambda rng: build_classifier(MostFrequent, MostFrequentConfig()),
-    "logistic_regression": lambda rng: build_classifier(LogisticRegression, LogisticRegressionConfig()),
-    "nearest_neighbours": lambda rng: build_classifier(NearestNeighbours, NearestNeighboursConfig()),
+    **{
+        name: lambda rng, kind=kind: build_classifier(kind)  # type: ignore[misc]  # nothing is drawn
+        for name, kind in KINDS.items()
+        if ".classifiers." in kind.network
+    },
 }
 
 
