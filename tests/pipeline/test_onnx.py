@@ -124,7 +124,7 @@ def test_checksums_card_and_contract_say_what_was_fetched(fetched: dict[str, Pat
         assert set(sums) == {"MODEL_CARD.md", "model.onnx", "onnx.json"}
         contract = read_contract(folder)
         card = (folder / "MODEL_CARD.md").read_text()
-        assert contract["input"]["description"] in card.partition("## As ONNX")[2]
+        assert contract["input"]["description"] in card.partition("## ONNX")[2]
         assert "## Results on 540 test images" in card
         assert contract["classes"] == list("0123456789")
         assert contract["checked"]["largest_difference"] <= TOLERANCE
@@ -250,7 +250,7 @@ def test_other_number_formats_are_exported_in_float32_and_said_to_be(
 def test_an_export_that_does_not_repeat_its_panel_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_random_mlp("numpy_mlp", tmp_path / "model", activation="tanh", loss="cross_entropy")
     monkeypatch.setattr(PixelNetwork, "predict_images", lambda self, images: np.full((len(images), 4), 0.25))
-    with pytest.raises(ExportError, match=r"differs from the panel by 0\.\d+ in a probability: at most 1e-05"):
+    with pytest.raises(ExportError, match=r"differs from the panel's by 0\.\d+: at most 1e-05"):
         export_model(tmp_path / "model", tmp_path)
 
 

@@ -1,6 +1,6 @@
-"""A board on disk: the data that its panels need, prepared once and read by every task.
+"""The data of a board, prepared once on disk and read by every task.
 
-Each image is decoded once, to check that it can be read and to store the thumbnails that the MLPs see.
+Each image is decoded once, to check that it can be read and to store the thumbnails that the MLPs use.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.config.schema import BoardConfig, DataConfig
+from triptych.config.schema import BoardConfig, DataConfig, SplitConfig
 from triptych.config.trainers import kind_of_panel
 from triptych.data.datasets import Dataset, fetch_dataset
 from triptych.data.duplicates import Group, count_leaked, group_equal, identify_pixels
@@ -29,27 +29,27 @@ from triptych.system.files import replace_atomically, write_atomically
 from triptych.system.paths import cache_home
 
 DECODING_THREADS = 4
-# Part of the folder's name: a change of how pixels are made must not find the old ones.
+# Part of the folder's name. Change it when pixels are computed differently, so that old ones are not found.
 PIXELS_METHOD = "pixels-2"
-# Written in this order: the last one says that all is there.
+# Written in this order: if the last one exists, so do all.
 STORED_FILES = ("pixels.npy", "identical.json", "dataset.json")
 
 
 @dataclass(frozen=True)
 class PreparedBoard:
-    """A board on disk, as tasks pass it on: names, hashes and paths, never images.
+    """A board on disk. Tasks pass it on in place of the data: names, hashes and paths, but no images.
 
     Attributes:
         config: the board's configuration.
-        data_name: name of the data set.
+        data_name: the name of the data set.
         data_digest: SHA-256 of the data, hexadecimal.
         classes: the class names.
-        dataset_folder: folder of the prepared data.
-        root: folder that the image files are relative to; None for arrays.
-        split_file: path of the split.
+        dataset_folder: the folder of the prepared data.
+        root: the folder that the image files are relative to; None for arrays.
+        split_file: the path of the split.
         split_id: hash of the data, the fractions and the seed.
-        sizes: images of each part.
-        notes: what a reader of the results must know about how the data were read.
+        sizes: the number of images in each part.
+        notes: caveats about the data for readers of the results.
     """
 
     config: BoardConfig
@@ -66,13 +66,13 @@ class PreparedBoard:
 
 @dataclass(frozen=True)
 class BoardData:
-    """A board, opened.
+    """The data of a board, opened from disk.
 
     Attributes:
-        prepared: what it was opened from.
-        images: the raw images, of any sizes.
-        pixels: (n, height, width, channels) uint8, memory-mapped: the images as the MLPs see them.
-        labels: (n,) int64, an index into the classes of `prepared`.
+        prepared: the board that it was opened from.
+        images: the raw images, of any size.
+        pixels: (n, height, width, channels) uint8, memory-mapped: the arrays or thumbnails that the MLPs use.
+        labels: (n,) int64, indices into `prepared.classes`.
     """
 
     prepared: PreparedBoard
@@ -82,28 +82,26 @@ class BoardData:
 
     @cached_property
     def split(self) -> Split:
-        """The division that every panel uses."""
+        """The split, the same for every panel."""
         return load_split(self.prepared.split_file)
 
 
 def prepare_board(
     config: BoardConfig, on_image: Callable[[int, int], None] = lambda done, total: None
 ) -> PreparedBoard:
-    """Load, check, split and store the data of a board, unless they are stored already.
+    """Load, check, split and store the data of a board; parts that are stored already are not computed again.
 
     Args:
         config: the board's configuration.
-        on_image: called with the number of images checked and their total.
+        on_image: called with the number of images checked so far and their total.
 
     Raises:
+        ConfigError: a panel chooses something on the validation part, which is empty.
         DataError: the data set is missing, damaged or cannot be split.
     """
     dataset = fetch_dataset(config.data.source)
     folder = cache_home() / "datasets" / f"{dataset.digest[:16]}{_pixels_key(dataset, config.data)}"
-    split_file = cache_home() / "splits" / f"{identify_split(dataset.digest, config.split)}.json"
-    if not split_file.is_file():
-        split = draw_split(dataset.labels, dataset.parts, dataset.classes, dataset.digest, config.split)
-        save_split(split, split_file)
+    split_file = _provide_split(dataset, config.split)
     if not all((folder / name).is_file() for name in STORED_FILES):
         _store_dataset(dataset, config.data, folder, on_image)
     split = load_split(split_file)
@@ -122,27 +120,35 @@ def prepare_board(
     )
 
 
+def _provide_split(dataset: Dataset, config: SplitConfig) -> Path:
+    """Return the file of the split; draw and save the split unless the file exists."""
+    file = cache_home() / "splits" / f"{identify_split(dataset.digest, config)}.json"
+    if not file.is_file():
+        save_split(draw_split(dataset.labels, dataset.parts, dataset.classes, dataset.digest, config), file)
+    return file
+
+
 def _check_choices(config: BoardConfig, split: Split) -> None:
-    """Raise if a panel chooses something on a validation part that is empty."""
+    """Raise if a panel chooses something on the validation part although it is empty."""
     for panel in config.panels:
         kind = kind_of_panel(panel)
         if config.settings_of(panel).chooses and not len(split.validation):
             raise ConfigError(
-                f"{kind}.patience and {kind}.keep_best_epoch choose on the validation part, which is empty on board "
-                f"{config.name}: set split.validation_fraction, or neither of them"
+                f"{kind}.patience and {kind}.keep_best_epoch need a validation part, which is empty on board "
+                f"{config.name}: set split.validation_fraction, or leave both out"
             )
 
 
 def _explain_parts(dataset: Dataset, config: BoardConfig) -> tuple[str, ...]:
-    """Return the data set's notes; notes about its own parts hold only if these are kept."""
+    """Return the data set's notes; if its own parts are not kept, with a note that says so."""
     if config.split.keep_own_parts or dataset.parts is None:
         return dataset.notes
     kept = tuple(note for note in dataset.notes if note != VAL_IS_TEST)
-    return (*kept, "the data set's own parts were not kept: train, validation and test were drawn anew")
+    return (*kept, "the data set's own parts were not used: train, validation and test were drawn at random")
 
 
 def _explain_leaks(folder: Path, split: Split, source: str) -> list[str]:
-    """Return a warning if test images are in other parts too."""
+    """Return a warning if test images are also in the other parts."""
     groups: list[Group] = json.loads((folder / "identical.json").read_text(encoding="utf-8"))
     leaked = count_leaked(groups, split.parts())
     if not leaked:
@@ -152,17 +158,17 @@ def _explain_leaks(folder: Path, split: Split, source: str) -> list[str]:
 
 
 def open_board(prepared: PreparedBoard) -> BoardData:
-    """Open a board on this machine; prepare it here first if its cache is not shared with this machine.
+    """Open a board on this machine; prepare it first if another machine prepared it in a cache that is not shared.
 
     Raises:
-        DataError: the data are missing here, or differ.
+        DataError: the data is missing on this machine, or differs.
     """
     is_here = prepared.split_file.is_file() and (prepared.dataset_folder / STORED_FILES[-1]).is_file()
     return load_board(prepared if is_here else _prepare_again(prepared))
 
 
 def load_board(prepared: PreparedBoard) -> BoardData:
-    """Return what `prepare_board` stored on this machine; nothing is decoded and no array is read yet."""
+    """Return the data that `prepare_board` stored on this machine; no image is decoded or read yet."""
     pixels = np.load(prepared.dataset_folder / "pixels.npy", mmap_mode="r")
     content: dict[str, Any] = json.loads((prepared.dataset_folder / "dataset.json").read_text(encoding="utf-8"))
     images: ImageSource = ArrayImages(pixels)
@@ -172,22 +178,27 @@ def load_board(prepared: PreparedBoard) -> BoardData:
 
 
 def _prepare_again(prepared: PreparedBoard) -> PreparedBoard:
-    """Prepare the same board from this machine's own data home."""
-    prepared = prepare_board(prepared.config)
-    require_same_data(prepared, prepared.data_digest, prepared.split_id)
-    return prepared
+    """Prepare the same board from the data of this machine."""
+    again = prepare_board(prepared.config)
+    require_same_data(again, prepared.data_digest, prepared.split_id)
+    return again
 
 
 def require_same_data(prepared: PreparedBoard, data_digest: str, split_id: str) -> None:
-    """Check that a board prepared on this machine is the board of a comparison.
+    """Check that a board that was prepared on this machine has the data and the split of a comparison.
+
+    Args:
+        prepared: the board.
+        data_digest: the comparison's SHA-256 of the data, hexadecimal.
+        split_id: the comparison's hash of the split.
 
     Raises:
-        DataError: the data or the split differ.
+        DataError: the data or the split differs.
     """
     if (prepared.data_digest, prepared.split_id) != (data_digest, split_id):
         raise DataError(
-            f"data {prepared.config.data.source!r} on this machine ({prepared.data_digest[:16]}) are not those of the "
-            f"comparison ({data_digest[:16]}): copy them, or share one path"
+            f"data {prepared.config.data.source!r} on this machine ({prepared.data_digest[:16]}) is not the data of "
+            f"the comparison ({data_digest[:16]}): copy it, or share one path"
         )
 
 
@@ -196,7 +207,7 @@ def _pixels_key(dataset: Dataset, data: DataConfig) -> str:
 
 
 def _store_dataset(dataset: Dataset, data: DataConfig, folder: Path, on_image: Callable[[int, int], None]) -> None:
-    """Decode every image once, store the pixels and which images are equal, and the file names last."""
+    """Decode every image once; store the pixels and the groups of equal images, then labels and file names."""
     if isinstance(dataset.images, ArrayImages):
         pixels = dataset.images.array
         identities = [identify_pixels(image) for image in pixels]
@@ -214,7 +225,11 @@ def _store_dataset(dataset: Dataset, data: DataConfig, folder: Path, on_image: C
 def _decode_thumbnails(
     images: ImageSource, side: int, on_image: Callable[[int, int], None]
 ) -> tuple[Pixels, list[bytes]]:
-    """Return (n, side, side, 3) uint8 and the identity of each image; raise at the first that cannot be read."""
+    """Return thumbnails, (n, side, side, 3) uint8, and the hash of each image's pixels.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
     thumbnails = np.empty((len(images), side, side, 3), dtype=np.uint8)
     identities: list[bytes] = []
 

@@ -1,6 +1,6 @@
-"""Boards that are prepared once in a process: by the command line when it checks them, then found by its flow.
+"""Boards that are prepared only once by a command: when it checks its inputs, and not again in its flow.
 
-A flow run that a worker starts has no command line before it, and prepares its boards itself.
+A flow run that is started by a worker, not by a command, prepares its boards itself.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from contextvars import ContextVar
 from triptych.config.schema import BoardConfig
 from triptych.data.boards import PreparedBoard, prepare_board
 
-# By configuration, as JSON. There is none outside of the block: what lies on disk may change from one flow run to the
-# next of a long-lived process.
+# The boards by configuration, as JSON; None outside of the block. In a long-lived process the files may change from one
+# flow run to the next.
 _prepared: ContextVar[dict[str, PreparedBoard] | None] = ContextVar("prepared", default=None)
 
 
 @contextmanager
 def boards_prepared_once() -> Iterator[None]:
-    """Let `prepare_once` remember its boards while the block runs."""
+    """Make `prepare_once` remember its boards while the block runs."""
     token = _prepared.set({})
     try:
         yield
@@ -28,19 +28,20 @@ def boards_prepared_once() -> Iterator[None]:
 
 
 def prepare_once(config: BoardConfig, on_image: Callable[[int, int], None] = lambda done, total: None) -> PreparedBoard:
-    """Prepare a board as `prepare_board` does, or return it if the same block has prepared it before.
+    """Return `prepare_board`, or the board that was prepared earlier inside the same `boards_prepared_once` block.
 
     Args:
         config: the board's configuration.
-        on_image: called with the number of images checked and the number of all.
+        on_image: called with the number of images checked so far and their total.
 
     Raises:
+        ConfigError: a panel chooses something on the validation part, which is empty.
         DataError: the data set is missing, damaged or cannot be split.
     """
     prepared = _prepared.get()
     if prepared is None:
         return prepare_board(config, on_image)
-    name = config.model_dump_json()
-    if name not in prepared:
-        prepared[name] = prepare_board(config, on_image)
-    return prepared[name]
+    key = config.model_dump_json()
+    if key not in prepared:
+        prepared[key] = prepare_board(config, on_image)
+    return prepared[key]

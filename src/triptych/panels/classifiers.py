@@ -1,4 +1,4 @@
-"""Classifiers of pixels that are fitted in one go, reported as one epoch."""
+"""Panels that fit a classifier of pixels in a single step, which is reported as one epoch."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from triptych.transfer.records import EmbeddingRecord
 
 
 class ClassifierTrainer:
-    """Fits a `PixelClassifier`; see `triptych.panels.fitting.Trainer`. Nothing is drawn: every seed gives the same."""
+    """Fits a `PixelClassifier`; a `triptych.panels.fitting.Trainer`. Nothing is random: all seeds give the same."""
 
     embedded = None
 
-    def __init__(self, data: BoardData, job: PanelJob, embedded: EmbeddingRecord | None) -> None:  # noqa: ARG002
+    def __init__(self, data: BoardData, job: PanelJob, embedded: EmbeddingRecord | None) -> None:  # noqa: ARG002 - Trainer's
         """Scale the pixels of the training and the validation part."""
         self._data = data
         self._input_range: str = job.settings.input_range
@@ -36,7 +36,7 @@ class ClassifierTrainer:
         self._parts = select_examples(data, lambda part: scale_pixels(data.pixels[part], input_range=self._input_range))
 
     def train(self, settings: Any, on_epoch: OnEpoch, checkpoint: CheckpointFile | None = None) -> Trained:
-        """Fit, or restore what was fitted before, and report the losses and accuracies as those of one epoch."""
+        """Fit the classifier or restore it from the checkpoint; report its losses and accuracies as one epoch."""
         found = checkpoint.load() if checkpoint else None
         if found:
             fitted, metrics = self._classifier.from_arrays(found.network, **found.names), found.curve[0]
@@ -54,7 +54,7 @@ class ClassifierTrainer:
         )
 
     def predict(self, network: PixelNetwork, indices: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the probabilities of images of the board, (n, classes), from its pixels."""
+        """Return the probabilities of images of the board, (n, classes), from their stored pixels."""
         return network.predict_images(self._data.pixels[indices])
 
     def _fit(self, settings: Any) -> tuple[PixelClassifier, EpochMetrics]:
@@ -69,7 +69,7 @@ class ClassifierTrainer:
 
 
 def measure(classifier: PixelClassifier, examples: Examples) -> tuple[float, float]:
-    """Return the mean cross-entropy and the accuracy on some examples."""
+    """Return the mean cross-entropy and the accuracy on examples."""
     probabilities = classifier.predict_proba(np.asarray(examples.features))
     loss = cross_entropies(probabilities, examples.labels).mean(dtype=np.float64)
     return float(loss), float((probabilities.argmax(axis=1) == examples.labels).mean())

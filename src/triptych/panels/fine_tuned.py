@@ -1,4 +1,4 @@
-"""A pretrained network of which the head and the last blocks are trained, on images."""
+"""Panels that fine-tune the last blocks of a pretrained network together with a new head."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from triptych.training.loop import fit_network
 from triptych.transfer.finetuning.data_parallel import count_processes, train_in_processes
 from triptych.transfer.finetuning.steps import FineTuning
 from triptych.transfer.records import EmbeddingRecord
-from triptych.transfer.weights import load_backbone
+from triptych.transfer.weights import fetch_backbone
 
 
 class FineTuner:
-    """Trains the head and the last blocks of a pretrained network; see `triptych.panels.fitting.Trainer`.
+    """Fine-tunes the last blocks of a pretrained network and a new head; a `triptych.panels.fitting.Trainer`.
 
     Attributes:
-        embedded: names the pretrained network that the training starts from; None in a trial.
+        embedded: the record of the embeddings of the pretrained network, which identifies it; None in a trial.
     """
 
     def __init__(self, data: BoardData, job: PanelJob, embedded: EmbeddingRecord | None) -> None:
-        """Load the network; images are read while training."""
+        """Load the pretrained network; images are read during training."""
         self._data, self._job, self.embedded = data, job, embedded
-        self._backbone = load_backbone(job.panel, job.settings.weights)
+        self._backbone = fetch_backbone(job.panel, job.settings.weights)
         self._parts = select_parts(data)
 
     def train(self, settings: TransferConfig, on_epoch: OnEpoch, checkpoint: CheckpointFile | None = None) -> Trained:
-        """Train in as many processes as the settings ask for, and prove that what was frozen has not changed."""
+        """Train in the configured number of processes; raise if a frozen parameter has changed."""
         recorder = CurveRecorder(on_epoch)
         processes = count_processes(settings)
         tuning = FineTuning(self._backbone, settings, len(self._data.prepared.classes), self._job.repeat)
@@ -57,7 +57,7 @@ class FineTuner:
         )
 
     def predict(self, network: TransferNetwork, indices: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the probabilities of images of the board, (n, classes)."""
+        """Return the probabilities of images of the board, (n, classes), from the raw images."""
         return network.predict_images([self._data.images[int(index)] for index in indices])
 
 

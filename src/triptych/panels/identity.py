@@ -1,8 +1,8 @@
-"""Trainings on disk, by name: where an interrupted one continues, and where a finished one is found again.
+"""Names of trainings, by which an interrupted one is continued and a finished one is reused.
 
-A training is named by everything that its result depends on: the data, the split, the settings, the seed, the
-embeddings, the code and the libraries. What it depends on is found, not listed: every source file of the packages that
-compute, every library that one of them imports. Whatever changes, the old training is not found.
+The name is a hash of everything that the result depends on: the data, the split, the settings, the seed, the
+embeddings, the code and the libraries. Code and libraries are found rather than listed: every source file of the
+packages that compute results, and every library that one of these files imports. If anything changes, so does the name.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from triptych.transfer.records import EmbeddingRecord
 from triptych.transfer.shards import read_checksum
 
 CHECKPOINT = "checkpoint.npz"
-# Tag of a run and of a registered model that names the training.
+# The tag of a run or a registered model that holds the name of its training.
 TRAINING = "training"
-# What computes: the packages whose code a result depends on.
+# The packages whose code a result depends on.
 PACKAGES = ("networks", "images", "data", "training", "transfer", "panels")
 HERE = Path(__file__).parents[1]
 IMPORT = re.compile(r"^\s*(?:from|import)\s+(\w+)", re.MULTILINE)
-# How often results are written, not what they are.
+# Settings that do not change the result.
 NOT_IDENTIFYING = {"checkpoint_epochs"}
 
 
@@ -43,7 +43,7 @@ def identify_training(job: PanelJob, embedded: EmbeddingRecord | None = None) ->
 
     Args:
         job: the panel and its repeat.
-        embedded: the record of its embeddings, which are on this machine, where it stands on a backbone.
+        embedded: the record of its embeddings, whose files are on this machine; None if it uses none.
     """
     config, settings = job.prepared.config, job.settings
     kind = find_kind(config, job.panel)
@@ -65,7 +65,7 @@ def identify_training(job: PanelJob, embedded: EmbeddingRecord | None = None) ->
 
 
 def identify_comparison(prepared: PreparedBoard) -> str:
-    """Return the name of what a comparison compares: a hash of everything that its results depend on."""
+    """Return the name of a comparison: a hash of everything that its results depend on."""
     return _hash(
         {
             "board": prepared.config.model_dump(mode="json", exclude={"pools"}),
@@ -75,10 +75,13 @@ def identify_comparison(prepared: PreparedBoard) -> str:
 
 
 def open_checkpoint(job: PanelJob, embedded: EmbeddingRecord | None = None) -> CheckpointFile | None:
-    """Return where a training's checkpoints are; those that a fresh training may not use are deleted.
+    """Return the checkpoint file of a training; None if the settings turn checkpoints off.
 
-    Returns:
-        None where the settings ask for no checkpoints.
+    The checkpoints of an earlier training are deleted if the job asks for a fresh one. The file is marked as used.
+
+    Args:
+        job: the panel and its repeat.
+        embedded: the record of its embeddings, whose files are on this machine; None if it uses none.
     """
     name = identify_training(job, embedded)
     folder = cache_home() / "trainings" / name
@@ -90,13 +93,13 @@ def open_checkpoint(job: PanelJob, embedded: EmbeddingRecord | None = None) -> C
 
 
 def weights_file(job: PanelJob, epoch: int) -> Path:
-    """Return where the weights of a multilayer perceptron after an epoch, from 1, are kept for its twin."""
+    """Return the file of the weights of a multilayer perceptron after an epoch, from 1, for the comparison of twins."""
     return cache_home() / "trainings" / identify_training(job) / "weights" / f"epoch-{epoch:05}.npz"
 
 
 @cache
 def hash_code(package: Path) -> str:
-    """Return the SHA-256 of every source file of the packages that compute, with its place, hexadecimal.
+    """Return the SHA-256 of the paths and contents of all source files in `PACKAGES`, hexadecimal.
 
     Args:
         package: the folder of `triptych`.
@@ -109,7 +112,7 @@ def hash_code(package: Path) -> str:
 
 @cache
 def find_libraries(package: Path) -> dict[str, str]:
-    """Return the version of every installed library that the packages import, by the name of its distribution.
+    """Return the version of every installed distribution that a source file in `PACKAGES` imports, by its name.
 
     Args:
         package: the folder of `triptych`.

@@ -1,4 +1,4 @@
-"""The two multilayer perceptrons on the pixels of a board."""
+"""Panels that train one of the two multilayer perceptrons on the pixels of a board."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ from triptych.transfer.records import EmbeddingRecord
 
 
 class MLPTrainer:
-    """Trains `numpy-mlp` or `torch-mlp`; see `triptych.panels.fitting.Trainer`."""
+    """Trains `numpy-mlp` or `torch-mlp`; a `triptych.panels.fitting.Trainer`."""
 
     embedded = None
 
-    def __init__(self, data: BoardData, job: PanelJob, embedded: EmbeddingRecord | None) -> None:  # noqa: ARG002
+    def __init__(self, data: BoardData, job: PanelJob, embedded: EmbeddingRecord | None) -> None:  # noqa: ARG002 - Trainer's
         """Scale the pixels of the training and the validation part."""
-        fixed: MLPConfig = job.settings
+        settings: MLPConfig = job.settings
         self._data, self._job = data, job
         self._parts = select_examples(
-            data, lambda part: scale_pixels(data.pixels[part], fixed.dtype, fixed.input_range)
+            data, lambda part: scale_pixels(data.pixels[part], settings.dtype, settings.input_range)
         )
 
     def train(self, settings: MLPConfig, on_epoch: OnEpoch, checkpoint: CheckpointFile | None = None) -> Trained:
-        """Train by minibatch gradient descent; where twins are compared the weights of every epoch are kept."""
+        """Train by minibatch gradient descent; save the weights of every epoch if twins are compared."""
         train, validation = self._parts
         rng = np.random.default_rng(self._job.repeat)
         classes = len(self._data.prepared.classes)
         network = build_mlp(KINDS[self._job.kind].network, settings, train.features.shape[1], classes, rng)
 
-        def keep_and_report(metrics: EpochMetrics) -> None:
+        def save_and_report(metrics: EpochMetrics) -> None:
             if are_compared(self._data.prepared.config):
                 save_weights(weights_file(self._job, metrics.epoch), network.layers)
             recorder(metrics)
 
         recorder = CurveRecorder(on_epoch)
-        fit_network(network, settings, train, validation, rng=rng, on_epoch=keep_and_report, checkpoint=checkpoint)
+        fit_network(network, settings, train, validation, rng=rng, on_epoch=save_and_report, checkpoint=checkpoint)
         height, width, channels = self._data.pixels.shape[1:]
         return Trained(
             PixelNetwork(network, (height, width, channels), settings.input_range),
@@ -59,5 +59,5 @@ class MLPTrainer:
         )
 
     def predict(self, network: PixelNetwork, indices: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the probabilities of images of the board, (n, classes), from its pixels."""
+        """Return the probabilities of images of the board, (n, classes), from their stored pixels."""
         return network.predict_images(self._data.pixels[indices])

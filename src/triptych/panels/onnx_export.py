@@ -1,8 +1,8 @@
-"""A trained panel as an ONNX model that repeats its probabilities, proved by ONNX Runtime before it is handed out.
+"""Export a trained panel to ONNX, and verify with ONNX Runtime that the export reproduces its probabilities.
 
-Beside `model.onnx` lies `onnx.json`, which says what goes in, what comes out and how the two were compared. The
-multilayer perceptrons take raw images. A pretrained network takes images that are resized, cut out and normalised:
-no operator of ONNX repeats Pillow's resizing to the last digit, so it stays outside.
+`onnx.json`, written beside `model.onnx`, describes the input, the output and the verification. Panels on pixels take
+raw images. A pretrained network takes images that are already resized, cropped and normalised: no ONNX operator
+reproduces Pillow's resizing exactly, so that step is not part of the model.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from triptych.panels.kinds import KINDS
 
 MODEL_FILE, CONTRACT_FILE = "model.onnx", "onnx.json"
 INPUT, OUTPUT, BATCH = "images", "probabilities", "batch"
-# Old enough for the runtimes of the last years.
+# Supported by the ONNX runtimes of the last years.
 OPSET = 18
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
-# Largest difference of a probability that is rounding, and no more.
+# Largest difference between two probabilities that counts as rounding.
 TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
 class Export:
-    """An ONNX model that was written, and what it must be compared with.
+    """The expected results of an ONNX model that has been written.
 
     Attributes:
-        inputs: (n, ...) of the dtype that the model takes, made of noise.
-        expected: (n, classes), what the panel itself makes of the same images.
-        fields: what `onnx.json` says of this kind of panel.
+        inputs: (n, ...), random inputs of the model's dtype.
+        expected: (n, classes), the panel's own probabilities for them.
+        fields: the entries of `onnx.json` that depend on the kind of panel.
     """
 
     inputs: NDArray[Any]
@@ -45,7 +45,7 @@ class Export:
 
 
 def check_packages() -> None:
-    """Check that what the export needs is installed.
+    """Check that the packages for the export are installed.
 
     Raises:
         ConfigError: a package is missing.
@@ -60,15 +60,15 @@ def check_packages() -> None:
 
 
 def export_model(source: Path, folder: Path) -> str:
-    """Write a panel as ONNX, prove it, and return what its model card should say of it, as Markdown.
+    """Export a panel to ONNX, verify the export, and return the section on it for the model card, as Markdown.
 
     Args:
-        source: what `triptych.networks.saved` wrote.
-        folder: gets `model.onnx` and `onnx.json`; exists.
+        source: the folder of the model, written by `triptych.networks.saved`.
+        folder: an existing folder, to which `model.onnx` and `onnx.json` are written.
 
     Raises:
-        ConfigError: there is no exporter for this kind of panel.
-        ExportError: the export does not repeat the panel's probabilities.
+        ConfigError: this kind of panel cannot be exported.
+        ExportError: the export does not reproduce the panel's probabilities.
     """
     served = load_model(source)
     kind = read_description(source)["kind"]
@@ -87,7 +87,13 @@ def export_model(source: Path, folder: Path) -> str:
 
 
 def _compare(file: Path, export: Export) -> float:
-    """Return the largest difference of a probability between the panel and its export."""
+    """Return the largest difference between a probability of the panel and of its export.
+
+    The inputs are run as one batch and one at a time, which reveals a batch axis of fixed length.
+
+    Raises:
+        ExportError: the difference is more than rounding.
+    """
     import onnxruntime
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
@@ -96,25 +102,24 @@ def _compare(file: Path, export: Export) -> float:
     difference = max(float(np.abs(found - export.expected).max()) for found in (together, np.concatenate(alone)))
     if not difference <= TOLERANCE:
         raise ExportError(
-            f"the ONNX model differs from the panel by {difference:.3g} in a probability: at most {TOLERANCE:g} is "
-            "rounding; fetch it with --format mlflow"
+            f"a probability of the ONNX model differs from the panel's by {difference:.3g}: at most {TOLERANCE:g} is "
+            "rounding; fetch the panel with --format mlflow"
         )
     return difference
 
 
 def _describe(contract: dict[str, Any]) -> str:
-    given, formats, checked = contract["input"], contract["number_format"], contract["checked"]
-    shape, exported = ", ".join(map(str, given["shape"])), formats["exported"]
-    proof = f"{checked['images_of_noise']} images of noise no probability differs from the panel's in {exported}"
+    taken, formats, checked = contract["input"], contract["number_format"], contract["checked"]
+    shape, exported = ", ".join(map(str, taken["shape"])), formats["exported"]
+    verified = f"no probability under {checked['runtime']} differs from the panel's in {exported}"
     lines = [
-        f"`{MODEL_FILE}` takes `{given['name']}`, ({shape}) {given['dtype']}: {given['description']}",
-        f"`{CONTRACT_FILE}` has the classes, in order of the probabilities, and the preprocessing in figures",
-        f"under {checked['runtime']}, for {proof} by more than {checked['largest_difference']:.2g}",
+        f"`{MODEL_FILE}` takes `{taken['name']}`, ({shape}) {taken['dtype']}: {taken['description']}",
+        f"`{CONTRACT_FILE}` lists the classes, in the order of the probabilities, and the preprocessing",
+        f"for {checked['images_of_noise']} random images, {verified} by more than {checked['largest_difference']:.2g}",
     ]
     if formats["logged"] != exported:
-        apart = f"{formats['logged_differs_from_exported_by']:.2g}"
         lines.append(
-            f"the logged model, whose results stand above, computes in {formats['logged']}: on the same images it "
-            f"differs from this one by up to {apart}"
+            f"the results above are those of the logged model, which computes in {formats['logged']}: on the same "
+            f"images its probabilities differ by up to {formats['logged_differs_from_exported_by']:.2g}"
         )
-    return "\n".join(["## As ONNX", "", *(f"- {line}" for line in lines), ""])
+    return "\n".join(["## ONNX", "", *(f"- {line}" for line in lines), ""])

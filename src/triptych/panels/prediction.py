@@ -1,4 +1,4 @@
-"""Predictions of a trained panel: for a part of a board, and for image files."""
+"""Predictions of a trained panel for a part of a board, and for image files."""
 
 from __future__ import annotations
 
@@ -12,45 +12,46 @@ from numpy.typing import NDArray
 from triptych.data.boards import BoardData
 from triptych.errors import ConfigError, DataError
 from triptych.images.decoding import IMAGE_SUFFIXES, decode_image
+from triptych.images.pixels import Pixels
 from triptych.networks.saved import Network
 from triptych.system.slices import iterate_slices
 
-# Images decoded and predicted at once.
-BATCH = 32
-# Raw images held in memory at once.
-RAW_IMAGES = 256
+# Image files that are decoded and predicted at a time.
+FILES_AT_A_TIME = 32
+# Raw images of a board that are held in memory at a time.
+IMAGES_AT_A_TIME = 256
 
 
-def predict_raw(network: Network, data: BoardData, embedded: object, part: NDArray[np.int64]) -> NDArray[Any]:  # noqa: ARG001
+def predict_raw(network: Network, data: BoardData, embedded: object, part: NDArray[np.int64]) -> NDArray[Any]:  # noqa: ARG001 - all predictors take it
     """Return the probabilities of a part of a board, (n, classes), from its raw images."""
-    slices = iterate_slices(len(part), RAW_IMAGES)
+    slices = iterate_slices(len(part), IMAGES_AT_A_TIME)
     batches = ([data.images[int(index)] for index in part[rows]] for rows in slices)
     return np.concatenate([network.predict_images(images) for images in batches])
 
 
-def predict_thumbnails(network: Network, data: BoardData, embedded: object, part: NDArray[np.int64]) -> NDArray[Any]:  # noqa: ARG001
-    """Return the probabilities of a part of a board, (n, classes).
+def predict_thumbnails(network: Network, data: BoardData, embedded: object, part: NDArray[np.int64]) -> NDArray[Any]:  # noqa: ARG001 - all predictors take it
+    """Return the probabilities of a part of a board, (n, classes), from its stored pixels.
 
-    The pixels were prepared from the raw images in just the way in which the network would do it itself.
+    The network would prepare the same pixels from the raw images.
     """
     return np.asarray(network.predict_images(data.pixels[part]))
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """Return the given files, and all image files below the given folders.
+    """Return the given files, and all image files in the given folders and their subfolders.
 
     Raises:
-        ConfigError: a path does not exist, or a folder holds no image.
+        ConfigError: a path does not exist, or a folder contains no image.
     """
     files: list[Path] = []
     for path in paths:
         if not path.exists():
-            raise ConfigError(f"{path} does not exist: name images, or folders of them")
+            raise ConfigError(f"{path} does not exist: give image files, or folders of them")
         found = [path]
         if path.is_dir():
             found = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
         if not found:
-            raise ConfigError(f"{path} holds no image: a folder needs some of {', '.join(sorted(IMAGE_SUFFIXES))}")
+            raise ConfigError(f"{path} contains no image: give a folder with {', '.join(sorted(IMAGE_SUFFIXES))} files")
         files += found
     return files
 
@@ -58,31 +59,30 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 def predict_files(
     network: Network, classes: Sequence[str], files: Sequence[Path], top: int
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the most probable classes of each image, and why the others could not be read.
+    """Return the most probable classes of each image file, and an error message for each unreadable file.
 
     Args:
         network: the panel.
-        classes: the class names, in order of the probabilities.
+        classes: the class names, in the order of the probabilities.
         files: image files.
-        top: classes per image, the most probable first.
+        top: number of classes to return for each image, the most probable first.
     """
     rows: list[dict[str, Any]] = []
     unreadable: list[str] = []
-    for start in range(0, len(files), BATCH):
-        readable, images = [], []
-        for file in files[start : start + BATCH]:
+    for part in iterate_slices(len(files), FILES_AT_A_TIME):
+        decoded: list[tuple[Path, Pixels]] = []
+        for file in files[part]:
             try:
-                images.append(decode_image(file))
-                readable.append(file)
+                decoded.append((file, decode_image(file)))
             except DataError as error:
                 unreadable.append(str(error))
-        if images:
-            probabilities = np.asarray(network.predict_images(images))
-            rows += [_describe(file, row, classes, top) for file, row in zip(readable, probabilities, strict=True)]
+        if decoded:
+            probabilities = np.asarray(network.predict_images([image for _, image in decoded]))
+            rows += [_list_top(file, row, classes, top) for (file, _), row in zip(decoded, probabilities, strict=True)]
     return rows, unreadable
 
 
-def _describe(file: Path, probabilities: Any, classes: Sequence[str], top: int) -> dict[str, Any]:
+def _list_top(file: Path, probabilities: Any, classes: Sequence[str], top: int) -> dict[str, Any]:
     best = np.argsort(-probabilities, kind="stable")[:top]
     guesses = [{"class": classes[index], "probability": round(float(probabilities[index]), 6)} for index in best]
     return {"image": str(file), "classes": guesses}

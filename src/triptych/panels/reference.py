@@ -1,4 +1,4 @@
-"""Reference predictions: some images and the probabilities that the trainer computed for them."""
+"""Reference predictions, which a logged model must reproduce when it is loaded again."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ReferencePredictions:
-    """Some images and the probabilities that the trainer saw for them.
+    """Images and the probabilities that the trainer computed for them.
 
     Attributes:
-        indices: (n,) int64, images of the validation part, or of the training part where that is empty.
+        indices: (n,) int64, images of the validation part, or of the training part if that is empty.
         probabilities: (n, classes).
     """
 
@@ -30,18 +30,18 @@ class ReferencePredictions:
 
 
 def choose_reference_images(data: BoardData, images: int) -> Indices:
-    """Return the first images of the validation part, or of the training part where that is empty."""
+    """Return the indices of the first images of the validation part, or of the training part if that is empty."""
     split = data.split
     return (split.validation if len(split.validation) else split.train)[:images]
 
 
 def save_reference(reference: ReferencePredictions, file: Path) -> None:
-    """Write a reference as npz."""
+    """Write reference predictions to an `.npz` file."""
     with replace_atomically(file) as partial:
         np.savez(partial, indices=reference.indices, probabilities=reference.probabilities)
 
 
 def load_reference(file: Path) -> ReferencePredictions:
-    """Return a reference that `save_reference` wrote."""
+    """Return reference predictions that `save_reference` wrote."""
     with np.load(file, allow_pickle=False) as arrays:
         return ReferencePredictions(arrays["indices"], arrays["probabilities"])

@@ -1,6 +1,6 @@
-"""Search spaces as plain data: which fields of a panel's section may be chosen, and among what.
+"""Search spaces as plain data: the fields of a panel's section that a study varies, and their values.
 
-The choices hold what the presets use, so that a panel's own setting can be the first trial of its study.
+They include the settings of the presets, so that the first trial of a study can be the panel's own setting.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`; whole ones where both are.
+    """Numbers from `low` to `high`; integers if both are integers.
 
     Attributes:
-        low: the smallest.
-        high: the largest.
-        log: whether orders of magnitude count, not differences.
+        low: the smallest value.
+        high: the largest value.
+        log: whether to sample on a logarithmic scale.
     """
 
     low: float
@@ -27,10 +27,10 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """Some values, in no order.
+    """Unordered alternatives.
 
     Attributes:
-        values: each as the section's field takes it.
+        values: the values, in the form that the field of the section takes.
     """
 
     values: tuple[Any, ...]
@@ -53,7 +53,7 @@ HEAD_SPACE: Space = {
     "batch_size": BATCH_SIZES,
     "epochs": Range(5, 50),
 }
-# A last layer that is solved for takes no steps.
+# The solver has no learning rate, batches or epochs.
 SOLVED_HEAD_SPACE: Space = {"weight_decay": Range(1e-6, 1.0, log=True)}
 LOGISTIC_REGRESSION_SPACE: Space = {"weight_decay": Range(1e-6, 10.0, log=True)}
 NEAREST_NEIGHBOURS_SPACE: Space = {"neighbours": Range(1, 15), "vote": Choice(("uniform", "distance"))}

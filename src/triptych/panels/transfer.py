@@ -1,4 +1,4 @@
-"""A new last layer on the embeddings of a frozen network."""
+"""Panels that train a head on the embeddings of a frozen backbone."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from triptych.transfer.embed import LiveEmbeddings
 from triptych.transfer.heads import train_head
 from triptych.transfer.plan import provide_embeddings
 from triptych.transfer.records import EmbeddingRecord, load_embeddings
-from triptych.transfer.weights import load_backbone
+from triptych.transfer.weights import fetch_backbone
 
 
 class HeadTrainer:
-    """Trains the last layer of a pretrained network; see `triptych.panels.fitting.Trainer`.
+    """Trains a head on a frozen backbone; a `triptych.panels.fitting.Trainer`.
 
     Attributes:
         embedded: the record of the stored embeddings, on this machine.
     """
 
     def __init__(self, data: BoardData, job: PanelJob, embedded: EmbeddingRecord) -> None:
-        """Load the network and map its embeddings."""
-        fixed: TransferConfig = job.settings
+        """Load the backbone, and memory-map its embeddings."""
+        settings: TransferConfig = job.settings
         self._data, self._job = data, job
-        backbone = load_backbone(job.panel, fixed.weights)
+        backbone = fetch_backbone(job.panel, settings.weights)
         self._backbone = backbone.on_device(find_device()).in_format(embedded.number_format)
         self.embedded = provide_embeddings(data, job.panel, embedded)
         self._stored = load_embeddings(self.embedded)
         everything = np.arange(len(data.images))
-        live = LiveEmbeddings(self._backbone, data.images, everything, fixed.embedding_batch_size)
-        rows: Any = self._stored if fixed.cache_embeddings else live
+        live = LiveEmbeddings(self._backbone, data.images, everything, settings.embedding_batch_size)
+        rows: Any = self._stored if settings.cache_embeddings else live
         self._parts = select_examples(data, rows.select)
 
     def train(self, settings: TransferConfig, on_epoch: OnEpoch, checkpoint: CheckpointFile | None = None) -> Trained:
-        """Train the layer; describing the result proves that the network below it is still what was embedded."""
+        """Train the head. Describing the result raises `FrozenError` if the backbone has changed."""
         recorder = CurveRecorder(on_epoch)
         head = train_head(
             settings,
@@ -72,17 +72,17 @@ class HeadTrainer:
         )
 
     def predict(self, network: TransferNetwork, indices: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the probabilities of images of the board, (n, classes), from the stored embeddings."""
+        """Return the probabilities of images of the board, (n, classes), from their stored embeddings."""
         head: Head = network.head
         return head.predict_proba(self._stored[indices])
 
     def _describe(self, settings: TransferConfig) -> dict[str, str]:
         after = self._backbone.digest()
         if after != self.embedded.backbone_digest:
-            raise FrozenError(f"{self._job.panel} was frozen, but differs after training from what was embedded")
+            raise FrozenError(f"{self._job.panel} is frozen, but its weights have changed since it was embedded")
         return {
             "weights": settings.weights,
-            "embedded_images": f"{self.embedded.computed_images} of {self.embedded.images}, the rest was in the store",
+            "embedded_images": f"{self.embedded.computed_images} of {self.embedded.images}, the others were stored",
             "backbone_sha256_before": self.embedded.backbone_digest,
             "backbone_sha256_after": after,
             "number_format": self.embedded.number_format,
@@ -94,9 +94,9 @@ class HeadTrainer:
 def predict_embeddings(
     network: TransferNetwork, data: BoardData, embedded: EmbeddingRecord, part: NDArray[np.int64]
 ) -> NDArray[Any]:
-    """Return the probabilities of a part of a board, (n, classes): the head is applied to the stored embeddings.
+    """Return the probabilities of a part of a board, (n, classes), by applying the head to the stored embeddings.
 
-    This is what the whole network computes, as the reference predictions have shown.
+    The whole network computes the same from images, which the reference predictions have verified.
     """
     stored: Any = load_embeddings(provide_embeddings(data, embedded.panel, embedded))
     return network.head.predict_proba(stored.select(part))

@@ -1,4 +1,4 @@
-"""`numpy-mlp` and `torch-mlp` as twins: whether they are, and how far their weights drift apart."""
+"""Twins: `numpy-mlp` and `torch-mlp` with equal settings, and how far their weights drift apart."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from triptych.training.jobs import PanelJob
 
 
 def are_compared(config: BoardConfig) -> bool:
-    """Return whether the weights of the two networks are to be compared after every epoch."""
+    """Return whether the weights of the two networks are compared after every epoch."""
     both = {NUMPY_MLP, TORCH_MLP} <= set(config.panels)
     return both and config.evaluate.compare_twins and config.numpy_mlp == config.torch_mlp
 
 
 def measure_drift(prepared: PreparedBoard, repeat: int) -> list[float]:
-    """Return after every epoch the largest difference between a weight or bias of the twins.
+    """Return the largest difference between the weights and biases of the twins after every epoch.
 
     Args:
-        prepared: a board whose twins have been trained; empty where they are not compared.
+        prepared: a board whose twins have been trained.
         repeat: which of their trainings.
+
+    Returns:
+        One difference per epoch that both have trained; empty if twins are not compared.
     """
     if not are_compared(prepared.config):
         return []
@@ -31,7 +34,7 @@ def measure_drift(prepared: PreparedBoard, repeat: int) -> list[float]:
     drift: list[float] = []
     for epoch in range(1, prepared.config.numpy_mlp.epochs + 1):
         files = [weights_file(twin, epoch) for twin in twins]
-        if not all(file.is_file() for file in files):  # one of them has stopped early
+        if not all(file.is_file() for file in files):  # one of them stopped early
             break
         ours, theirs = (load_weights(file) for file in files)
         drift.append(max(float(np.abs(one - other).max()) for one, other in zip(ours, theirs, strict=True)))
@@ -39,7 +42,11 @@ def measure_drift(prepared: PreparedBoard, repeat: int) -> list[float]:
 
 
 def explain_twins(config: BoardConfig) -> list[str]:
-    """Return in what `numpy-mlp` and `torch-mlp` differ as configured; nothing where they are twins."""
+    """Return as sentences how the settings of `numpy-mlp` and `torch-mlp` differ; empty if they are twins.
+
+    >>> explain_twins(BoardConfig())
+    []
+    """
     ours, theirs = config.numpy_mlp, config.torch_mlp
     if ours == theirs:
         return []
@@ -51,8 +58,8 @@ def explain_twins(config: BoardConfig) -> list[str]:
         )
     if ours.loss == theirs.loss == "squared_error" and ours.loss_reduction != theirs.loss_reduction:
         caveats.append(
-            f"{NUMPY_MLP} and {TORCH_MLP} are not twins: the squared error is a {ours.loss_reduction} over the outputs "
-            f"in the one and a {theirs.loss_reduction} in the other, so the gradient differs by the number of classes"
+            f"{NUMPY_MLP} and {TORCH_MLP} are not twins: one takes the {ours.loss_reduction} of the squared error over "
+            f"the outputs, the other the {theirs.loss_reduction}, so the gradients differ by the number of classes"
         )
     fields = [name for name in type(ours).model_fields if getattr(ours, name) != getattr(theirs, name)]
     caveats.append(f"{NUMPY_MLP} and {TORCH_MLP} differ in: {', '.join(fields)}")

@@ -1,1 +1,1 @@
-"""Frozen backbones, the embedding store, heads."""
+"""Pretrained weights, frozen backbones, the embedding store and the heads trained on it."""

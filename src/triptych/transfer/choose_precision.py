@@ -1,4 +1,4 @@
-"""Choose the number format of a frozen network by measuring: the fastest one that is close enough to the exact one."""
+"""Choose the number format of a frozen backbone: the fastest whose embeddings are close enough to the exact ones."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ if TYPE_CHECKING:
     from triptych.images.pixels import Pixels
     from triptych.networks.backbones import Backbone
 
-# How far a faster format may turn an embedding away from the exact one, for the worst image looked at.
-LEAST_COSINE = 0.999
-# Exactness is worth something: another format must be at least this much faster.
-LEAST_GAIN = 1.2
-# With fewer floating-point operations to do, some seconds' worth, the first format is taken unmeasured. They are
-# counted, not timed: a small comparison gives the same bits whatever else the machine is doing.
+# Smallest cosine similarity between an embedding in a faster format and the exact one; the worst sampled image counts.
+MIN_COSINE = 0.999
+# An inexact format is chosen only if it is at least this many times as fast.
+MIN_SPEEDUP = 1.2
+# Work of fewer floating-point operations than this, a few seconds, is not measured: the first format is used.
+# Operations are counted rather than timed, so that a small comparison gives the same bits under any load.
 OPERATIONS_WORTH_MEASURING = {"cpu": 1e11, "cuda": 1e13}
-# Below this many seconds of work no compiler is started: it takes half a minute or more for a deep network.
+# Compiling a deep network takes half a minute or more, which does not pay for less work than this.
 SECONDS_WORTH_COMPILING = 600.0
 SAMPLE_IMAGES, TIMED_PASSES = 16, 2
 
 
 @dataclass(frozen=True)
 class MeasuredFormat:
-    """What a trial of a format has shown.
+    """The speed and the accuracy of a number format, as measured on a few images.
 
     Attributes:
-        name: of the format.
-        images_per_second: images through the network alone, from memory.
-        cosine: cosine similarity to the exact embedding, of the worst image.
+        name: name of the format, a row of `triptych.networks.precision.FORMATS`.
+        images_per_second: throughput of the backbone alone, without reading images.
+        cosine: smallest cosine similarity between an image's embedding and its exact embedding.
     """
 
     name: str
@@ -54,42 +54,56 @@ class MeasuredFormat:
     cosine: float
 
     def describe(self) -> str:
-        """Return the figures in a few words."""
+        """Return the measurement as text.
+
+        >>> MeasuredFormat("bfloat16", 123.4, 0.99987).describe()
+        'bfloat16 123 images/s (cosine 0.99987)'
+        """
         return f"{self.name} {self.images_per_second:.0f} images/s (cosine {self.cosine:.5f})"
 
 
 def choose_format_for(backbone: Backbone, images: ImageSource, allowed: Sequence[str]) -> tuple[str, str]:
-    """Return the number format in which a network embeds some images, and why.
+    """Return the number format to embed images in, and the reason for it.
 
-    What is stored already is used; else what was found to be fastest on this machine before; else it is measured.
+    In order of preference: a format in which all embeddings are stored already, the format that was measured to be
+    fastest on this machine before, the format that is measured to be fastest now. A measurement is saved in the cache.
+
+    Args:
+        backbone: the frozen network.
+        images: the raw images.
+        allowed: names of formats, the default first.
     """
     if len(allowed) == 1:
         return allowed[0], "as configured"
-    place = cache_home() / "number-formats" / f"{_identify_machine(backbone, allowed)}.json"
-    remembered = json.loads(place.read_text(encoding="utf-8"))["chosen"] if place.is_file() else allowed[0]
+    file = cache_home() / "number-formats" / f"{_identify_machine(backbone, allowed)}.json"
+    remembered = json.loads(file.read_text(encoding="utf-8"))["chosen"] if file.is_file() else allowed[0]
     for name in dict.fromkeys((allowed[0], remembered)):
         if _is_stored(backbone.in_format(name), images):
-            return name, "stored already"
-    if place.is_file():
-        return remembered, "the fastest here, as measured before"
+            return name, "already stored"
+    if file.is_file():
+        return remembered, "measured earlier to be the fastest on this machine"
     if not is_worth_measuring(backbone, len(images)):
-        return allowed[0], "too few images to look for a faster one"
-    chosen_images = np.linspace(0, len(images) - 1, min(SAMPLE_IMAGES, len(images)), dtype=int).tolist()
-    sample = np.stack([backbone.preprocessing.crop(images[index]) for index in chosen_images])
-    chosen, measured = measure_formats(backbone, sample, len(images), allowed)
+        return allowed[0], "too few images to measure the faster formats"
+    chosen, measured = measure_formats(backbone, _sample_crops(backbone, images), len(images), allowed)
     content = {"chosen": chosen, "measured": [asdict(one) for one in measured]}
-    write_atomically(place, (json.dumps(content, indent=2) + "\n").encode())
+    write_atomically(file, (json.dumps(content, indent=2) + "\n").encode())
     return chosen, "measured: " + ", ".join(one.describe() for one in measured)
 
 
+def _sample_crops(backbone: Backbone, images: ImageSource) -> Pixels:
+    """Return evenly spaced images, cropped for the backbone: (n, crop, crop, 3) uint8."""
+    indices = np.linspace(0, len(images) - 1, min(SAMPLE_IMAGES, len(images)), dtype=int).tolist()
+    return np.stack([backbone.preprocessing.crop(images[index]) for index in indices])
+
+
 def _is_stored(backbone: Backbone, images: ImageSource) -> bool:
-    """Return whether the store holds every embedding; whether each is sound is seen when they are used."""
+    """Return whether the store has a file for every shard; checksums are verified only when the shards are used."""
     space = EmbeddingSpace.of(backbone)
     return space.folder.is_dir() and all(shard.file.is_file() for shard in list_shards([space], images))
 
 
 def _identify_machine(backbone: Backbone, allowed: Sequence[str]) -> str:
-    """Return a name for this network on this processor with these libraries."""
+    """Return a name that identifies the backbone, this machine's hardware and the version of PyTorch."""
     device = torch.cuda.get_device_name() if backbone.device == "cuda" else platform.processor() or platform.machine()
     capability = torch.backends.cpu.get_cpu_capability()
     machine = (device, capability, count_cores(), torch.__version__, backbone.name, asdict(backbone.preprocessing))
@@ -98,13 +112,13 @@ def _identify_machine(backbone: Backbone, allowed: Sequence[str]) -> str:
 
 
 def is_worth_measuring(backbone: Backbone, images: int) -> bool:
-    """Return whether there is so much to compute that looking for a faster format can pay."""
+    """Return whether embedding this many images takes long enough for measuring the formats to pay."""
     return images * count_operations(backbone) >= OPERATIONS_WORTH_MEASURING[backbone.device]
 
 
 @torch.inference_mode()
 def count_operations(backbone: Backbone) -> int:
-    """Return the floating-point operations that one image takes: a multiplication and an addition count as two."""
+    """Return the floating-point operations per image; a multiplication and an addition count as two."""
     side = backbone.preprocessing.crop_size
     with FlopCounterMode(display=False) as counter:
         backbone.trunk(torch.zeros(1, 3, side, side))
@@ -115,12 +129,12 @@ def count_operations(backbone: Backbone) -> int:
 def measure_formats(
     backbone: Backbone, sample: Pixels, images: int, allowed: Sequence[str]
 ) -> tuple[str, list[MeasuredFormat]]:
-    """Try the formats on a few images, and return the one to use with what was measured.
+    """Measure the formats on a few images; return the name of the one to use, and the measurements.
 
     Args:
         backbone: the frozen network.
         sample: (n, crop, crop, 3) uint8, some of the images to embed.
-        images: how many there are to embed.
+        images: total number of images to embed.
         allowed: names of formats.
     """
     measured = [_measure(backbone, EXACT, sample, None)]
@@ -131,14 +145,18 @@ def measure_formats(
             continue
         if tried.compiled and not _is_worth_compiling(measured, images):
             continue
-        # A compiler may be missing, or the processor may lack a type: then that format is out of the question.
+        # A format fails where there is no compiler, or where the processor does not support its dtype: skip it.
         with suppress(Exception):
             measured.append(_measure(backbone, name, sample, exact))
     return choose_format(measured, allowed), measured
 
 
 def choose_format(measured: Sequence[MeasuredFormat], allowed: Sequence[str]) -> str:
-    """Return the fastest of the formats that come near enough to the exact one; the exact one unless it pays.
+    """Return the fastest format that is accurate enough; the exact one if no other is sufficiently faster.
+
+    Args:
+        measured: the measured formats.
+        allowed: names of formats; the first is returned if none of them was measured to be accurate enough.
 
     >>> exact = MeasuredFormat("float32", 100.0, 1.0)
     >>> choose_format([exact, MeasuredFormat("bfloat16-folded", 300.0, 0.9999)], tuple(FORMATS))
@@ -148,17 +166,17 @@ def choose_format(measured: Sequence[MeasuredFormat], allowed: Sequence[str]) ->
     >>> choose_format([exact, MeasuredFormat("bfloat16-folded", 110.0, 1.0)], tuple(FORMATS))
     'float32'
     """
-    near = [one for one in measured if one.name in allowed and one.cosine >= LEAST_COSINE]
-    fastest = max(near, key=lambda one: one.images_per_second, default=None)
+    accurate = [one for one in measured if one.name in allowed and one.cosine >= MIN_COSINE]
+    fastest = max(accurate, key=lambda one: one.images_per_second, default=None)
     if fastest is None:
         return allowed[0]
-    exact = next((one for one in near if one.name == EXACT), None)
-    pays = exact is None or fastest.images_per_second >= LEAST_GAIN * exact.images_per_second
+    exact = next((one for one in accurate if one.name == EXACT), None)
+    pays = exact is None or fastest.images_per_second >= MIN_SPEEDUP * exact.images_per_second
     return fastest.name if pays else EXACT
 
 
 def _measure(backbone: Backbone, name: str, sample: Pixels, exact: np.ndarray | None) -> MeasuredFormat:
-    """Return speed and nearness of a format; the first pass, which prepares things, is not timed."""
+    """Return the speed and the accuracy of a format; the first pass warms up and is not timed."""
     tried = backbone.in_format(name)
     embeddings = tried.embed_crops(sample)
     seconds = min(_time(lambda: tried.embed_crops(sample)) for _ in range(TIMED_PASSES))
@@ -166,9 +184,9 @@ def _measure(backbone: Backbone, name: str, sample: Pixels, exact: np.ndarray | 
     return MeasuredFormat(name, len(sample) / seconds, cosine)
 
 
-def _time(job: Callable[[], object]) -> float:
+def _time(function: Callable[[], object]) -> float:
     started = time.perf_counter()
-    job()
+    function()
     return time.perf_counter() - started
 
 
@@ -177,6 +195,10 @@ def _is_worth_compiling(measured: Sequence[MeasuredFormat], images: int) -> bool
 
 
 def worst_cosine(some: np.ndarray, others: np.ndarray) -> float:
-    """Return the smallest cosine similarity between rows of two arrays (n, dimension)."""
+    """Return the smallest cosine similarity between corresponding rows of two arrays (n, dimension).
+
+    >>> worst_cosine(np.array([[1.0, 0.0], [3.0, 4.0]]), np.array([[2.0, 0.0], [4.0, 3.0]]))
+    0.96
+    """
     a, b = (torch.from_numpy(np.asarray(rows, dtype=np.float64)) for rows in (some, others))
     return float(nn.functional.cosine_similarity(a, b, dim=1).min())

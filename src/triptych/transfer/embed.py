@@ -1,9 +1,9 @@
-"""What enters a frozen network's last layer, computed once per image and stored.
+"""Embeddings, the outputs of a frozen backbone, computed once per image and stored.
 
-The store is content-addressed. A space (a folder) is named by the hash of weights, transform, cut layer and
-number format; a shard in it (a file of some consecutive images) by the hash of its images' bytes. A killed
-run goes on at the first missing shard, a changed image invalidates its own shard only, a damaged shard is
-computed again, and runs side by side divide the missing shards among themselves.
+The store is content-addressed. A space (a folder) is named by the hash of weights, transform, cut layer and number
+format; a shard (a file in it, of consecutive images) by the hash of its images' bytes. A killed run continues at the
+first missing shard, a changed image invalidates only its own shard, a damaged shard is computed again, and concurrent
+runs divide the missing shards among themselves.
 """
 
 from __future__ import annotations
@@ -42,28 +42,28 @@ def store_embeddings(
     numbers: range | None = None,
     on_images: OnImages = lambda done, total: None,
 ) -> list[EmbeddingRecord]:
-    """Compute the shards that the store lacks or holds damaged, and prove all others by their checksums.
+    """Compute the shards that are missing or damaged, and verify the checksums of the others.
 
-    Networks with the same preprocessing share one reading of the images. Shards that another process is
-    computing are left to it and waited for.
+    Backbones with the same preprocessing share one pass over the images. A shard that another process is computing is
+    waited for, not computed twice.
 
     Args:
-        backbones: the frozen networks, in the number formats that they are to be computed in.
+        backbones: the frozen backbones, each in the number format to compute it in.
         images: the raw images.
-        batch_size: images that pass through a network at once; a GPU takes those of a shard at once.
-        threads: threads of a network.
-        numbers: which shards to provide; None means all.
-        on_images: called with the number of embeddings done and the number of all.
+        batch_size: images per batch on the CPU; on a GPU a batch is a whole shard.
+        threads: threads of PyTorch; sets the global number.
+        numbers: indices of the shards to provide; None means all.
+        on_images: called with the number of embeddings done so far and their total.
 
     Returns:
-        For each network a record of the shards asked for.
+        One record for each backbone, of the requested shards.
     """
     started = time.perf_counter()
     torch.set_num_threads(threads)
     spaces = [EmbeddingSpace.of(backbone) for backbone in backbones]
     shards = list_shards(spaces, images, numbers)
     provide_shards(shards, images, batch_size, on_images)
-    # What the networks share, above all the reading of the images, is divided among them.
+    # The rest of the time, mostly spent on reading images, is divided equally among the backbones.
     shared = (time.perf_counter() - started - sum(space.seconds for space in spaces)) / len(spaces)
     return [_record(space, [shard for shard in shards if shard.space is space], shared) for space in spaces]
 
@@ -82,11 +82,18 @@ def _record(space: EmbeddingSpace, shards: Sequence[Shard], shared_seconds: floa
 
 
 def provide_shards(shards: Sequence[Shard], images: ImageSource, batch_size: int, on_images: OnImages) -> None:
-    """Find or compute some shards; what another process is computing is waited for."""
+    """Verify or compute shards, and wait for those that another process is computing.
+
+    Args:
+        shards: all shards of the same images in a row.
+        images: the raw images.
+        batch_size: images per batch on the CPU.
+        on_images: called with the number of embeddings done so far and their total.
+    """
     total = sum(len(shard.indices) for shard in shards)
     missing = list(shards)
     while True:
-        missing = [shard for shard in missing if not shard.space.find(shard)]
+        missing = [shard for shard in missing if not shard.space.verify(shard)]
         done = total - sum(len(shard.indices) for shard in missing)
         if done:
             on_images(done, total)
@@ -105,7 +112,7 @@ def provide_shards(shards: Sequence[Shard], images: ImageSource, batch_size: int
 def _compute_free(
     shards: Sequence[Shard], images: ImageSource, batch_size: int, on_begun: Callable[[int], None]
 ) -> list[Shard]:
-    """Compute those shards that no other process is at, and return them."""
+    """Compute the shards that no other process is computing, and return them."""
     groups: dict[Preprocessing, list[Shard]] = {}
     for shard in shards:
         groups.setdefault(shard.space.backbone.preprocessing, []).append(shard)
@@ -125,12 +132,12 @@ def _compute_free(
 
 @dataclass(eq=False)
 class _Claim:
-    """Shards of the same images that are this process's to compute.
+    """Shards of the same images that this process has locked in order to compute them.
 
     Attributes:
-        shards: one for each network that lacks it.
-        locks: released when the shards are written.
-        parts: for each shard the embeddings so far, where they were computed.
+        shards: one for each backbone whose shard is missing.
+        locks: the locks on the shards, released when they are written.
+        parts: for each shard the batches of embeddings so far, (batch, dimension) float32, on the backbone's device.
     """
 
     shards: list[Shard]
@@ -139,16 +146,19 @@ class _Claim:
 
     @property
     def indices(self) -> range:
-        """The images."""
+        """The indices of the images."""
         return self.shards[0].indices
 
     @property
     def is_whole(self) -> bool:
-        """Whether every image has passed every network."""
+        """Whether every image has passed through every backbone."""
         return sum(len(part) for part in self.parts[-1]) == len(self.indices)
 
     def embed(self, crops: Pixels) -> int:
-        """Send some images through the networks, and return the number of embeddings; a GPU may be at it still."""
+        """Embed images, (n, crop, crop, 3) uint8, with every backbone; return the number of embeddings.
+
+        On a GPU the computation is only launched.
+        """
         for shard, parts in zip(self.shards, self.parts, strict=True):
             started = time.perf_counter()
             parts.append(shard.space.backbone.launch(crops))
@@ -156,7 +166,7 @@ class _Claim:
         return len(crops) * len(self.shards)
 
     def write(self) -> list[Shard]:
-        """Write the shards, let others have them, and return them."""
+        """Write the shards, release their locks and return them."""
         for shard, parts in zip(self.shards, self.parts, strict=True):
             started = time.perf_counter()
             rows = fetch(torch.cat(parts))
@@ -168,15 +178,21 @@ class _Claim:
 
 
 def _claim(shards: Sequence[Shard], locks: ExitStack) -> Iterator[_Claim]:
-    """Yield what is to be computed and free, locked only when its turn comes."""
+    """Lock and yield the shards that nobody else is computing, those of the same images together.
+
+    A shard is locked only when it is reached, so that concurrent processes divide the work.
+    """
     for _, same_images in groupby(shards, key=lambda shard: shard.indices):
         held = locks.enter_context(ExitStack())
-        # What is found after all, another process has computed meanwhile.
-        free = [s for s in same_images if held.enter_context(try_lock(s.file)) and not s.space.find(s)]
-        if free:
-            for shard in free:
+        claimed: list[Shard] = []
+        for shard in same_images:
+            locked = held.enter_context(try_lock(shard.file))
+            # Another process may have finished the shard just before it was locked here.
+            if locked and not shard.space.verify(shard):
                 shard.space.describe()
-            yield _Claim(free, held, [[] for _ in free])
+                claimed.append(shard)
+        if claimed:
+            yield _Claim(claimed, held, [[] for _ in claimed])
         else:
             held.close()
 
@@ -184,7 +200,7 @@ def _claim(shards: Sequence[Shard], locks: ExitStack) -> Iterator[_Claim]:
 def _read_batches(
     claims: Iterable[_Claim], pool: Executor, images: ImageSource, preprocessing: Preprocessing, batch_size: int
 ) -> Iterator[tuple[_Claim, Pixels]]:
-    """Yield batches (n, crop, crop, 3) uint8, each of one claim, while those after them are being read."""
+    """Yield each claim's batches, (n, crop, crop, 3) uint8, while the following images are read in advance."""
 
     def read(item: tuple[_Claim, int]) -> Future[Pixels]:
         return pool.submit(crop_image, images.locate(item[1]), preprocessing)
@@ -200,7 +216,14 @@ def _read_batches(
 def compute_embeddings(
     backbone: Backbone, images: ImageSource, indices: Iterable[int], batch_size: int
 ) -> Iterator[Embeddings]:
-    """Yield the embeddings of some images batch by batch, (batch, dimension) float32; images are read ahead."""
+    """Yield the embeddings of images batch by batch, (batch, dimension) float32, while images are read in advance.
+
+    Args:
+        backbone: the frozen backbone.
+        images: the raw images.
+        indices: which of them, in this order.
+        batch_size: images per batch.
+    """
     wanted = list(indices)
     with open_readers(images, len(wanted)) as pool:
         crops = map_ahead(
@@ -214,13 +237,13 @@ def compute_embeddings(
 
 @dataclass(frozen=True)
 class LiveEmbeddings:
-    """Embeddings that are computed whenever they are asked for, for the loop of the textbooks.
+    """Embeddings that are computed anew at every access: the usual training loop, without the store.
 
     Attributes:
-        backbone: the frozen network.
+        backbone: the frozen backbone.
         images: the raw images.
-        indices: (n,) int64, the images that rows stand for.
-        batch_size: images that pass through the network at once.
+        indices: (n,) int64, the image of each row.
+        batch_size: images per batch.
     """
 
     backbone: Backbone
@@ -230,14 +253,14 @@ class LiveEmbeddings:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and length of an embedding."""
+        """Number of rows and length of an embedding."""
         return len(self.indices), self.backbone.dimension
 
     def select(self, rows: NDArray[np.int64]) -> LiveEmbeddings:
-        """Return the same for some of the images; nothing is computed yet."""
+        """Return a subset of the rows, given (k,) int64; nothing is computed yet."""
         return replace(self, indices=self.indices[rows])
 
     def __getitem__(self, rows: Any) -> Embeddings:
-        """Return the embeddings of some rows, (len(rows), dimension) float32."""
+        """Compute and return the embeddings of some rows, (len(rows), dimension) float32."""
         wanted = self.indices[rows].tolist()
         return np.concatenate(list(compute_embeddings(self.backbone, self.images, wanted, self.batch_size)))

@@ -1,4 +1,4 @@
-"""A new last layer on embeddings: trained by gradient descent, or solved for as logistic regression."""
+"""Train the head, a new last layer on embeddings, by gradient descent or as logistic regression."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from triptych.errors import ConfigError
-from triptych.networks.classifiers.logistic_regression import list_logits
+from triptych.networks.classifiers.logistic_regression import extract_layer
 from triptych.networks.head import Head
-from triptych.networks.light_torch import build_linear, hold_weights
+from triptych.networks.light_torch import build_linear, wrap_weights
 from triptych.networks.minibatches import Examples
 from triptych.training.checkpoints import Checkpoint, CheckpointFile
 from triptych.training.epochs import EpochMetrics, OnEpoch
@@ -24,7 +24,7 @@ from triptych.training.loop import fit_network
 if TYPE_CHECKING:
     from triptych.config.trainers import TransferConfig
 
-# Steps of the solver, at most; a few hundred are usual.
+# Maximum iterations of the solver; it usually takes a few hundred.
 MAX_ITERATIONS = 2000
 ITERATIONS = "iterations"
 
@@ -38,31 +38,31 @@ def fit_logistic_head(
     on_epoch: OnEpoch,
     checkpoint: CheckpointFile | None = None,
 ) -> Head:
-    """Return the layer with the smallest penalised cross-entropy, as L-BFGS finds it from zero weights.
+    """Return the head that minimises the penalised cross-entropy, found by L-BFGS starting from zero weights.
 
-    Nothing is drawn, so that every seed gives the same layer. It is measured and reported once, as one epoch.
+    Nothing is random: every seed gives the same head. The solution is reported as a single epoch.
 
     Args:
-        settings: weight decay.
+        settings: the weight decay.
         train: embeddings (n, dimension) and labels (n,); all are read into memory, as float64.
-        validation: the same for the part on which choices are made, or None.
+        validation: the same for the validation part, or None.
         classes: number of classes.
         on_epoch: called once, with the metrics of the solution.
-        checkpoint: where to store and look for the solution; None stores nothing.
+        checkpoint: file to restore the solution from or save it to; None saves nothing.
 
     Raises:
         CheckpointError: the checkpoint belongs to another training.
-        ConfigError: the training part lacks a class.
+        ConfigError: a class has no image in the training part.
     """
-    if checkpoint and (found := checkpoint.load()):
-        head = _restore_head(found)
-        metrics = found.curve[0]
+    found = checkpoint.load() if checkpoint else None
+    if found:
+        head, metrics = _restore_head(found), found.curve[0]
     else:
         started = time.perf_counter()
         head = _solve(settings, train, classes)
         seconds = time.perf_counter() - started
-        parts = (*head.measure(train), seconds, *(head.measure(validation) if validation is not None else ()))
-        metrics = EpochMetrics(1, 1, *parts)
+        on_validation = head.measure(validation) if validation is not None else ()
+        metrics = EpochMetrics(1, 1, *head.measure(train), seconds, *on_validation)
         if checkpoint:
             state = head.copy_state() | {ITERATIONS: np.asarray(float(head.iterations))}
             checkpoint.save(Checkpoint((metrics,), {}, state, {}))
@@ -71,10 +71,10 @@ def fit_logistic_head(
 
 
 def inverse_penalty(weight_decay: float, images: int) -> float:
-    """Return scikit-learn's C for an L2 coefficient: it sums the loss over images where the coefficient's is a mean.
+    """Return scikit-learn's C for a weight decay; C applies to the sum of the losses, weight decay to their mean.
 
-    Without weight decay C is 1, scikit-learn's own choice: unpenalised weights grow without end where a plane
-    parts the classes, as it does in the embeddings of most small sets.
+    Without weight decay C is 1, scikit-learn's default: unpenalised weights grow without bound if the classes are
+    linearly separable, as the embeddings of most small data sets are.
 
     >>> inverse_penalty(0.01, 200), inverse_penalty(0.0, 200)
     (0.5, 1.0)
@@ -86,23 +86,23 @@ def _solve(settings: TransferConfig, train: Examples, classes: int) -> Head:
     missing = set(range(classes)) - set(np.unique(train.labels).tolist())
     if missing:
         raise ConfigError(
-            f"transfer.head = 'lbfgs' needs images of every class to train on, but class number {min(missing)} has "
-            "none: use 'sgd'"
+            f"transfer.head = 'lbfgs' needs training images of every class, but class number {min(missing)} has none: "
+            "use 'sgd'"
         )
-    # In single precision the solver stops early, where differences of the loss are lost in rounding.
+    # In single precision the solver stops too early: changes of the loss are lost to rounding.
     features = np.asarray(train.features[:], dtype=np.float64)
     regression = LogisticRegression(
         C=inverse_penalty(settings.weight_decay, len(train)), solver="lbfgs", max_iter=MAX_ITERATIONS
     )
     with warnings.catch_warnings():
-        # Then `iterations` is the maximum, which a reader of the run sees.
+        # No warning is needed: the run shows that `iterations` reached the maximum.
         warnings.simplefilter("ignore", ConvergenceWarning)
         regression.fit(features, train.labels)
-    return _build_head(*list_logits(regression), int(regression.n_iter_.max()))
+    return _build_head(*extract_layer(regression), int(regression.n_iter_.max()))
 
 
 def _build_head(weight: NDArray[Any], bias: NDArray[Any], iterations: int) -> Head:
-    linear = hold_weights(torch.from_numpy(weight).float(), torch.from_numpy(bias).float())
+    linear = wrap_weights(torch.from_numpy(weight).float(), torch.from_numpy(bias).float())
     return Head(linear, iterations=iterations)
 
 
@@ -123,21 +123,22 @@ def train_head(
 ) -> Head:
     """Train a new last layer with cross-entropy on logits.
 
-    `settings.head` says how: "sgd" by stochastic gradient descent with momentum, "lbfgs" by logistic regression.
+    `settings.head` chooses the method: "sgd" is gradient descent with momentum, "lbfgs" is logistic regression.
 
     Args:
-        settings: steps and batches.
+        settings: the section `transfer` of the configuration.
         train: embeddings (n, dimension) and labels (n,).
-        validation: the same for the part on which choices are made, or None.
+        validation: the same for the validation part, or None.
         classes: number of classes.
-        dropout: probability with which an input of the layer is dropped by gradient descent.
-        seed: of its initial weights, the order of the batches and the dropout.
+        dropout: probability of dropping an input of the layer; only "sgd" uses it.
+        seed: seed of the initial weights, the order of the batches and the dropout.
         on_epoch: called with the metrics of each epoch.
-        checkpoint: where to store and look for the state; None stores nothing.
+        checkpoint: file to restore the state from and save it to; None saves nothing.
 
     Raises:
-        ConfigError: something is to be chosen on validation, but there is no validation part.
-        DivergenceError: a step or the training loss is no finite number.
+        CheckpointError: the checkpoint belongs to another training.
+        ConfigError: an epoch is to be chosen without a validation part, or "lbfgs" lacks images of a class.
+        DivergenceError: a step or the training loss is not finite.
     """
     if settings.head == "lbfgs":
         return fit_logistic_head(settings, train, validation, classes=classes, on_epoch=on_epoch, checkpoint=checkpoint)

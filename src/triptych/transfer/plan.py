@@ -1,4 +1,4 @@
-"""How the networks of a board are to be computed, decided once before they are, and remembered for this machine."""
+"""The embeddings of a board: choose the number format of each backbone, compute the shards, find them again."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from triptych.system.threads import count_threads
 from triptych.transfer.choose_precision import choose_format_for
 from triptych.transfer.embed import OnImages, store_embeddings
 from triptych.transfer.records import EmbeddingPlan, EmbeddingRecord, PlannedNetwork
-from triptych.transfer.weights import load_backbone
+from triptych.transfer.weights import fetch_backbone
 
 
 def plan_board(data: BoardData, panels: Sequence[str]) -> EmbeddingPlan:
-    """Return the number formats of pretrained networks.
+    """Choose the number format of each backbone.
 
     Args:
         data: the board.
-        panels: which of its pretrained networks.
+        panels: those of its panels that have a backbone.
 
     Raises:
-        WeightsError: the weights are unknown, missing or another network's.
+        WeightsError: the weights are unknown, missing, or those of another network.
     """
     settings = data.prepared.config.transfer
     torch.set_num_threads(settings.embedding_threads or count_threads())
     planned = {}
     for panel in panels:
         started = time.perf_counter()
-        backbone = load_backbone(panel, settings.weights).on_device(find_device())
+        backbone = fetch_backbone(panel, settings.weights).on_device(find_device())
         number_format, reason = choose_format_for(backbone, data.images, PRECISIONS[settings.precision])
         planned[panel] = PlannedNetwork(number_format, reason, time.perf_counter() - started)
     return EmbeddingPlan(planned)
@@ -41,20 +41,20 @@ def plan_board(data: BoardData, panels: Sequence[str]) -> EmbeddingPlan:
 def embed_board(
     data: BoardData, plan: EmbeddingPlan, numbers: range, on_images: OnImages
 ) -> dict[str, EmbeddingRecord]:
-    """Compute and store what enters the last layers of a board's pretrained networks, for some of the shards.
+    """Compute and store some shards of the embeddings of a board, for every backbone; return a record by panel.
 
     Args:
         data: the board.
-        plan: how each network is computed.
-        numbers: which shards.
-        on_images: called with the number of embeddings done and the number of all.
+        plan: the number format of each backbone.
+        numbers: indices of the shards.
+        on_images: called with the number of embeddings done so far and their total.
 
     Raises:
-        WeightsError: the weights are unknown, missing or another network's.
+        WeightsError: the weights are unknown, missing, or those of another network.
     """
     settings = data.prepared.config.transfer
     backbones = [
-        load_backbone(panel, settings.weights).on_device(find_device()).in_format(planned.number_format)
+        fetch_backbone(panel, settings.weights).on_device(find_device()).in_format(planned.number_format)
         for panel, planned in plan.networks.items()
     ]
     records = store_embeddings(
@@ -69,9 +69,17 @@ def embed_board(
 
 
 def provide_embeddings(data: BoardData, panel: str, record: EmbeddingRecord) -> EmbeddingRecord:
-    """Return where the embeddings of a panel lie on this machine.
+    """Return the record of a panel's embeddings on this machine.
 
-    They are computed again where another machine has stored them on a path that is not shared.
+    They are computed again if another machine stored them in a cache that this one does not share.
+
+    Args:
+        data: the board.
+        panel: the panel.
+        record: the record from the machine that stored them.
+
+    Raises:
+        WeightsError: the weights are missing on this machine.
     """
     if all(shard.is_file() for shard in record.shards):
         return record

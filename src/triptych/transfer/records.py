@@ -1,4 +1,4 @@
-"""Where stored embeddings lie, and how they are read; known to those who hand them on without importing PyTorch."""
+"""Records of stored embeddings, and reading them as one array; imports no PyTorch."""
 
 from __future__ import annotations
 
@@ -17,32 +17,36 @@ Embeddings = NDArray[np.float32]
 
 IMAGES_PER_SHARD = 256
 
-# A selection up to this size is copied at once: a batch is then picked from one array instead of from many files.
+# A selection up to this size is copied into memory: taking batches from one array is faster than from many files.
 COPIED_BYTES = 64 * 2**20
-# Pages that were read count as the process's memory until they are given back: after this many rows at the latest.
-# The system maps 64 KiB around each row that lies alone, so these are at most 64 MiB.
+# Pages that were read count as the process's memory until they are released, after this many rows. The system maps
+# up to 64 KiB around an isolated row, so unreleased pages take at most 64 MiB.
 ROWS_BETWEEN_RELEASES = 1024
 
 
 def count_shards(images: int) -> int:
-    """Return the number of files that the embeddings of some images are stored in."""
+    """Return the number of files that the embeddings of a number of images are stored in.
+
+    >>> count_shards(256), count_shards(257)
+    (1, 2)
+    """
     return -(-images // IMAGES_PER_SHARD)
 
 
 @dataclass(frozen=True)
 class EmbeddingRecord:
-    """What tasks hand each other about stored embeddings.
+    """The stored embeddings of one backbone; tasks pass it on in place of the arrays.
 
     Attributes:
-        shards: the files, in order of the images.
-        backbone_digest: SHA-256 of the frozen network's state before anything was computed.
+        shards: the files, in the order of the images.
+        backbone_digest: SHA-256 of the backbone's parameters and buffers, hexadecimal, taken before embedding.
         images: number of images.
-        computed_images: how many of them were computed now; the rest was found in the store.
-        seconds: duration of finding and computing.
-        damaged_shards: the files that were found damaged and computed again.
-        number_format: what the network was computed in.
-        reason: why in this format, for people.
-        panel: the panel whose network it was.
+        computed_images: how many of them were computed; the others were in the store already.
+        seconds: time taken to verify and compute the shards.
+        damaged_shards: files that were damaged and have been computed again.
+        number_format: the format that they were computed in, a row of `triptych.networks.precision.FORMATS`.
+        reason: why this format was chosen, as text for the reader.
+        panel: the panel that the backbone belongs to.
     """
 
     shards: tuple[Path, ...]
@@ -56,13 +60,17 @@ class EmbeddingRecord:
     panel: str = ""
 
     def describe(self) -> str:
-        """Return where the embeddings came from, in a few words."""
-        told = f"{self.computed_images} computed, the rest found"
+        """Return as text how many embeddings were computed.
+
+        >>> EmbeddingRecord((), "", images=10, computed_images=4, seconds=0.1).describe()
+        '4 of 10 embeddings computed, the others were stored'
+        """
+        text = f"{self.computed_images} of {self.images} embeddings computed, the others were stored"
         damaged = len(self.damaged_shards)
-        return f"{told}; {damaged} damaged file(s) in the store were computed again" if damaged else told
+        return f"{text}; {damaged} damaged file(s) in the store were computed again" if damaged else text
 
     def join(self, following: EmbeddingRecord) -> EmbeddingRecord:
-        """Return this record together with that of the shards that follow."""
+        """Return one record of these shards and of the shards that follow them."""
         return replace(
             self,
             shards=self.shards + following.shards,
@@ -75,12 +83,12 @@ class EmbeddingRecord:
 
 @dataclass(frozen=True)
 class PlannedNetwork:
-    """How one network is to be computed.
+    """The number format that was chosen for one backbone.
 
     Attributes:
         number_format: a row of `triptych.networks.precision.FORMATS`.
-        reason: why this one, for people.
-        seconds: how long it took to find out.
+        reason: why it was chosen, as text for the reader.
+        seconds: time taken to choose it.
     """
 
     number_format: str
@@ -90,17 +98,22 @@ class PlannedNetwork:
 
 @dataclass(frozen=True)
 class EmbeddingPlan:
-    """What tasks hand each other before anything is embedded.
+    """The number formats of all backbones of a board, chosen before anything is embedded.
 
     Attributes:
-        networks: for each panel how its network is to be computed.
+        networks: the format of each panel's backbone, by panel.
     """
 
     networks: dict[str, PlannedNetwork]
 
 
 def collect_records(plan: EmbeddingPlan, parts: Sequence[Mapping[str, EmbeddingRecord]]) -> dict[str, EmbeddingRecord]:
-    """Return for each panel one record of the shards of all parts, in their order, with the time that planning took."""
+    """Return one record for each panel, joined from the records of consecutive parts of the shards.
+
+    Args:
+        plan: the number formats, whose reasons and seconds are added.
+        parts: the records of each part by panel, in the order of the shards.
+    """
     collected = {}
     for panel, planned in plan.networks.items():
         whole = reduce(EmbeddingRecord.join, (part[panel] for part in parts))
@@ -109,7 +122,13 @@ def collect_records(plan: EmbeddingPlan, parts: Sequence[Mapping[str, EmbeddingR
 
 
 class MappedShards:
-    """The files of some embeddings, memory-mapped, of which few pages are held at a time."""
+    """Memory-mapped files of embeddings; pages that were read are released again and again, to save memory.
+
+    Attributes:
+        shards: the files, in the order of the images.
+        starts: (shards + 1,) int64, the first image of each file, then the number of images.
+        dimension: length of an embedding.
+    """
 
     def __init__(self, files: Sequence[Path]) -> None:
         """Map the files; nothing is read yet."""
@@ -119,7 +138,7 @@ class MappedShards:
         self._rows_read = 0
 
     def copy_rows(self, images: NDArray[np.int64]) -> Embeddings:
-        """Return copies of the embeddings of some images, (images, dimension) float32."""
+        """Return copies of the embeddings of images (n,) int64: (n, dimension) float32."""
         copied = np.empty((len(images), self.dimension), dtype=np.float32)
         owners = np.searchsorted(self.starts, images, side="right") - 1
         order = np.argsort(owners, kind="stable")
@@ -139,11 +158,11 @@ class MappedShards:
 
 @dataclass(frozen=True)
 class ShardedEmbeddings:
-    """Stored embeddings, memory-mapped, that are read like one array; together they may be larger than memory.
+    """Stored embeddings that are indexed like one array; they are memory-mapped and may exceed the memory.
 
     Attributes:
-        mapped: the files, in order of the images.
-        indices: (n,) int64, the images that rows stand for.
+        mapped: the files, in the order of the images.
+        indices: (n,) int64, the image of each row.
     """
 
     mapped: MappedShards
@@ -154,7 +173,7 @@ class ShardedEmbeddings:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and length of an embedding."""
+        """Number of rows and length of an embedding."""
         return len(self.indices), self.mapped.dimension
 
     @property
@@ -163,7 +182,7 @@ class ShardedEmbeddings:
         return np.dtype(np.float32)
 
     def select(self, rows: Any) -> ShardedEmbeddings | Embeddings:
-        """Return some of the rows: as an array where that is small, else to be read when asked for.
+        """Return some of the rows: an array if it is small, else embeddings that stay on disk.
 
         Args:
             rows: a slice, indices or a boolean mask.
@@ -184,11 +203,11 @@ class ShardedEmbeddings:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001 - NumPy's protocol
         """Return all rows as an array in memory."""
         if copy is False:
-            raise ValueError("embeddings in several files become one array only by copying: leave copy=False out")
+            raise ValueError("embeddings in files cannot become an array without copying: leave out copy=False")
         return self[:] if dtype is None else self[:].astype(dtype, copy=False)
 
 
 def load_embeddings(record: EmbeddingRecord) -> ShardedEmbeddings:
-    """Return the stored embeddings, (n, dimension) float32, in order of the images; nothing is read yet."""
+    """Return the stored embeddings, (n, dimension) float32, in the order of the images; nothing is read yet."""
     mapped = MappedShards(record.shards)
     return ShardedEmbeddings(mapped, np.arange(mapped.starts[-1]))

@@ -1,6 +1,6 @@
-"""Weights of a network that was trained and registered here: `transfer.weights = models:/NAME@ALIAS`.
+"""Weights of a network that was registered in MLflow: `transfer.weights = models:/NAME@ALIAS`.
 
-`triptych.tracking` puts the files into the cache. Nothing here imports PyTorch before weights are loaded.
+`triptych.tracking` downloads the files to the cache. PyTorch is imported only when weights are loaded.
 """
 
 from __future__ import annotations
@@ -18,28 +18,32 @@ FILES = ("model.json", "backbone.safetensors")
 
 
 def registered_folder(weights: str) -> Path:
-    """Return where the files of `models:/NAME/VERSION` are kept on this machine."""
+    """Return the cache folder of the files of `models:/NAME/VERSION`.
+
+    >>> registered_folder("models:/digits-resnet50/3").parts[-3:]
+    ('backbones', 'digits-resnet50', '3')
+    """
     return cache_home() / "backbones" / weights.removeprefix(REGISTERED)
 
 
 def load_registered_weights(name: str, weights: str) -> tuple[dict[str, Any], Preprocessing]:
-    """Return the state dict of the trunk, and the preprocessing that belongs to it.
+    """Return the state dict of the backbone, and the preprocessing that belongs to it.
 
     Args:
         name: torchvision's name of the network.
-        weights: `models:/NAME/VERSION`, whose files are on this machine.
+        weights: `models:/NAME/VERSION`; its files must be in the cache.
 
     Raises:
-        WeightsError: the files are missing, or are another network's.
+        WeightsError: the files are missing, or those of another network.
     """
     from safetensors.torch import load_file
 
     folder = registered_folder(weights)
     if not all((folder / file).is_file() for file in FILES):
         raise WeightsError(
-            f"weights {weights!r} are not in {folder}: run `triptych compare` with them, which fetches them"
+            f"weights {weights!r} are not in {folder}: run `triptych compare` with them, which downloads them"
         )
     description = json.loads((folder / FILES[0]).read_text(encoding="utf-8"))
     if description["backbone"] != name:
-        raise WeightsError(f"weights {weights!r} are those of {description['backbone']}, not of {name}: name others")
+        raise WeightsError(f"weights {weights!r} belong to {description['backbone']}, not to {name}: choose others")
     return load_file(folder / FILES[1]), Preprocessing.from_json(description["preprocessing"])

@@ -1,7 +1,7 @@
-"""Files of embeddings: a `.npy` array with its SHA-256 behind it, whole or absent, computed by one process at a time.
+"""Files of embeddings: a `.npy` array followed by its SHA-256, written atomically, by one process at a time.
 
-What follows an array in a `.npy` file is ignored by NumPy, so that the file can be memory-mapped as it is; and as
-array and checksum are one file, no death of the process can part them.
+NumPy ignores bytes after the array, so the file can be memory-mapped as it is. With array and checksum in one file, a
+process that is killed cannot leave one without the other.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from triptych.system.files import write_atomically
 from triptych.system.memory_map import release_pages
 
 CHECKSUM_BYTES = hashlib.sha256().digest_size
-# Between two looks at a lock that another process holds.
+# Time between two attempts to take locks that other processes hold.
 POLL_SECONDS = 0.1
 
 
 def write_shard(file: Path, rows: NDArray[np.float32]) -> None:
-    """Write an array (n, dimension) float32 with its checksum behind it."""
+    """Write an array (n, dimension) float32, followed by its checksum."""
     content = BytesIO()
     np.save(content, rows, allow_pickle=False)
     content.write(hashlib.sha256(content.getbuffer()).digest())
@@ -34,7 +34,11 @@ def write_shard(file: Path, rows: NDArray[np.float32]) -> None:
 
 
 def is_sound(file: Path, shape: tuple[int, int]) -> bool:
-    """Return whether a file holds a float32 array of this shape, byte for byte what was written."""
+    """Return whether a file holds a float32 array of this shape that matches its checksum.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
     content = memoryview(file.read_bytes())
     array, checksum = content[:-CHECKSUM_BYTES], content[-CHECKSUM_BYTES:]
     if hashlib.sha256(array).digest() != checksum:
@@ -44,14 +48,14 @@ def is_sound(file: Path, shape: tuple[int, int]) -> bool:
 
 
 def read_checksum(file: Path) -> str:
-    """Return the checksum that a file ends with, hexadecimal: equal only for the same bits in the same order."""
+    """Return the SHA-256 at the end of a file, hexadecimal; the array is not read."""
     with file.open("rb") as opened:
         opened.seek(-CHECKSUM_BYTES, os.SEEK_END)
         return opened.read().hex()
 
 
 class MappedShard:
-    """The array of a file, memory-mapped: only what is looked at is read.
+    """The array of a file, memory-mapped: only the rows that are used are read.
 
     Attributes:
         rows: (n, dimension) float32.
@@ -60,23 +64,23 @@ class MappedShard:
     def __init__(self, file: Path) -> None:
         """Map a file."""
         mapped = np.load(file, mmap_mode="r", allow_pickle=False)
-        # A plain view: NumPy's class for mapped arrays takes several times as long to index.
+        # A plain view, because indexing a `numpy.memmap` takes several times as long.
         self.rows: NDArray[np.float32] = mapped.view(np.ndarray)
 
     def release(self) -> None:
-        """Give the pages that were read back to the system."""
+        """Return the pages that were read to the system."""
         release_pages(self.rows)
 
 
 @contextmanager
 def try_lock(file: Path) -> Iterator[bool]:
-    """Yield whether this thread alone may write `file` while the block runs; another may be at it already.
+    """Lock `file` while the block runs; yield False at once if another thread or process holds the lock.
 
-    The lock is the operating system's, and vanishes with the process that holds it.
+    The operating system releases the lock when the process ends, however it ends.
     """
-    place = file.with_suffix(".lock")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place)
+    lock_file = file.with_suffix(".lock")
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(lock_file)
     try:
         lock.acquire(blocking=False)
     except Timeout:
@@ -85,6 +89,6 @@ def try_lock(file: Path) -> Iterator[bool]:
     try:
         yield True
     finally:
-        # Removed while it is held: whoever has it open finds it gone, and makes a new one.
-        place.unlink(missing_ok=True)
+        # Removed before it is released: a process that has it open then sees that it is gone, and creates a new one.
+        lock_file.unlink(missing_ok=True)
         lock.release()

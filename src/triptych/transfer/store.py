@@ -1,4 +1,4 @@
-"""The folder of everything that one network embeds in one way, and the files in it."""
+"""The folders of the embedding store and the files in them, named by everything that the embeddings depend on."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from triptych.system.slices import iterate_slices
 from triptych.transfer import records as embedding_record
 from triptych.transfer.shards import is_sound
 
-# Tells people what a space is of; nothing else reads it.
+# Describes a space to people; no program reads it.
 DESCRIPTION = "space.json"
-# Part of the key: a change of how images are read must not find the old embeddings.
+# Part of the key. Change it when images are read differently, so that old embeddings are not found.
 READING_METHOD = "rgb-upright-white-2"
 FILE_FORMAT = "npy-sha256"
 
 
 @dataclass(eq=False)
 class EmbeddingSpace:
-    """A folder of the store.
+    """A folder of the store: the embeddings of one backbone with one preprocessing and number format.
 
     Attributes:
-        backbone: the frozen network.
-        digest: SHA-256 of its state.
-        folder: where its shards lie.
-        computed: number of images whose embeddings were computed by this process.
-        seconds: how long the network took for them.
+        backbone: the frozen backbone.
+        digest: SHA-256 of its parameters and buffers, hexadecimal.
+        folder: the folder of its shards.
+        computed: number of embeddings that this process has computed.
+        seconds: time that the backbone took for them.
         damaged: files that were found damaged.
     """
 
@@ -46,18 +46,18 @@ class EmbeddingSpace:
 
     @classmethod
     def of(cls, backbone: Backbone) -> EmbeddingSpace:
-        """Return the space of a network, with the number format that it is computed in."""
+        """Return the space of a backbone, in its number format."""
         digest = backbone.digest()
         return cls(backbone, digest, cache_home() / "embeddings" / identify_space(backbone, digest))
 
     def describe(self) -> None:
-        """Write down what the space holds, for those who list the cache."""
+        """Write a description of the space to its folder, unless there is one."""
         if not (self.folder / DESCRIPTION).is_file():
-            told = _list_dependencies(self.backbone, self.digest) | {"weights_as_configured": self.backbone.weights}
-            write_atomically(self.folder / DESCRIPTION, (json.dumps(told, indent=2) + "\n").encode())
+            content = _list_dependencies(self.backbone, self.digest) | {"weights_as_configured": self.backbone.weights}
+            write_atomically(self.folder / DESCRIPTION, (json.dumps(content, indent=2) + "\n").encode())
 
-    def find(self, shard: Shard) -> bool:
-        """Return whether a shard is there and sound; a sound one is marked as used now."""
+    def verify(self, shard: Shard) -> bool:
+        """Return whether a shard exists and matches its checksum; mark the file as used, or note it as damaged."""
         try:
             sound = is_sound(shard.file, (len(shard.indices), self.backbone.dimension))
         except FileNotFoundError:
@@ -71,12 +71,12 @@ class EmbeddingSpace:
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """A file of embeddings, there or not yet.
+    """A file of embeddings, which may not exist yet.
 
     Attributes:
-        space: the folder and its network.
-        indices: the images that it is of.
-        file: its place.
+        space: the space that it belongs to.
+        indices: the images whose embeddings it holds.
+        file: its path.
     """
 
     space: EmbeddingSpace
@@ -85,12 +85,12 @@ class Shard:
 
 
 def list_shards(spaces: Sequence[EmbeddingSpace], images: ImageSource, numbers: range | None = None) -> list[Shard]:
-    """Return the shards of some images in each of the spaces: all that hold the same images, then the next.
+    """Return the shards of images in every space; those of the same images are adjacent.
 
     Args:
-        spaces: the folders.
+        spaces: the spaces.
         images: the raw images.
-        numbers: which shards of each space; None means all.
+        numbers: indices of the shards of each space; None means all.
     """
     slices = [range(part.start, part.stop) for part in iterate_slices(len(images), embedding_record.IMAGES_PER_SHARD)]
     wanted = slices if numbers is None else [slices[number] for number in numbers]
@@ -99,13 +99,13 @@ def list_shards(spaces: Sequence[EmbeddingSpace], images: ImageSource, numbers: 
 
 
 def identify_space(backbone: Backbone, digest: str) -> str:
-    """Return the name of the folder for everything this network embeds this way."""
+    """Return the name of the folder for the embeddings of a backbone with this digest."""
     key = json.dumps(_list_dependencies(backbone, digest), sort_keys=True)
     return f"{backbone.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def _list_dependencies(backbone: Backbone, digest: str) -> dict[str, Any]:
-    """Return everything that an embedding of an image depends on, and how it is stored."""
+    """Return everything that the embedding of an image depends on, and the file format."""
     return {
         "network": backbone.name,
         "weights": digest,

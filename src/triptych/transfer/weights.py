@@ -1,9 +1,13 @@
-"""Weights of pretrained networks: torchvision's, files, registered ones, the bundled ones, or none."""
+"""Weights of pretrained networks: from torchvision, a file, MLflow's registry, the bundled ones, or random.
+
+Only `fetch_backbone` and `fetch_weights` download; weights from the registry are downloaded by `triptych.tracking`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -18,14 +22,36 @@ from triptych.transfer.bundled.card import FOLDER as BUNDLED
 from triptych.transfer.bundled.card import read_card
 from triptych.transfer.registered import load_registered_weights
 
-IMAGENET = "IMAGENET1K_V1"
+# A value of `transfer.weights`, and the torchvision weights that it stands for.
+IMAGENET, IMAGENET_WEIGHTS = "imagenet", "IMAGENET1K_V1"
+
+
+def fetch_backbone(name: str, weights: str) -> Backbone:
+    """Return `load_backbone`, after downloading torchvision's weights if they are missing.
+
+    Args:
+        name: torchvision's name of the network.
+        weights: a value of `transfer.weights`.
+
+    Raises:
+        WeightsError: the weights are unknown, missing, cannot be downloaded, or are those of another network.
+    """
+    fetch_weights(name, weights)
+    return load_backbone(name, weights)
 
 
 def load_backbone(name: str, weights: str) -> Backbone:
-    """Return a network with the weights that a `transfer.weights` names, cut and frozen.
+    """Return a pretrained network without its last layer, frozen.
+
+    Args:
+        name: torchvision's name of the network.
+        weights: a value of `transfer.weights`.
 
     Raises:
-        WeightsError: the weights are unknown, missing, cannot be downloaded, or are another network's.
+        WeightsError: the weights are unknown, missing, or those of another network.
+
+    >>> load_backbone("shufflenet_v2_x0_5", "bundled").dimension
+    1024
     """
     if weights.startswith(REGISTERED):
         trunk, preprocessing = load_registered_weights(name, weights)
@@ -35,67 +61,110 @@ def load_backbone(name: str, weights: str) -> Backbone:
 
 
 def load_weights(name: str, weights: str) -> tuple[State | None, Preprocessing]:
-    """Return the state dict (None for random weights) and the preprocessing that a `transfer.weights` names.
+    """Return the state dict of a whole network, None for random weights, and its preprocessing.
 
     Raises:
-        WeightsError: they are unknown, missing, damaged or cannot be downloaded.
+        WeightsError: the weights are unknown, missing or damaged.
     """
     if Path(weights).suffix in WEIGHTS_SUFFIXES:
         return read_state(Path(weights)), default_preprocessing(name)
-    if weights in SOURCES:
-        return SOURCES[weights](name)
-    return load_named_weights(name, weights)
+    if weights in LOADERS:
+        return LOADERS[weights](name)
+    return load_torchvision_weights(name, weights)
 
 
 def load_bundled_weights(name: str) -> tuple[State, Preprocessing]:
-    """Return the small network that ships with this project."""
+    """Return the weights of the small network that ships with this package.
+
+    Raises:
+        WeightsError: another network is asked for.
+    """
     card = read_card()
     if name != card["architecture"]:
-        raise WeightsError(f"weights 'bundled' are those of {card['architecture']}, not of {name}: name another file")
+        raise WeightsError(f"weights 'bundled' belong to {card['architecture']}, not to {name}: choose others")
     return read_state(BUNDLED / card["weights"]), Preprocessing.from_json(card["preprocessing"])
 
 
-def load_named_weights(name: str, weights: str) -> tuple[State, Preprocessing]:
-    """Return torchvision's weights by the name in their enum, from `TORCH_HOME` or downloaded to it."""
-    known = torchvision.models.get_model_weights(name)
-    choice = weights.rpartition(".")[2]
-    if choice not in known.__members__:
-        choices = [*SOURCES, *known.__members__]
+def load_torchvision_weights(name: str, weights: str) -> tuple[State, Preprocessing]:
+    """Return torchvision's weights by their name, such as IMAGENET1K_V2, from `TORCH_HOME`.
+
+    Raises:
+        WeightsError: the weights are unknown, missing or damaged.
+    """
+    member = _find_torchvision(name, weights)
+    file = _cached_file(member)
+    if not file.is_file():
         raise WeightsError(
-            f"unknown weights {weights!r} for {name}: a file ({', '.join(WEIGHTS_SUFFIXES)}) or one of "
-            f"{', '.join(choices)}{suggest(weights, choices)}"
+            f"weights {weights!r} of {name} are not at {file}: run `triptych compare` with them, which downloads them"
         )
-    member = known[choice]
     try:
         state = member.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        place = Path(torch.hub.get_dir()) / "checkpoints" / member.url.rpartition("/")[2]
-        raise WeightsError(
-            f"weights {weights!r} of {name} are not at {place} and could not be downloaded ({error}): put the file "
-            f"there, or name another with transfer.weights"
-        ) from error
+    except Exception as error:  # PyTorch does not document which errors a damaged file raises
+        raise WeightsError(f"weights file {file} cannot be read ({_first_line(error)}): delete it") from error
     return state, Preprocessing.of(member.transforms())
 
 
-def default_preprocessing(name: str) -> Preprocessing:
-    """Return the preprocessing of a network's first ImageNet weights, for weights that come without one."""
+def fetch_weights(name: str, weights: str) -> None:
+    """Download torchvision's weights to `TORCH_HOME` if they are missing; do nothing for any other weights.
+
+    Raises:
+        WeightsError: the weights are unknown or cannot be downloaded.
+    """
+    if Path(weights).suffix in WEIGHTS_SUFFIXES or weights.startswith(REGISTERED) or weights in LOADERS:
+        return
+    member = _find_torchvision(name, weights)
+    file = _cached_file(member)
+    if file.is_file():
+        return
+    try:
+        member.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"weights {weights!r} of {name} are not at {file} and could not be downloaded ({error}): put the file "
+            "there, or choose others with transfer.weights"
+        ) from error
+
+
+def _find_torchvision(name: str, weights: str) -> Any:
+    """Return the member of torchvision's enum of weights."""
     known = torchvision.models.get_model_weights(name)
-    member = known[IMAGENET] if IMAGENET in known.__members__ else next(iter(known))
+    choice = IMAGENET_WEIGHTS if weights == IMAGENET else weights.rpartition(".")[2]
+    if choice not in known.__members__:
+        choices = [IMAGENET, *LOADERS, *known.__members__]
+        raise WeightsError(
+            f"unknown weights {weights!r} for {name}: choose a file ({', '.join(WEIGHTS_SUFFIXES)}) or one of "
+            f"{', '.join(choices)}{suggest(weights, choices)}"
+        )
+    return known[choice]
+
+
+def _cached_file(member: Any) -> Path:
+    return Path(torch.hub.get_dir(), "checkpoints", member.url.rpartition("/")[2])
+
+
+def default_preprocessing(name: str) -> Preprocessing:
+    """Return the preprocessing of a network's first ImageNet weights, for weights that come without their own.
+
+    >>> default_preprocessing("resnet50").crop_size
+    224
+    """
+    known = torchvision.models.get_model_weights(name)
+    member = known[IMAGENET_WEIGHTS] if IMAGENET_WEIGHTS in known.__members__ else next(iter(known))
     return Preprocessing.of(member.transforms())
 
 
 def read_state(file: Path) -> dict[str, Tensor]:
-    """Return a state dict from a `.safetensors` or `.pth` file as float32, never unpickling code.
+    """Return a state dict from a `.safetensors` or `.pth` file as float32, without unpickling code.
 
     Raises:
-        WeightsError: the file is missing, damaged or holds something else.
+        WeightsError: the file is missing, damaged, or not a state dict.
     """
     if not file.is_file():
         raise WeightsError(f"weights file {file} does not exist: check transfer.weights")
     try:
         state = safetensors.torch.load_file(file) if file.suffix == ".safetensors" else _read_pth(file)
-    except Exception as error:  # each format has errors of its own, and none is documented
-        raise WeightsError(f"weights file {file} cannot be read ({_first_line(error)}): fetch it again") from error
+    except Exception as error:  # each format raises its own errors, which are not documented
+        raise WeightsError(f"weights file {file} cannot be read ({_first_line(error)}): replace the file") from error
     return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
 
@@ -111,8 +180,8 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:160]}"
 
 
-SOURCES: dict[str, Callable[[str], tuple[State | None, Preprocessing]]] = {
-    "imagenet": lambda name: load_named_weights(name, IMAGENET),
+# Weights that are neither a file, nor torchvision's, nor registered.
+LOADERS: dict[str, Callable[[str], tuple[State | None, Preprocessing]]] = {
     "bundled": load_bundled_weights,
     "random": lambda name: (None, default_preprocessing(name)),
 }

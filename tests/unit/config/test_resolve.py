@@ -42,7 +42,7 @@ def test_the_twins_of_digits_and_matched_are_configured_alike() -> None:
 def test_reports_networks_are_said_not_to_be_twins() -> None:
     depth, gradient, fields = explain_twins(PRESETS["report"].boards[0])
     assert "2 hidden layers against 1" in depth
-    assert "sum over the outputs in the one and a mean in the other" in gradient
+    assert "takes the sum of the squared error over the outputs, the other the mean" in gradient
     assert "hidden_units" in fields
 
 

@@ -1,4 +1,4 @@
-"""What a training image looks like: as it is, moved and cropped towards its ink, or scanned coarsely."""
+"""Augmentation of digits: unchanged, transformed and cropped towards the ink, or downsampled to 8 x 8 cells."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-INK_LEVEL = 64  # 0..255: what is darker is paper to the bounding box
+INK_LEVEL = 64  # 0..255: pixels up to this level count as paper
 
 
 def find_ink_boxes(images: Tensor) -> Tensor:
-    """Find the bounding box of the ink.
+    """Return the bounding box of the ink of each image.
 
     Args:
         images: (n, height, width) uint8.
 
     Returns:
-        (n, 4) float32: centre x, centre y, half width, half height, where the image spans -1..1.
+        (n, 4) float32: centre x, centre y, half width, half height; the image spans -1..1.
     """
     ink = images > INK_LEVEL
     spans = []
@@ -32,19 +32,19 @@ def find_ink_boxes(images: Tensor) -> Tensor:
 
 
 def draw_uniform(count: int, low: float, high: float, rng: torch.Generator) -> Tensor:
-    """Draw (count,) float32 from low..high."""
+    """Draw (count,) float32 uniformly from low..high."""
     return low + (high - low) * torch.rand(count, generator=rng)
 
 
 def draw_windows(boxes: Tensor, rng: torch.Generator) -> Tensor:
-    """Draw for every image a window between the whole and its ink's box, turned, scaled, sheared, shifted.
+    """Draw a window for each image, between the whole image and its ink box, rotated, scaled, sheared and shifted.
 
     Args:
         boxes: (n, 4) float32, from `find_ink_boxes`.
-        rng: the source of the draws.
+        rng: source of randomness.
 
     Returns:
-        (n, 2, 3) float32: affine maps from the view's coordinates to the image's.
+        (n, 2, 3) float32: affine maps from coordinates of the view to coordinates of the image.
     """
     n = len(boxes)
     tightness = draw_uniform(n, 0, 2, rng).clamp(max=1)
@@ -61,23 +61,32 @@ def draw_windows(boxes: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def view_windows(images: Tensor, windows: Tensor, side: int) -> Tensor:
-    """Look at the images, (n, 1, h, w) float32, through `windows`: (n, 1, side, side) float32."""
+    """Sample images through windows.
+
+    Args:
+        images: (n, 1, height, width) float32.
+        windows: (n, 2, 3) float32, from `draw_windows`.
+        side: height and width of the result.
+
+    Returns:
+        (n, 1, side, side) float32.
+    """
     grid = functional.affine_grid(windows, [len(images), 1, side, side], align_corners=False)
     return functional.grid_sample(images, grid, align_corners=False)
 
 
 def coarsen_views(views: Tensor, rng: torch.Generator) -> Tensor:
-    """Scan 32 x 32 views as scikit-learn's digits were: sharpen to ink or paper, average 4 x 4 cells.
+    """Downsample 32 x 32 views in the way scikit-learn's digits were: sharpen, then average cells of 4 x 4 pixels.
 
     Args:
         views: (n, 1, 32, 32) float32, 0..1.
-        rng: the source of each view's threshold and sharpness, and of whether it has 17 levels.
+        rng: source of each view's threshold and sharpness, and of whether it is rounded to 17 levels.
 
     Returns:
         (n, 1, 8, 8) float32, 0..1.
     """
     n = len(views)
-    # Within these bounds paper stays 0 and full ink stays 1.
+    # Within these bounds paper remains 0 and full ink remains 1.
     threshold, gain = draw_uniform(n, 0.25, 0.75, rng), draw_uniform(n, 2, 8, rng)
     sharp = ((views - threshold.view(n, 1, 1, 1)) * gain.view(n, 1, 1, 1) + 0.5).clamp(0, 1)
     cells = functional.avg_pool2d(sharp, 4)
@@ -88,17 +97,17 @@ def coarsen_views(views: Tensor, rng: torch.Generator) -> Tensor:
 def augment_batch(
     images: Tensor, boxes: Tensor, plain_fraction: float, coarse_fraction: float, rng: torch.Generator
 ) -> Iterator[Tensor]:
-    """Yield a shuffled batch in three pieces of different side: as it is, seen through windows, coarse.
+    """Yield a batch in three pieces of different sizes: unchanged, seen through windows, and coarse.
 
     Args:
         images: (n, h, w) uint8.
         boxes: (n, 4) float32, from `find_ink_boxes`.
-        plain_fraction: share of the first piece.
-        coarse_fraction: share of the last piece.
-        rng: the source of all draws.
+        plain_fraction: fraction of the images in the first piece.
+        coarse_fraction: fraction of the images in the last piece.
+        rng: source of randomness.
 
     Yields:
-        (k, 1, side, side) float32, 0..1; together n views in the images' order.
+        (k, 1, side, side) float32, 0..1; together n views in the order of the images.
     """
     gray = images[:, None].float() / 255
     plain = round(len(gray) * plain_fraction)

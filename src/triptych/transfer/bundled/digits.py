@@ -1,4 +1,4 @@
-"""MNIST's digits: loaded, split, and brought to what the network takes."""
+"""The digits of MNIST: load, split and preprocess them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ HELD_OUT_FRACTION = 1 / 12  # 5,000 of MNIST's 60,000
 
 @dataclass(frozen=True)
 class Digits:
-    """Images of handwritten digits and what they show.
+    """Images of handwritten digits and their labels.
 
     Attributes:
-        images: (n, height, width, 1) uint8, 0..255, ink is bright.
+        images: (n, height, width, 1) uint8, 0..255, bright ink on dark paper.
         labels: (n,) int64, 0..9.
     """
 
@@ -38,10 +38,10 @@ class Digits:
 
 
 def load_digits(folder: Path) -> tuple[Digits, Digits]:
-    """Return the training and the test part of the IDX set in `folder`.
+    """Return the training and the test part of the IDX files in a folder.
 
     Raises:
-        DataError: files are missing or damaged.
+        DataError: a file is missing or damaged.
     """
     dataset = load_idx_directory(folder)
     images = np.stack([dataset.images[row] for row in range(len(dataset.images))])
@@ -51,17 +51,17 @@ def load_digits(folder: Path) -> tuple[Digits, Digits]:
 
 
 def split_digits(digits: Digits, rng: np.random.Generator) -> tuple[Digits, Digits]:
-    """Return a training and a held-out part, drawn at random, each in the original order."""
+    """Return a random training part and held-out part, each in the original order."""
     order = rng.permutation(len(digits.labels))
     held_out = round(len(order) * HELD_OUT_FRACTION)
     return digits.take(np.sort(order[held_out:])), digits.take(np.sort(order[:held_out]))
 
 
 def measure_preprocessing(images: Pixels) -> Preprocessing:
-    """Return what turns a raw image into the network's input.
+    """Return the preprocessing that standardises by the mean and standard deviation of these images.
 
     Args:
-        images: (n, height, width, 1) uint8, whose mean and deviation (of 0..1) are taken.
+        images: (n, height, width, 1) uint8.
     """
     levels = np.bincount(images.reshape(-1), minlength=256) / images.size
     values = np.arange(256) / 255
@@ -71,17 +71,17 @@ def measure_preprocessing(images: Pixels) -> Preprocessing:
 
 
 def prepare_batch(views: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Do to a batch of gray views what `preprocessing` does to one image.
+    """Apply to a batch of gray views what `preprocessing` does to one image.
 
     Args:
         views: (n, 1, height, width) float32, 0..1.
-        preprocessing: of the network.
+        preprocessing: the preprocessing of the network.
 
     Returns:
-        (n, 3, side, side) float32, channels last, which trains twice as fast.
+        (n, 3, side, side) float32 in channels-last order, in which training is twice as fast.
     """
     side = preprocessing.resize_size
     resized = functional.interpolate(views, (side, side), mode="bilinear", antialias=True)
-    rounded = (resized * 255).round() / 255  # as PIL stores it
+    rounded = (resized * 255).round() / 255  # to 8 bits, as Pillow does
     scaled: Tensor = (rounded - preprocessing.mean[0]) / preprocessing.std[0]
     return scaled.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""How the bundled backbone is trained and measured: every draw and every thread counts for its bytes."""
+"""Train and measure the bundled backbone; its bytes depend on every random draw and on the number of threads."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from triptych.transfer.bundled.augment import augment_batch, find_ink_boxes
 from triptych.transfer.bundled.digits import Digits, prepare_batch
 
 CLASSES = 10
-MEASURED_AT_ONCE = 500  # images
+MEASURING_BATCH = 500  # images
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one training goes.
+    """Hyperparameters of a training.
 
     Attributes:
         epochs: passes over the training images.
-        seed: of the split, the initial weights, the order and the augmentation.
-        threads: of torch; sums depend on it in the last bit, and so do the bytes of the result.
-        batch_size: images a step.
-        peak_learning_rate: the top of the one-cycle schedule.
-        momentum: of SGD, in Nesterov's form.
-        weight_decay: L2 penalty on every parameter.
-        plain_fraction: share of a batch that is shown as it is.
-        coarse_fraction: share of a batch that is averaged down to 8 x 8 cells.
+        seed: seed of the split, the initial weights, the order of the images and the augmentation.
+        threads: threads of PyTorch; they change the last bits of sums, and so the bytes of the result.
+        batch_size: images per step.
+        peak_learning_rate: maximum of the one-cycle schedule.
+        momentum: Nesterov momentum of SGD.
+        weight_decay: L2 coefficient on every parameter.
+        plain_fraction: fraction of a batch that is left unchanged.
+        coarse_fraction: fraction of a batch that is downsampled to 8 x 8 cells.
     """
 
     epochs: int = 10
@@ -52,8 +52,8 @@ class Recipe:
 
 
 def build_network(seed: int) -> nn.Module:
-    """Return the untrained network, in training mode; its initial weights depend on `seed` alone."""
-    # torchvision draws them from the global generator: fork_rng puts that back as it was.
+    """Return the untrained network in training mode; its initial weights depend only on `seed`."""
+    # torchvision draws them from the global generator, whose state `fork_rng` restores.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network: nn.Module = shufflenet_v2_x0_5(num_classes=CLASSES)
@@ -61,7 +61,7 @@ def build_network(seed: int) -> nn.Module:
 
 
 def count_batches(digits: Digits, recipe: Recipe) -> int:
-    """Return the number of an epoch's batches, which are all of one size, give or take an image."""
+    """Return the number of batches per epoch; their sizes differ by at most one image."""
     return math.ceil(len(digits.labels) / recipe.batch_size)
 
 
@@ -80,7 +80,7 @@ def draw_batches(
 def build_optimizer(
     network: nn.Module, recipe: Recipe, steps_per_epoch: int
 ) -> tuple[torch.optim.SGD, torch.optim.lr_scheduler.OneCycleLR]:
-    """Return SGD with Nesterov's momentum and its schedule, which steps with every batch."""
+    """Return SGD with Nesterov momentum, and its one-cycle schedule, which steps after every batch."""
     peak = recipe.peak_learning_rate
     optimizer = torch.optim.SGD(
         network.parameters(), peak, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
@@ -90,9 +90,9 @@ def build_optimizer(
 
 
 def train_network(digits: Digits, held_out: Digits, preprocessing: Preprocessing, recipe: Recipe) -> nn.Module:
-    """Train a new network on `digits`; after each epoch log its accuracy on `held_out`.
+    """Train a new network on `digits`, and log its accuracy on `held_out` after each epoch.
 
-    The network of the last epoch is the result, however `held_out` fared before.
+    The result is always the network of the last epoch: no epoch is chosen on `held_out`.
     """
     network = build_network(recipe.seed)
     rng = torch.Generator().manual_seed(recipe.seed)
@@ -113,12 +113,12 @@ def train_network(digits: Digits, held_out: Digits, preprocessing: Preprocessing
 
 
 def measure_accuracy(network: nn.Module, digits: Digits, preprocessing: Preprocessing) -> float:
-    """Return the share of all `digits` that the network names rightly, 0..1; it stays in eval mode."""
+    """Return the accuracy on all `digits`, 0..1; the network is left in eval mode."""
     transform = preprocessing.build()
     network.eval()
     right = 0
     with torch.inference_mode():
-        for part in iterate_slices(len(digits.labels), MEASURED_AT_ONCE):
+        for part in iterate_slices(len(digits.labels), MEASURING_BATCH):
             inputs = torch.stack([transform(image) for image in digits.images[part]])
             predicted = network(inputs.to(memory_format=torch.channels_last)).argmax(1)
             right += int((predicted == torch.tensor(digits.labels[part])).sum())
@@ -127,7 +127,7 @@ def measure_accuracy(network: nn.Module, digits: Digits, preprocessing: Preproce
 
 @contextmanager
 def deterministic_torch(threads: int) -> Iterator[None]:
-    """Let torch use `threads` threads and deterministic algorithms alone, and undo both at the end."""
+    """Make PyTorch use only deterministic algorithms and this number of threads while the block runs."""
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(mode=True)

@@ -2,9 +2,8 @@
 
     python -m triptych.transfer.bundled.train --mnist DIR
 
-DIR holds MNIST's four IDX files, gzipped or not. Half of the training views are cropped towards the ink and
-averaged down to 8 x 8 cells, because so were scikit-learn's digits made. The same command on the same
-machine writes the same bytes.
+DIR holds MNIST's four IDX files, gzipped or not. Half of the training images are cropped towards the ink and
+downsampled to 8 x 8 cells, as scikit-learn's digits were. The same command on the same machine writes the same bytes.
 """
 
 from __future__ import annotations
@@ -40,14 +39,14 @@ log = logging.getLogger(__name__)
 
 
 def save_weights(network: nn.Module, file: Path) -> str:
-    """Write the whole state dict to `file` (safetensors) and return the file's SHA-256, hexadecimal."""
+    """Write the state dict to a safetensors file; return the SHA-256 of the file, hexadecimal."""
     content = save({name: tensor.contiguous() for name, tensor in network.state_dict().items()})
     write_atomically(file, content)
     return hashlib.sha256(content).hexdigest()
 
 
 def describe_run(recipe: Recipe) -> dict[str, Any]:
-    """Describe what the bytes of the result depend on, besides the data."""
+    """Return everything besides the data that the bytes of the result depend on."""
     options = f"--epochs {recipe.epochs} --seed {recipe.seed} --threads {recipe.threads}"
     return {
         "command": f"python -m triptych.transfer.bundled.train --mnist DIR {options}",
@@ -63,7 +62,7 @@ def describe_run(recipe: Recipe) -> dict[str, Any]:
 
 
 def describe_data(everything: Digits, training: Digits, held_out: Digits) -> dict[str, Any]:
-    """Describe the images of the training file, and how many of them were trained on."""
+    """Return a description of the training file, and the number of images that were trained on."""
     return {
         "dataset": "MNIST",
         "images": len(training.labels),
@@ -76,7 +75,7 @@ def describe_data(everything: Digits, training: Digits, held_out: Digits) -> dic
 
 
 def train_backbone(training: Digits, test: Digits, out: Path, recipe: Recipe) -> dict[str, Any]:
-    """Train on `training`, measure on `test` once, write weights and card to `out`, return the card."""
+    """Train on `training`, measure once on `test`, write weights and card to `out`, and return the card."""
     started = time.perf_counter()
     kept, held_out = split_digits(training, np.random.default_rng(recipe.seed))
     preprocessing = measure_preprocessing(kept.images)
@@ -102,9 +101,16 @@ def train_backbone(training: Digits, test: Digits, out: Path, recipe: Recipe) ->
 
 
 def parse_count(text: str) -> int:
-    """Parse a number of at least 1."""
+    """Return a positive integer.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is not a positive integer.
+
+    >>> parse_count("10")
+    10
+    """
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
     return int(text)
 
 
@@ -113,8 +119,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     recipe = Recipe()
     parser = argparse.ArgumentParser(description="Train the bundled backbone on MNIST.")
     add = parser.add_argument
-    add("--mnist", type=Path, required=True, metavar="DIR", help="the folder of the four IDX files")
-    add("--out", type=Path, default=Path(), metavar="DIR", help="where weights and card go (default: here)")
+    add("--mnist", type=Path, required=True, metavar="DIR", help="folder of the four IDX files")
+    add("--out", type=Path, default=Path(), metavar="DIR", help="folder for weights and card (default: .)")
     add("--epochs", type=parse_count, default=recipe.epochs, metavar="N")
     add("--seed", type=int, default=recipe.seed, metavar="N")
     add("--threads", type=parse_count, default=recipe.threads, metavar="N")
@@ -129,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         training, test = load_digits(given.mnist)
     except DataError as error:
-        log.error("%s", error)  # noqa: TRY400 - the user's to mend, and no traceback helps
+        log.error("%s", error)  # noqa: TRY400 - a mistake of the user, for whom a traceback is no help
         sys.exit(2)
     card = train_backbone(training, test, given.out, recipe)
     log.info("test accuracy %.4f, sha256 %s", card["test_accuracy"], card["sha256"])
