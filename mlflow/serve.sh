@@ -3,7 +3,7 @@
 # PREFECT_PORT and MLFLOW_PORT choose the ports, PREFECT_FILE the deployments, SERVE_HOME the folder of the logs and of
 # Prefect's database.
 set -euo pipefail
-set -m # each program leads a process group of its own, which `stop` ends as a whole
+set -m # each program runs in its own process group, which `stop` ends as a whole
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
@@ -14,11 +14,11 @@ prefect_port=${PREFECT_PORT:-4200}
 prefect_page=http://127.0.0.1:$prefect_port
 mlflow_page=http://127.0.0.1:$MLFLOW_PORT
 
-# Prefect has a home here, so that nothing else that somebody scheduled on this machine runs or is changed.
+# A separate home for Prefect, so that other deployments on this machine neither run here nor are changed.
 export PREFECT_HOME=$home/prefect
 export PREFECT_API_URL=$prefect_page/api
-export PREFECT_SERVER_UI_API_URL=$PREFECT_API_URL # else the page looks at port 4200
-# Nothing phones home, and what is on this machine is not asked through a proxy.
+export PREFECT_SERVER_UI_API_URL=$PREFECT_API_URL # otherwise the page calls port 4200
+# No telemetry, and no proxy for servers on this machine.
 export PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=true MLFLOW_DISABLE_TELEMETRY=true
 export NO_PROXY=127.0.0.1,${NO_PROXY:-} no_proxy=127.0.0.1,${no_proxy:-}
 
@@ -27,14 +27,14 @@ fail() {
   exit 2
 }
 
-# pid_of NAME: its pid, if the process of that number is still the one that was started here.
+# pid_of NAME: its pid, if the process with that number is still the one that was started here.
 pid_of() {
   local pid command
   { read -r pid && read -r command; } 2>/dev/null <"$home/$1.pid" || return 1
   [[ $(ps -ww -o args= -p "$pid") == *"$command" ]] && echo "$pid"
 }
 
-# launch NAME PROGRAM ARGUMENTS...: start one in the background, with a log file and a pid file.
+# launch NAME PROGRAM ARGUMENTS...: start a program in the background, with a log file and a pid file.
 launch() {
   local name=$1
   shift
@@ -43,7 +43,7 @@ launch() {
   disown "$!"
 }
 
-# wait_for NAME COMMAND...: wait until the command succeeds; fail where the program ends before.
+# wait_for NAME COMMAND...: wait until the command succeeds; fail if the program ends first.
 wait_for() {
   local name=$1
   shift
@@ -62,7 +62,7 @@ answers() {
 
 check_port() { # PORT VARIABLE
   "$bin/python" -c 'import socket, sys; socket.create_server(("127.0.0.1", int(sys.argv[1])))' "$1" 2>/dev/null ||
-    fail "port $1 is taken or no port: end what listens there, or choose another with \`make serve $2=...\`"
+    fail "port $1 is in use or invalid: stop the program that uses it, or choose another with \`make serve $2=...\`"
 }
 
 deploy() {
@@ -84,14 +84,14 @@ end() { # NAME
   rm -f "$home/$1.pid"
 }
 
-# The worker first: runs that it cuts short still tell both servers.
+# The worker first, so that runs which it interrupts can still reach both servers.
 end_all() {
   for name in worker mlflow prefect; do end "$name"; done
 }
 
 start() {
   if pid_of prefect >/dev/null && pid_of mlflow >/dev/null && pid_of worker >/dev/null; then
-    echo "The servers run already; \`make stop\` ends them."
+    echo "The servers are running already; \`make stop\` stops them."
     return
   fi
   end_all
@@ -112,17 +112,17 @@ start() {
   cat <<END
 Prefect  $prefect_page
 MLflow   $mlflow_page
-A worker runs what is scheduled or started on Prefect's page; logs are in $home.
-For commands of yours: export PREFECT_API_URL=$PREFECT_API_URL MLFLOW_TRACKING_URI=$mlflow_page
+The worker runs what is scheduled, or started on Prefect's page. Logs are in $home.
+For your own commands: export PREFECT_API_URL=$PREFECT_API_URL MLFLOW_TRACKING_URI=$mlflow_page
 END
 }
 
 stop() {
   end_all
-  echo "Ended:${ended:- nothing, as nothing of this checkout ran}"
+  echo "Stopped:${ended:- nothing, because nothing of this checkout was running}"
 }
 
 case ${1:-} in
 start | stop) "$1" ;;
-*) fail "\`${1:-}\` is no command: use start or stop" ;;
+*) fail "unknown command \`${1:-}\`: use start or stop" ;;
 esac

@@ -71,10 +71,10 @@ def test_serve_starts_both_servers_and_a_worker_and_stop_ends_them(
     with urlopen(f"{mlflow}/health", timeout=30) as answer:  # noqa: S310
         assert answer.status == 200
     again = serve("start", environment)
-    assert (again.returncode, again.stdout) == (0, "The servers run already; `make stop` ends them.\n")
+    assert (again.returncode, again.stdout) == (0, "The servers are running already; `make stop` stops them.\n")
     pids = [int(file.read_text().split()[0]) for file in Path(environment["SERVE_HOME"]).glob("*.pid")]
     assert len(pids) == 3
-    assert serve("stop", environment).stdout == "Ended: worker mlflow prefect\n"
+    assert serve("stop", environment).stdout == "Stopped: worker mlflow prefect\n"
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.killpg(pid, 0)
@@ -86,8 +86,8 @@ def test_a_taken_port_is_named_and_nothing_starts(name: str, environment: dict[s
         refused = serve("start", environment)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr == (
-        f"serve: port {environment[name]} is taken or no port: "
-        f"end what listens there, or choose another with `make serve {name}=...`\n"
+        f"serve: port {environment[name]} is in use or invalid: "
+        f"stop the program that uses it, or choose another with `make serve {name}=...`\n"
     )
     assert not Path(environment["SERVE_HOME"]).exists()
 
@@ -108,7 +108,7 @@ def test_a_process_that_took_over_a_pid_is_left_alone(environment: dict[str, str
     home.mkdir()
     (home / "prefect.pid").write_text(f"{stranger.pid}\n{BIN}/prefect server start\n")
     try:
-        assert serve("stop", environment).stdout == "Ended: nothing, as nothing of this checkout ran\n"
+        assert serve("stop", environment).stdout == "Stopped: nothing, because nothing of this checkout was running\n"
         assert stranger.poll() is None
     finally:
         stranger.kill()
