@@ -1,7 +1,7 @@
-"""What is done to an image before a training step sees it: each epoch another flip, another cut.
+"""Random flips and crops of training images, different in every epoch.
 
-All randomness of an image in an epoch comes from a generator of its own, so that neither the order in which
-images are read, nor the number of threads or processes that read them, changes anything.
+Each image has a random generator of its own in each epoch. The result therefore depends neither on the order in which
+images are read nor on the number of threads or processes that read them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from triptych.images.preprocessing import Preprocessing
 Augment = Callable[[Pixels, Preprocessing, np.random.Generator], Pixels]
 
 FLIP_PROBABILITY = 0.5
-# Of torchvision's `RandomResizedCrop`, from Szegedy et al. 2015: parts of the area, and width to height.
+# The ranges of torchvision's `RandomResizedCrop`, from Szegedy et al. 2015: fraction of the area, width / height.
 AREAS, RATIOS = (0.08, 1.0), (3.0 / 4.0, 4.0 / 3.0)
 ATTEMPTS = 10
 
@@ -26,7 +26,7 @@ ATTEMPTS = 10
 def augment(
     image: Pixels, preprocessing: Preprocessing, augmentation: str, *, seed: int, epoch: int, index: int
 ) -> Pixels:
-    """Return an image as a training step sees it in one epoch, (crop, crop, 3) uint8.
+    """Return an augmented image, (crop, crop, 3) uint8; the same arguments give the same pixels.
 
     Args:
         image: (height, width, channels) uint8.
@@ -40,9 +40,17 @@ def augment(
 
 
 def draw_box(width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Return a random box (left, top, right, bottom) as torchvision's `RandomResizedCrop` draws it.
+    """Return a random box (left, top, right, bottom), distributed as in torchvision's `RandomResizedCrop`.
 
-    Where none fits in ten attempts, it is the largest one in the middle with a ratio that is allowed.
+    If ten boxes in a row don't fit into the image, return the largest central box with an allowed ratio.
+
+    Args:
+        width: of the image, pixels.
+        height: of the image, pixels.
+        rng: draws the box.
+
+    >>> draw_box(1000, 10, np.random.default_rng(0))
+    (493, 0, 506, 10)
     """
     for _ in range(ATTEMPTS):
         area = width * height * rng.uniform(*AREAS)
@@ -55,11 +63,6 @@ def draw_box(width: int, height: int, rng: np.random.Generator) -> tuple[int, in
     w, h = min(width, round(height * ratio)), min(height, round(width / ratio))
     left, top = (width - w) // 2, (height - h) // 2
     return left, top, left + w, top + h
-
-
-def _crop(image: Pixels, preprocessing: Preprocessing, rng: np.random.Generator) -> Pixels:
-    del rng
-    return preprocessing.crop(image)
 
 
 def _flip(image: Pixels, preprocessing: Preprocessing, rng: np.random.Generator) -> Pixels:
@@ -78,4 +81,8 @@ def _flip_sometimes(crop: Pixels, rng: np.random.Generator) -> Pixels:
     return crop[:, ::-1] if rng.random() < FLIP_PROBABILITY else crop
 
 
-AUGMENTATIONS: dict[str, Augment] = {"none": _crop, "flip": _flip, "crop_and_flip": _crop_and_flip}
+AUGMENTATIONS: dict[str, Augment] = {
+    "none": lambda image, preprocessing, rng: preprocessing.crop(image),
+    "flip": _flip,
+    "crop_and_flip": _crop_and_flip,
+}

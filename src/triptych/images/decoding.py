@@ -12,15 +12,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from triptych.errors import DataError, UnreadableImageError
 from triptych.images.pixels import Pixels
 
-# What torchvision's ImageFolder takes for an image.
+# The file names that torchvision's ImageFolder takes for images.
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 
 def decode_image(file: Path) -> Pixels:
-    """Return an image file as (height, width, 3) uint8 RGB, turned upright as its EXIF says.
+    """Return an image file as (height, width, 3) uint8 RGB, rotated as its EXIF orientation says.
 
     Raises:
-        DataError: the file is not a complete image, or above Pillow's limit of pixels.
+        UnreadableImageError: the file is not a complete image, or it exceeds Pillow's limit on pixels.
     """
     with open_image(file) as image:
         return decode_opened(image, file)
@@ -28,10 +28,10 @@ def decode_image(file: Path) -> Pixels:
 
 @contextmanager
 def open_image(file: Path) -> Iterator[Image.Image]:
-    """Open an image file; whatever goes wrong with it while the block runs is an error of one kind.
+    """Open an image file; any error with it while the block runs becomes an `UnreadableImageError`.
 
     Raises:
-        UnreadableImageError: the file is not a complete image, or above Pillow's limit of pixels.
+        UnreadableImageError: the file is not a complete image, or it exceeds Pillow's limit on pixels.
     """
     try:
         with Image.open(file) as image:
@@ -40,12 +40,12 @@ def open_image(file: Path) -> Iterator[Image.Image]:
     except DataError:
         raise
     except Exception as error:
-        # Damaged files raise nearly anything in Pillow's readers, from struct.error to AttributeError.
+        # Damaged files raise almost any error in Pillow's readers, from struct.error to AttributeError.
         raise UnreadableImageError(file, _explain(error, file)) from error
 
 
 def _refuse_bomb(image: Image.Image, file: Path) -> None:
-    """Refuse at Pillow's limit itself: Pillow only warns of images up to twice as large."""
+    """Refuse images above Pillow's limit; Pillow itself only warns unless they are twice as large."""
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and image.width * image.height > limit:
         reason = f"{image.width} x {image.height} pixels, a decompression bomb by Pillow's limit of {limit:,}"
@@ -59,15 +59,27 @@ def _explain(error: Exception, file: Path) -> str:
 
 
 def decode_opened(image: Image.Image, file: Path) -> Pixels:
-    """Return an opened image as (height, width, 3) uint8 RGB, turned upright as its EXIF says."""
+    """Return an opened image as (height, width, 3) uint8 RGB, rotated as its EXIF orientation says.
+
+    Args:
+        image: an image from `open_image`.
+        file: its file, for errors.
+    """
     return np.asarray(convert_to_rgb(ImageOps.exif_transpose(image), file))
 
 
 def convert_to_rgb(image: Image.Image, file: Path) -> Image.Image:
-    """Return an image as 8-bit RGB: 16 bits are scaled to 8, and what is transparent is laid on white.
+    """Return an image as 8-bit RGB: 16 bits are scaled to 8, and transparent pixels are blended with white.
+
+    Args:
+        image: an image of any mode.
+        file: its file, for errors.
 
     Raises:
-        DataError: the pixels are floating-point or 32-bit numbers, whose range is anybody's guess.
+        UnreadableImageError: the pixels are floating-point or 32-bit numbers, whose range is unknown.
+
+    >>> convert_to_rgb(Image.new("LA", (1, 1), (0, 0)), Path("transparent.png")).getpixel((0, 0))
+    (255, 255, 255)
     """
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         return Image.fromarray((np.asarray(image).astype(np.uint32) // 257).astype(np.uint8)).convert("RGB")

@@ -1,4 +1,4 @@
-"""Raw images, and what becomes of them before a network without a backbone sees them.
+"""Turning raw images into the inputs of networks without a backbone: thumbnails, channels, scaled rows.
 
 A raw image is a (height, width, channels) uint8 array, 0..255, with 1 channel (gray) or 3 (RGB).
 """
@@ -17,7 +17,7 @@ Pixels = NDArray[np.uint8]
 
 
 def make_thumbnail(image: Pixels, side: int) -> Pixels:
-    """Return the image scaled to cover a square and cut out of its middle.
+    """Return the image scaled to cover a square and cropped to it, around the centre.
 
     Args:
         image: (height, width, channels) uint8.
@@ -25,6 +25,9 @@ def make_thumbnail(image: Pixels, side: int) -> Pixels:
 
     Returns:
         (side, side, channels) uint8.
+
+    >>> make_thumbnail(np.zeros((40, 60, 3), dtype=np.uint8), 32).shape
+    (32, 32, 3)
     """
     if image.shape[:2] == (side, side):
         return image
@@ -34,7 +37,11 @@ def make_thumbnail(image: Pixels, side: int) -> Pixels:
 
 
 def match_channels(image: Pixels, channels: int) -> Pixels:
-    """Return the image with 1 (luma of ITU-R BT.601, as Pillow's "L") or 3 channels (gray repeated)."""
+    """Return the image with 1 channel (luma of ITU-R BT.601, as Pillow's "L") or 3 channels (gray repeated).
+
+    >>> match_channels(np.array([[[255, 0, 0]]], dtype=np.uint8), 1).tolist()
+    [[[76]]]
+    """
     if image.shape[2] == channels:
         return image
     if channels == 3:
@@ -43,29 +50,35 @@ def match_channels(image: Pixels, channels: int) -> Pixels:
 
 
 def stack_as(images: Sequence[Pixels] | Pixels, shape: tuple[int, int, int]) -> Pixels:
-    """Return images of any sizes as one array of the shape that a network was trained on.
+    """Return images of any size as one array of the shape that a network was trained on.
 
     Args:
         images: raw images, each (height, width, channels) uint8.
-        shape: (height, width, channels) to bring them to; photos are cut to a square thumbnail.
+        shape: (height, width, channels) of the result; if it is square, images become thumbnails.
 
     Returns:
         (n, height, width, channels) uint8.
 
     Raises:
-        DataError: the network wants oblong images of another size.
+        DataError: the network takes rectangular images, and an image has another size.
+
+    >>> stack_as([np.zeros((40, 60, 3), dtype=np.uint8), np.zeros((8, 8, 1), dtype=np.uint8)], (8, 8, 1)).shape
+    (2, 8, 8, 1)
     """
     height, width, channels = shape
     stacked = np.empty((len(images), *shape), dtype=np.uint8)
     for row, image in zip(stacked, images, strict=True):
         if image.shape[:2] != (height, width) and height != width:
-            raise DataError(f"image of {image.shape[:2]} pixels: this network takes {height} x {width} only")
+            raise DataError(
+                f"an image has {image.shape[0]} x {image.shape[1]} pixels: "
+                f"this network takes {height} x {width} only, so resize it"
+            )
         fitted = image if image.shape[:2] == (height, width) else make_thumbnail(image, height)
         row[:] = match_channels(fitted, channels)
     return stacked
 
 
-# What the pixel values 0 and 255 become.
+# The numbers that the pixel values 0 and 255 are scaled to.
 INPUT_RANGES = {"symmetric": (-1.0, 1.0), "unit": (0.0, 1.0)}
 
 
@@ -79,6 +92,9 @@ def scale_pixels(pixels: Pixels, dtype: str = "float32", input_range: str = "sym
 
     Returns:
         (n, height * width * channels) of `dtype`.
+
+    >>> scale_pixels(np.array([[[[0], [255]]]], dtype=np.uint8)).tolist()
+    [[-1.0, 1.0]]
     """
     rows = pixels.reshape(len(pixels), -1).astype(dtype)
     low, high = INPUT_RANGES[input_range]

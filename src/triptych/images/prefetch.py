@@ -1,4 +1,4 @@
-"""Images decoded, resized and cut out ahead of the network that waits for them."""
+"""Reading images before the network needs them, in threads or processes."""
 
 from __future__ import annotations
 
@@ -23,38 +23,43 @@ from triptych.system.threads import count_cores
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Pool = TypeVar("Pool", bound=Executor)
-# Pillow lets other threads run while it decodes and resizes, so that a few threads do as well as processes; what
-# they do in between is Python, which runs in one thread at a time and holds up the network on a large machine.
+# With fewer cores, threads are as fast as processes: Pillow releases Python's lock while it decodes and resizes. With
+# more of them, the Python code in between holds up the network, as only one thread at a time can run it.
 CORES_WORTH_PROCESSES = 4
-# Processes take a moment to start.
+# With fewer files, the processes take longer to start than they save.
 FILES_WORTH_PROCESSES = 500
-# Images that are decoded before the network asks for them, for each reader: enough to smooth out large photos.
+# Images to read ahead per core: enough that a large photo holds nothing up.
 AHEAD = 32
-# Whole batches that are loaded before a training step asks for them.
+# Batches to load ahead.
 BATCHES_AHEAD = 2
 
 
 def crop_image(image: Path | Pixels, preprocessing: Preprocessing) -> Pixels:
-    """Return an image, decoded if it is a file, as the network takes it: (crop, crop, 3) uint8."""
+    """Return an image file or a raw image as the network takes it, resized and cropped: (crop, crop, 3) uint8."""
     return preprocessing.crop(decode_image(image) if isinstance(image, Path) else image)
 
 
 def describe_readers(images: ImageSource, wanted: int) -> str:
-    """Return how `open_readers` will read some images, for the log."""
+    """Return how `open_readers` will read some images, for the log.
+
+    Args:
+        images: the raw images.
+        wanted: how many of them will be read.
+    """
     kind = "processes" if _takes_processes(images, wanted) else "threads"
     return f"{count_cores()} {kind}"
 
 
 @contextmanager
 def open_readers(images: ImageSource, wanted: int) -> Iterator[Executor]:
-    """Start what decodes: processes for many files on a machine with many cores, else threads.
+    """Start the pool that reads images: processes for many files on a machine with many cores, else threads.
 
     Args:
         images: the raw images.
         wanted: how many of them will be read.
     """
     if _takes_processes(images, wanted):
-        # Not forked from this process: its threads hold locks that a copy would wait for forever.
+        # A fork of this process could wait forever for a lock that one of its threads holds.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
         pool: Executor = ProcessPoolExecutor(count_cores(), mp_context=context)
@@ -74,7 +79,7 @@ def _shut_down_early(pool: Pool) -> Iterator[Pool]:
 
 
 def _takes_processes(images: ImageSource, wanted: int) -> bool:
-    # A process that is a daemon, such as a worker of Dask, may not start others.
+    # A daemon process, such as a worker of Dask, may not start others.
     able = "forkserver" in multiprocessing.get_all_start_methods() and not multiprocessing.current_process().daemon
     in_files = isinstance(images.locate(0), Path) if wanted else False
     return able and in_files and wanted >= FILES_WORTH_PROCESSES and count_cores() >= CORES_WORTH_PROCESSES

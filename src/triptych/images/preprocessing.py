@@ -1,4 +1,4 @@
-"""What an image goes through before it enters a pretrained network; known to workers that do without PyTorch."""
+"""Turning a raw image into the input of a pretrained network; PyTorch is not imported before it is needed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What turns a raw image into a network's input, as `torchvision.transforms` names it.
+    """The steps from a raw image to a network's input, with torchvision's names.
 
     Attributes:
-        resize_size: pixels of the shorter side after resizing.
+        resize_size: length of the shorter side after resizing, pixels.
         crop_size: side of the central square that is kept, pixels.
         mean: of each channel, on a scale of 0..1.
         std: of each channel, on a scale of 0..1.
-        interpolation: of the resizing, for instance "bilinear".
+        interpolation: torchvision's name of the interpolation, such as "bilinear".
     """
 
     resize_size: int
@@ -66,10 +66,14 @@ class Preprocessing:
         return lambda image: transforms(Image.fromarray(match_channels(image, 3)))
 
     def crop(self, image: Pixels) -> Pixels:
-        """Return a raw image resized and cut out, (crop, crop, 3) uint8: the first half of what `build` returns.
+        """Return a raw image resized and cropped, (crop, crop, 3) uint8: the first half of what `build` returns.
 
-        Pixel for pixel torchvision's `Resize` and `CenterCrop` of a Pillow image, without importing them; where
-        the image is smaller than the square, it is laid on black.
+        The pixels are those of torchvision's `Resize` and `CenterCrop` for a Pillow image, without importing
+        torchvision. An image that is smaller than the square is padded with black.
+
+        >>> small = Preprocessing(36, 32, (0.5,) * 3, (0.25,) * 3, "bilinear")
+        >>> small.crop(np.zeros((60, 90, 1), dtype=np.uint8)).shape
+        (32, 32, 3)
         """
         opened = Image.fromarray(match_channels(image, 3))
         size = _resized(opened.width, opened.height, self.resize_size)
@@ -91,7 +95,7 @@ def _resized(width: int, height: int, shorter: int) -> tuple[int, int]:
 
 
 def _crop_side(side: int, crop: int) -> tuple[int, int]:
-    """Return where a central cut begins, and its length; it begins before the image where that is smaller."""
+    """Return the start and the length of a central crop; the start is negative if the image is smaller."""
     if crop > side:
         return -((crop - side) // 2), crop
     return round((side - crop) / 2.0), crop

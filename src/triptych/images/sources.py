@@ -25,13 +25,13 @@ class ImageSource(Protocol):
         """Return image `index`: (height, width, channels) uint8."""
 
     def locate(self, index: int) -> Path | Pixels:
-        """Return what a worker needs in order to read image `index`: its file, or its pixels."""
+        """Return what a reader in another process needs for image `index`: its file, or its pixels."""
 
     def identify(self, index: int) -> bytes:
         """Return the SHA-256 of image `index`: of the file's bytes, or of the array's."""
 
     def release(self) -> None:
-        """Give back the memory that reading has taken and that can be read again."""
+        """Release the memory of images that can be read again."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ArrayImages:
         return self[index]
 
     def release(self) -> None:
-        """Give the pages of a memory-mapped array back, which else count as the process's until it ends."""
+        """Release the pages of a memory-mapped array, which would count as the process's memory until it ends."""
         release_pages(self.array)
 
     def identify(self, index: int) -> bytes:
@@ -76,7 +76,7 @@ class FileImages:
         return self.files[index]
 
     def release(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no image is kept in memory."""
 
     def identify(self, index: int) -> bytes:
         """Return the SHA-256 of the file of image `index`."""
@@ -84,12 +84,12 @@ class FileImages:
 
 
 def identify_file(file: Path) -> bytes:
-    """Return the SHA-256 of a file's bytes; one that has not been written to since is not read again."""
+    """Return the SHA-256 of a file's bytes; an unchanged file is read only once."""
     found = file.stat()
     return _hash_file(file, found.st_size, found.st_mtime_ns)
 
 
 @lru_cache(maxsize=2**18)
 def _hash_file(file: Path, size: int, changed: int) -> bytes:
-    del size, changed  # part of the key alone
+    del size, changed  # only part of the key of the cache
     return hashlib.sha256(file.read_bytes()).digest()

@@ -1,4 +1,7 @@
-"""What the cache holds, and what of it nobody has used for long. Downloaded data sets are none of its business."""
+"""Listing the cache, and deleting from it what has not been used for long.
+
+Downloaded data sets are not listed.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,12 @@ MEBIBYTE = 2**20
 
 @dataclass(frozen=True)
 class CacheFile:
-    """A file of the cache.
+    """A file in the cache.
 
     Attributes:
-        path: where it is.
+        path: its path.
         size_bytes: its size.
-        used: when it was last used, in seconds since 1970.
+        used: time of its last use, in seconds since 1970.
     """
 
     path: Path
@@ -41,9 +44,9 @@ class CacheEntry:
     Attributes:
         kind: a row of `KINDS`.
         name: name of the folder or file.
-        files: what it consists of.
-        details: what it is of, for people.
-        images: number of images; None where that says nothing.
+        files: its files.
+        details: a description for people.
+        images: number of images; None for a training.
     """
 
     kind: str
@@ -54,18 +57,18 @@ class CacheEntry:
 
     @property
     def size_bytes(self) -> int:
-        """Size of all files."""
+        """The size of all its files."""
         return sum(file.size_bytes for file in self.files)
 
     @property
     def used(self) -> float:
-        """When any of its files was last used, in seconds since 1970."""
+        """The last use of any of its files, in seconds since 1970."""
         return max(file.used for file in self.files)
 
     def select_unused(self, before: float) -> tuple[CacheFile, ...]:
-        """Return the files that may go, as they were last used before a time in seconds since 1970.
+        """Return the files to delete, which were last used before a time in seconds since 1970.
 
-        Embeddings go file by file, since each stands for images of its own; everything else goes as a whole.
+        Embeddings are selected file by file, since each file holds images of its own; any other entry as a whole.
         """
         if self.kind == "embeddings" and self.used >= before:
             return tuple(file for file in self.files if file.used < before and file.path.suffix == ".npy")
@@ -84,13 +87,13 @@ class CacheEntry:
 
 
 def list_cache(kinds: Sequence[str] = ()) -> list[CacheEntry]:
-    """Return what is in the cache, kind by kind, the last used first.
+    """Return the entries of the cache, kind by kind, the most recently used first.
 
     Args:
-        kinds: rows of `KINDS`; none means all.
+        kinds: rows of `KINDS`; empty means all.
 
     Raises:
-        ConfigError: there is no such kind.
+        ConfigError: a kind is unknown.
     """
     for kind in kinds:
         if kind not in KINDS:
@@ -99,25 +102,25 @@ def list_cache(kinds: Sequence[str] = ()) -> list[CacheEntry]:
 
 
 def select_unused(entries: Iterable[CacheEntry], days: float) -> list[CacheFile]:
-    """Return the files that were not used for some days.
+    """Return the files to delete, which have not been used for a number of days.
 
     Raises:
         ConfigError: the number of days is negative.
     """
     if not days >= 0:
-        raise ConfigError(f"--older-than {days:g} is not allowed: a number of days is 0 or more")
+        raise ConfigError(f"--older-than {days:g} is not a number of days: give 0 or more")
     before = time.time() - days * SECONDS_PER_DAY
     return [file for entry in entries for file in entry.select_unused(before)]
 
 
 def delete_files(files: Iterable[CacheFile]) -> None:
-    """Delete files of the cache, and the folders that are empty then."""
+    """Delete files in the cache, and the folders that this leaves empty."""
     for file in files:
         file.path.unlink(missing_ok=True)
         for folder in file.path.parents:
             if folder.parent == cache_home():
                 break
-            with suppress(OSError):  # it is not empty
+            with suppress(OSError):  # not empty
                 folder.rmdir()
 
 
@@ -130,7 +133,7 @@ def _list_entries(kind: str) -> list[CacheEntry]:
 def _read_entry(kind: str, place: Path) -> CacheEntry:
     files = tuple(_list_files(place))
     try:
-        details, images = KINDS[kind](place, [file.path for file in files])
+        details, images = KINDS[kind](place)
     except (OSError, ValueError, KeyError):
         details, images = "damaged, or written by another version", None
     return CacheEntry(kind, place.name, files, details, images)
@@ -145,33 +148,30 @@ def _list_files(place: Path) -> Iterator[CacheFile]:
                 yield CacheFile(path, status.st_size, status.st_mtime)
 
 
-def _describe_embeddings(place: Path, files: list[Path]) -> tuple[str, int]:
+def _describe_embeddings(place: Path) -> tuple[str, int]:
     described = json.loads((place / "space.json").read_text(encoding="utf-8"))
-    shards = [file for file in files if file.suffix == ".npy" and not file.name.startswith(".")]
+    shards = [file for file in place.rglob("*.npy") if not file.name.startswith(".")]
     images = sum(len(np.load(shard, mmap_mode="r", allow_pickle=False)) for shard in shards)
     return f"{described['network']}, weights {described['weights_as_configured']}", images
 
 
-def _describe_training(place: Path, files: list[Path]) -> tuple[str, None]:
-    del files
+def _describe_training(place: Path) -> tuple[str, None]:
     return f"a training of {place.name.rpartition('-')[0]}", None
 
 
-def _describe_dataset(place: Path, files: list[Path]) -> tuple[str, int]:
-    del files
+def _describe_dataset(place: Path) -> tuple[str, int]:
     described = json.loads((place / "dataset.json").read_text(encoding="utf-8"))
     return "photos as thumbnails" if described["files"] else "arrays", len(described["labels"])
 
 
-def _describe_split(place: Path, files: list[Path]) -> tuple[str, int]:
-    del files
+def _describe_split(place: Path) -> tuple[str, int]:
     described = json.loads(place.read_text(encoding="utf-8"))
     sizes = {part: len(described[part]) for part in ("train", "validation", "test")}
     return ", ".join(f"{size} {part}" for part, size in sizes.items()), sum(sizes.values())
 
 
-# The folders of the cache that can be computed again, and who says what an entry is of.
-KINDS: dict[str, Callable[[Path, list[Path]], tuple[str, int | None]]] = {
+# The folders of the cache that can be computed again; each function describes an entry and counts its images.
+KINDS: dict[str, Callable[[Path], tuple[str, int | None]]] = {
     "embeddings": _describe_embeddings,
     "trainings": _describe_training,
     "datasets": _describe_dataset,

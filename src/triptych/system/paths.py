@@ -1,4 +1,4 @@
-"""Where things lie: the checkout, the data homes, the cache and the local tracking store."""
+"""Finding the folders of this project: the checkout, the data, the cache and the local tracking store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import platformdirs
 
 
 def project_root() -> Path:
-    """Return the checkout this package runs from, or the user's data folder where it was installed alone."""
+    """Return the checkout that this package runs from, or the user's data folder if it runs from no checkout."""
     checkout = Path(__file__).resolve().parents[3]
     if (checkout / "pyproject.toml").is_file():
         return checkout
@@ -17,14 +17,14 @@ def project_root() -> Path:
 
 
 def cache_home() -> Path:
-    """Return the writable per-user cache: splits, embeddings, downloads (`TRIPTYCH_CACHE_HOME`)."""
+    """Return the writable cache of splits, embeddings and downloads: `TRIPTYCH_CACHE_HOME`, or the user's cache."""
     return _from_environment("TRIPTYCH_CACHE_HOME", platformdirs.user_cache_path("triptych"))
 
 
 def data_homes() -> list[Path]:
-    """Return the folders in which data sets are looked for, first the one named by `TRIPTYCH_DATA_HOME`.
+    """Return the folders to search for data sets, starting with `TRIPTYCH_DATA_HOME` if it is set.
 
-    The named one may be read-only; downloads always go to the last, the per-user cache.
+    That one may be read-only: downloads always go to the last folder, which is in the cache.
     """
     downloads = download_home()
     return list(dict.fromkeys([_from_environment("TRIPTYCH_DATA_HOME", downloads), downloads]))

@@ -1,4 +1,4 @@
-"""Progress of long work in the terminal: one bar for each panel, drawn by rich."""
+"""Showing the progress of long work in the terminal, one bar for each piece of work, drawn by rich."""
 
 from __future__ import annotations
 
@@ -12,19 +12,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class OnProgress(Protocol):
-    """Told how far some work is."""
+    """A function that is called as work advances."""
 
     def __call__(self, done: int, total: int, detail: str) -> None:
-        """Show that `done` of `total` units are finished, with a few words."""
+        """Show that `done` of `total` units are finished.
+
+        Args:
+            done: units finished so far.
+            total: units in all.
+            detail: a few words to show beside them.
+        """
 
 
-# The display that the command line has put up; there is none in a worker, whose progress is on Prefect's page.
+# The display of the command line. A worker has none: its progress is on Prefect's page.
 _display: ContextVar[Progress | None] = ContextVar("display", default=None)
 
 
 @contextmanager
 def show_progress(console: Console) -> Iterator[None]:
-    """Draw a bar for every piece of work that is tracked while the block runs, in this and its threads."""
+    """Draw a bar for each piece of work that is tracked while the block runs, in this context and copies of it."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=12),
@@ -41,7 +47,7 @@ def show_progress(console: Console) -> Iterator[None]:
 
 
 def track(description: str) -> OnProgress:
-    """Return a function to call with the units done, the units in all and a few words; it moves a bar."""
+    """Add a bar to the display, if there is one, and return the function that moves it."""
     display = _display.get()
     if display is None:
         return lambda done, total, detail: None

@@ -1,4 +1,4 @@
-"""Threads of the matrix products: a process-wide setting that panels in neighbouring threads share."""
+"""Counting the cores and threads for a piece of work, and limiting the threads of NumPy's matrix products."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from threadpoolctl import threadpool_limits
-
-_lock = threading.Lock()
-_wanted: list[int] = []
-_limits: list[threadpool_limits] = []
 
 
 def count_cores() -> int:
@@ -21,48 +17,60 @@ def count_cores() -> int:
 
 
 def count_threads() -> int:
-    """Return the number of threads for one piece of work that may have all cores.
+    """Return the number of threads for a piece of work that may use every core.
 
-    Fewer where the environment says so: Dask starts its workers with `OMP_NUM_THREADS` set to 1, as each of them
-    is one of several on its machine.
+    The environment may ask for fewer: Dask sets `OMP_NUM_THREADS` to 1 for its workers, as each of them is one of
+    several on its machine.
     """
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    return min(int(told), count_cores()) if told.isdecimal() and int(told) else count_cores()
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return min(int(wanted), count_cores()) if wanted.isdecimal() and int(wanted) else count_cores()
 
 
 def release_torch_threads() -> None:
-    """Let PyTorch use every core in this thread again, where it is loaded at all.
+    """Let PyTorch use every core in this thread again, if it is loaded.
 
-    The setting belongs to a thread, and threads of a pool keep what the last piece of work has set.
+    The setting belongs to a thread, and a thread of a pool keeps what the work before has set.
     """
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(count_cores())
 
 
-@contextmanager
-def limit_blas_threads(threads: int) -> Iterator[None]:
-    """Hold NumPy's BLAS to a number of threads while the block runs.
+class _BlasLimit:
+    """A limit on the threads of NumPy's BLAS that blocks in several threads share."""
 
-    The setting belongs to the process. Where several panels train side by side, the smallest number holds
-    until each of them is done, and only the last to leave restores what was before.
+    def __init__(self) -> None:
+        """Start without a limit."""
+        self._lock = threading.Lock()
+        self._wanted: list[int] = []
+        self._limits: list[threadpool_limits] = []
+
+    @contextmanager
+    def hold(self, threads: int) -> Iterator[None]:
+        """Limit the threads while the block runs."""
+        with self._lock:
+            self._wanted.append(threads)
+            self._limits.append(threadpool_limits(limits=min(self._wanted), user_api="blas"))
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._wanted.remove(threads)
+                if not self._wanted:
+                    self._restore()
+
+    def _restore(self) -> None:
+        for limit in reversed(self._limits):
+            limit.restore_original_limits()
+        self._limits.clear()
+
+
+_blas_limit = _BlasLimit()
+
+
+def limit_blas_threads(threads: int) -> AbstractContextManager[None]:
+    """Limit the threads of NumPy's BLAS while the block runs.
+
+    The setting belongs to the process. While panels train side by side, the smallest of their limits applies to all of
+    them; the last one to end restores what was set before.
     """
-    _enter(threads)
-    try:
-        yield
-    finally:
-        _leave(threads)
-
-
-def _enter(threads: int) -> None:
-    with _lock:
-        _wanted.append(threads)
-        _limits.append(threadpool_limits(limits=min(_wanted), user_api="blas"))
-
-
-def _leave(threads: int) -> None:
-    with _lock:
-        _wanted.remove(threads)
-        if not _wanted:
-            for limit in reversed(_limits):
-                limit.restore_original_limits()
-            _limits.clear()
+    return _blas_limit.hold(threads)

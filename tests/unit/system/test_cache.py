@@ -93,5 +93,5 @@ def test_slips_are_named(cache: Path) -> None:
     del cache
     with pytest.raises(ConfigError, match=r"unknown kind 'training': .*did you mean 'trainings'"):
         list_cache(["training"])
-    with pytest.raises(ConfigError, match="--older-than -1 is not allowed"):
+    with pytest.raises(ConfigError, match="--older-than -1 is not a number of days: give 0 or more"):
         select_unused([], -1)

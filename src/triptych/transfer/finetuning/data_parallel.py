@@ -44,10 +44,10 @@ class OthersCheckpoint(CheckpointFile):
 
 
 def count_processes(settings: TransferConfig) -> int:
-    """Return how many processes train together.
+    """Return how many processes train together: as many as the settings say, or else one per GPU.
 
     Raises:
-        ConfigError: there are GPUs, but fewer than the processes that are asked for.
+        ConfigError: the machine has GPUs, but fewer than the processes in the settings.
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if gpus and settings.processes > gpus:
@@ -58,13 +58,13 @@ def count_processes(settings: TransferConfig) -> int:
 
 
 def train_in_processes(job: PanelJob, processes: int, checkpoint: CheckpointFile | None, on_epoch: OnEpoch) -> State:
-    """Fine-tune a panel in several processes, and return what `FineTuning.copy_state` gives at the end.
+    """Fine-tune a panel in several processes, and return the final state, as `FineTuning.copy_state` does.
 
     Args:
         job: the panel and its repeat.
-        processes: how many.
-        checkpoint: where to store and look for the state; None stores nothing.
-        on_epoch: called with the metrics of each epoch; what it raises ends the processes.
+        processes: number of processes.
+        checkpoint: where the state is stored and restored from; None stores nothing.
+        on_epoch: called with the metrics of each epoch; an error in it ends the processes.
 
     Raises:
         DivergenceError: a step or the training loss is not a finite number.

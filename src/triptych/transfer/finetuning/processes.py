@@ -1,7 +1,7 @@
-"""Several processes of this machine that do one piece of work: they start, report and end together.
+"""Running a function in several processes of this machine, which start, report and end together.
 
-PyTorch starts them (`torch.multiprocessing`, start method spawn). Each is connected to its parent by a pipe, which
-carries messages and errors up, and whose end tells the process to end.
+PyTorch starts them (`torch.multiprocessing`, start method spawn). A pipe connects each of them to its parent: it
+carries messages and errors, and the process ends when the parent closes the pipe or dies.
 """
 
 from __future__ import annotations
@@ -33,19 +33,18 @@ _starting = threading.Lock()
 def run_in_processes(work: Work, size: int, folder: Path, on_message: Callable[[Any], None]) -> None:
     """Call `work` in several new processes, and wait until it has returned in all of them.
 
-    Whatever ends this call ends them all: an error, an interrupt, or the death of this process. Ctrl-C reaches this
-    process alone.
+    An error, an interrupt or the death of this process ends all of them. Ctrl-C reaches this process alone.
 
     Args:
-        work: takes the number of its process, from 0, and a function that sends a message (anything but None) to
-            this process; must be picklable.
-        size: how many processes.
-        folder: what they print goes into files there, one for each.
-        on_message: called with each message; what it raises ends the processes.
+        work: called with the number of its process, from 0, and a function that sends a message (anything but None)
+            to this process; must be picklable.
+        size: number of processes.
+        folder: what they print goes into files there, one per process.
+        on_message: called with each message; an error in it ends the processes.
 
     Raises:
-        TriptychError: `work` raised it in one of them.
-        ProcessError: one of them ended in any other way before its work was done.
+        TriptychError: `work` raised it in one of the processes.
+        ProcessError: a process failed in another way, or ended before its work was done.
     """
     with ExitStack() as stack:
         pipes = [multiprocessing.Pipe() for _ in range(size)]
@@ -69,7 +68,7 @@ def run_in_processes(work: Work, size: int, folder: Path, on_message: Callable[[
 def _children_allowed() -> Iterator[None]:
     """Let this process start others even if it is a daemon, such as a worker of Dask.
 
-    Python forbids it because a daemon that is killed would leave them behind; these notice its death themselves.
+    Python forbids it because a daemon that is killed would leave its children behind. These children notice its death.
     """
     current = multiprocessing.current_process()
     with _starting:
@@ -85,7 +84,7 @@ def _children_allowed() -> Iterator[None]:
 def _interrupts_blocked() -> Iterator[None]:
     """Block SIGINT in this thread, and so, as the mask is inherited, in the processes that it starts.
 
-    They could ignore it themselves, but only once they have imported everything.
+    They could ignore the signal themselves, but only once they have imported everything.
     """
     resource_tracker.ensure_running()  # `multiprocessing` would start it now, and unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -125,7 +124,7 @@ def _receive(connection: Connection) -> Iterator[Any]:
 
 
 def _explain(processes: Sequence[BaseProcess], failed: Sequence[int], folder: Path) -> str:
-    """Return which process failed, and how; if one was killed by a signal, the others failed because of that."""
+    """Return which process failed and how; if a signal killed one, the others failed because of that."""
     codes: dict[int, int] = {}
     for number in failed:
         processes[number].join()
@@ -148,7 +147,7 @@ def _output_file(folder: Path, number: int) -> Path:
 
 def _run(number: int, work: Work, connections: Sequence[Connection], folder: Path) -> None:
     """Do the work in a new process, send how it ended, and end."""
-    # A session of its own: signals to the parent's process group, such as Prefect's, don't reach it.
+    # In a session of its own: signals to the parent's process group, such as Prefect's, don't reach it.
     os.setsid()
     output = os.open(_output_file(folder, number), os.O_WRONLY | os.O_CREAT)
     for stream in (sys.stdout, sys.stderr):

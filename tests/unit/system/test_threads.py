@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from triptych.system.threads import count_cores, count_threads, limit_blas_threads, release_torch_threads
+
+
+def read_blas_threads() -> int:
+    assert np.__version__  # NumPy and its BLAS are loaded
+    return min(int(pool["num_threads"]) for pool in threadpool_info() if pool["user_api"] == "blas")
+
+
+def test_the_smallest_limit_holds_until_the_last_block_ends() -> None:
+    with threadpool_limits(4, user_api="blas"):
+        before = read_blas_threads()
+        some, few = limit_blas_threads(3), limit_blas_threads(2)
+        with some:
+            assert read_blas_threads() == 3
+            few.__enter__()
+            assert read_blas_threads() == 2
+        assert read_blas_threads() == 2
+        few.__exit__(None, None, None)
+        assert read_blas_threads() == before == 4
+
+
+def test_an_error_ends_a_limit() -> None:
+    with threadpool_limits(4, user_api="blas"):
+        with pytest.raises(ValueError, match="no luck"), limit_blas_threads(1):
+            raise ValueError("no luck")
+        assert read_blas_threads() == 4
+
+
+@pytest.mark.parametrize(("wanted", "threads"), [("1", 1), ("", None), ("0", None), ("many", None), ("100000", None)])
+def test_threads_are_as_many_as_the_environment_allows(
+    wanted: str, threads: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+    assert count_threads() == (threads or count_cores())
+
+
+def test_pytorch_gets_every_core_again() -> None:
+    torch.set_num_threads(1)
+    release_torch_threads()
+    assert torch.get_num_threads() == count_cores()
+
+
+def test_without_pytorch_there_is_nothing_to_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch")
+    release_torch_threads()
+    assert "torch" not in sys.modules
