@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,15 +40,15 @@ from triptych.networks.numpy_functions import ACTIVATIONS, LOSSES, Floats, norma
 if TYPE_CHECKING:
     from triptych.config.trainers import MLPConfig
 
-# Images measured at once: enough for the matrix products, few enough for the cache.
+# Images per matrix product when measuring: enough to be fast, few enough for the processor's cache.
 MEASURING_BATCH = 4096
 
 
 class Dropout(NamedTuple):
-    """What is left out of one training step.
+    """The hidden units that are dropped in one training step.
 
     Attributes:
-        kept: probability with which a hidden unit stays.
+        kept: probability of keeping a hidden unit.
         masks: for each hidden layer (batch, units) of 0 and 1 / kept; empty where nothing is dropped.
     """
 
@@ -59,11 +59,44 @@ class Dropout(NamedTuple):
 NO_DROPOUT = Dropout(1.0, ())
 
 
+class Buffers:
+    """The arrays that a training step writes, for batches of up to `rows` images.
+
+    Attributes:
+        rows: (rows,) int64, 0..rows-1.
+        input_mask: (rows, inputs), the dropout mask of the inputs.
+        masks: (rows, units) of each hidden layer, the dropout masks.
+        activations: (rows, units) of each layer, a(1)..a(L).
+        scratches: (rows, units) of each layer, intermediate results of the backward pass.
+        targets: (rows, classes), one-hot.
+    """
+
+    def __init__(self, rows: int, sizes: Sequence[int], dtype: np.dtype[Any]) -> None:
+        """Allocate the arrays.
+
+        Args:
+            rows: the largest batch.
+            sizes: units of the input, of each hidden layer and of the output.
+            dtype: number format of the network.
+        """
+        inputs, *units = sizes
+        self.rows = np.arange(rows)
+        self.input_mask = np.empty((rows, inputs), dtype)
+        self.masks = [np.empty((rows, size), dtype) for size in units[:-1]]
+        self.activations = [np.empty((rows, size), dtype) for size in units]
+        self.scratches = [np.empty((rows, size), dtype) for size in units]
+        self.targets = np.empty((rows, units[-1]), dtype)
+
+
 class NumpyMLP:
     """A multilayer perceptron, trained by minibatch stochastic gradient descent.
 
     Attributes:
         layers: weight (outputs, inputs) and bias (outputs,) of each layer; training changes them in place.
+
+    >>> network = NumpyMLP([(np.zeros((1, 2)), np.zeros(1)), (np.zeros((2, 1)), np.zeros(2))])
+    >>> network.predict_proba(np.array([[1.0, 2.0]]))
+    array([[0.5, 0.5]])
     """
 
     def __init__(
@@ -93,7 +126,7 @@ class NumpyMLP:
         self.layers = view_layers(self._parameters, sizes)
         self._gradients = view_layers(self._gradient, sizes)
         self._sizes = sizes
-        self._rows = np.arange(0)
+        self._buffers = Buffers(0, sizes, self._parameters.dtype)
 
     def forward(self, x: Floats, dropout: Dropout = NO_DROPOUT) -> list[Floats]:
         """Return a(1)..a(L) for a batch: (batch, units of the layer) each, views that the next call overwrites.
@@ -102,13 +135,12 @@ class NumpyMLP:
             x: (batch, inputs), of the dtype of the weights.
             dropout: the masks of a(1)..a(L-1); without them nothing is dropped.
         """
-        self._reserve(len(x))
-        activations = [buffer[: len(x)] for buffer in self._activations]
+        activations = [buffer[: len(x)] for buffer in self._reserve(len(x)).activations]
         self._fill(x, activations, dropout)
         return activations
 
     def _fill(self, x: Floats, activations: Sequence[Floats], dropout: Dropout = NO_DROPOUT) -> None:
-        """Write a(1)..a(L) for a batch into arrays of the caller's; nothing of the network changes."""
+        """Write a(1)..a(L) for a batch into the caller's arrays; the network does not change."""
         functions = [self._hidden.inplace_apply] * (len(self.layers) - 1) + [self._loss.inplace_output]
         a = x
         for layer, ((weight, bias), function, z) in enumerate(zip(self.layers, functions, activations, strict=True)):
@@ -126,10 +158,11 @@ class NumpyMLP:
             x: (batch, inputs).
             activations: what `forward` returned for x.
             y: (batch, classes) one-hot targets.
-            dropout: what `forward` was given.
+            dropout: the masks that `forward` used.
         """
+        scratches = [buffer[: len(x)] for buffer in self._buffers.scratches]
         delta = activations[-1]
-        self._loss.inplace_delta(delta, y, self._scratches[-1][: len(x)])  # delta(L) = dLoss/da(L) da(L)/dz(L)
+        self._loss.inplace_delta(delta, y, scratches[-1])  # delta(L) = dLoss/da(L) da(L)/dz(L)
         delta *= self._loss_scale / len(x)
         for layer in reversed(range(len(self.layers))):
             weight_gradient, bias_gradient = self._gradients[layer]
@@ -137,7 +170,7 @@ class NumpyMLP:
             np.matmul(a.T, delta, out=weight_gradient.T)  # dLoss/dW(l) = delta(l)^T a(l-1)
             np.add.reduce(delta, axis=0, out=bias_gradient)  # dLoss/db(l) = sum of delta(l) over the batch
             if layer:
-                earlier = self._scratches[layer - 1][: len(x)]
+                earlier = scratches[layer - 1]
                 if dropout.masks:
                     a *= dropout.kept  # undoes the mask's factor, as the slope is that of the activation itself
                 self._hidden.inplace_slope(a, earlier)  # da(l-1)/dz(l-1)
@@ -170,13 +203,13 @@ class NumpyMLP:
         return [(weight.copy(), bias.copy()) for weight, bias in self._gradients]
 
     def train_epoch(self, train: Examples, settings: MLPConfig, learning_rate: float, rng: np.random.Generator) -> None:
-        """Take one step for each batch of a newly shuffled training part.
+        """Shuffle the training set, and take one step per batch.
 
         Args:
             train: features (n, inputs) and labels (n,).
             settings: batch size, momentum, weight decay and dropout.
-            learning_rate: step size.
-            rng: draws the order, then the masks of each batch.
+            learning_rate: for this epoch.
+            rng: draws the order, then the dropout masks of each batch.
 
         Raises:
             NonFiniteStepError: the gradient is infinite or not a number.
@@ -198,14 +231,14 @@ class NumpyMLP:
         return {"parameters": self._parameters.copy(), "velocity": self._velocity.copy()}
 
     def restore_state(self, state: dict[str, Floats]) -> None:
-        """Take back what `copy_state` returned."""
+        """Restore a state from `copy_state`."""
         self._parameters[...] = state["parameters"]
         self._velocity[...] = state["velocity"]
 
     def predict_outputs(self, features: Floats) -> Floats:
         """Return the outputs of the last layer, (n, classes), for any number of rows.
 
-        The buffers are this call's own: a served network is asked by several threads at once.
+        Each call allocates its own buffers, because several threads may use a served network at once.
         """
         features = np.asarray(features, dtype=self._parameters.dtype)
         outputs = np.empty((len(features), len(self.layers[-1][1])), dtype=features.dtype)
@@ -218,21 +251,21 @@ class NumpyMLP:
         return outputs
 
     def predict_proba(self, features: Floats) -> Floats:
-        """Return class probabilities, (n, classes), each row summing to one.
+        """Return class probabilities, (n, classes), whose rows sum to one.
 
-        Sigmoid outputs are no distribution: they are divided by their sum, which keeps the winner.
+        Sigmoid outputs do not sum to one; they are divided by their sum, which keeps their order.
         """
         return normalise_rows(self.predict_outputs(features))
 
     def measure(self, examples: Examples) -> tuple[float, float]:
-        """Return the mean loss (squared error averaged over the outputs too) and the accuracy."""
+        """Return the mean loss (squared error also averaged over the outputs) and the accuracy."""
         outputs = self.predict_outputs(np.asarray(examples.features))
         losses = self._loss.measure(outputs, examples.labels)
         return float(losses.mean(dtype=np.float64)), float((outputs.argmax(axis=1) == examples.labels).mean())
 
     @property
     def dtype(self) -> str:
-        """Number format of the weights and of the rows that it takes."""
+        """Dtype of the weights and the inputs."""
         return str(self.layers[0][0].dtype)
 
     def arrays(self) -> dict[str, Floats]:
@@ -241,42 +274,35 @@ class NumpyMLP:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Floats], **names: str) -> Self:
-        """Return the network of these layers; `names` are the other arguments of the constructor."""
+        """Return the network with these layers; `names` are the constructor's other arguments."""
         return cls(read_layers(arrays), **names)
 
     def _draw_dropout(self, x: Floats, settings: MLPConfig, rng: np.random.Generator) -> Dropout:
         """Drop inputs of a batch in place; return the new masks of the hidden layers."""
         if settings.input_dropout:
-            mask = self._input_mask[: len(x)]
+            mask = self._buffers.input_mask[: len(x)]
             inplace_draw_mask(mask, settings.input_dropout, rng)
             x *= mask
         if not settings.dropout:
             return NO_DROPOUT
-        masks = [buffer[: len(x)] for buffer in self._masks]
+        masks = [buffer[: len(x)] for buffer in self._buffers.masks]
         for mask in masks:
             inplace_draw_mask(mask, settings.dropout, rng)
         return Dropout(1.0 - settings.dropout, masks)
 
     def _encode_targets(self, labels: NDArray[np.int64]) -> Floats:
         """Return one-hot targets (batch, classes), a view that the next call overwrites."""
-        self._reserve(len(labels))
-        y = self._targets[: len(labels)]
+        buffers = self._reserve(len(labels))
+        y = buffers.targets[: len(labels)]
         y.fill(0.0)
-        y[self._rows[: len(labels)], labels] = 1.0
+        y[buffers.rows[: len(labels)], labels] = 1.0
         return y
 
-    def _reserve(self, rows: int) -> None:
-        """Allocate the buffers of a batch, unless those at hand are large enough."""
-        if len(self._rows) >= rows:
-            return
-        dtype = self._parameters.dtype
-        inputs, *units = self._sizes
-        self._rows = np.arange(rows)
-        self._targets = np.empty((rows, units[-1]), dtype)
-        self._activations = [np.empty((rows, size), dtype) for size in units]
-        self._scratches = [np.empty((rows, size), dtype) for size in units]
-        self._masks = [np.empty((rows, size), dtype) for size in units[:-1]]
-        self._input_mask = np.empty((rows, inputs), dtype)
+    def _reserve(self, rows: int) -> Buffers:
+        """Return the buffers; a batch that is larger than all before it gets new ones."""
+        if rows > len(self._buffers.rows):
+            self._buffers = Buffers(rows, self._sizes, self._parameters.dtype)
+        return self._buffers
 
 
 def view_layers(vector: Floats, sizes: Sequence[int]) -> list[Layer]:
