@@ -1,4 +1,4 @@
-"""The new last layer of a pretrained network, and the two together: raw images in, probabilities out."""
+"""The new last layer of a pretrained network, and the whole network: raw images in, class probabilities out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from triptych.images.pixels import Pixels
 from triptych.images.preprocessing import Preprocessing
 from triptych.networks.backbones import Backbone, assemble_backbone
-from triptych.networks.light_torch import GradientDescent, copy_state, hold_weights, restore_state
+from triptych.networks.light_torch import GradientDescent, copy_state, restore_state, wrap_weights
 from triptych.networks.minibatches import Examples, check_step, inplace_draw_mask, shuffle_minibatches
 from triptych.networks.precision import find_device
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from triptych.config.trainers import TransferConfig
 
 Floats = NDArray[np.float32]
-# Rows measured at once: enough for the matrix product, few enough for live embeddings.
+# Rows per matrix product: enough to be fast, few enough for embeddings that are computed on demand.
 MEASURING_BATCH = 1024
 TRUNK_FILE, HEAD_FILE = "backbone.safetensors", "head.safetensors"
 
 
 class Head:
-    """The new last layer: dropout while training, then one linear map to the logits of the classes.
+    """The new last layer: dropout during training, then one linear map to the class logits.
 
     Attributes:
         linear: weight (classes, dimension) and bias (classes,), float32.
-        dropout: probability with which an input is dropped while training.
-        iterations: steps of the solver that found the layer; 0 where it was trained epoch by epoch.
+        dropout: probability of dropping an input during training.
+        iterations: iterations of the solver that fitted the layer; 0 if it was trained by gradient descent.
     """
 
     def __init__(self, linear: nn.Linear, dropout: float = 0.0, iterations: int = 0) -> None:
-        """Take over a linear layer."""
+        """Wrap a linear layer, which training changes in place."""
         self.linear = linear
         self.dropout = dropout
         self.iterations = iterations
@@ -48,13 +48,13 @@ class Head:
     def train_epoch(
         self, train: Examples, settings: TransferConfig, learning_rate: float, rng: np.random.Generator
     ) -> None:
-        """Take one step on the cross-entropy of the logits for each batch of a newly shuffled training part.
+        """Shuffle the training set, and take one step per batch on the cross-entropy of the logits.
 
         Args:
             train: embeddings (n, dimension) and labels (n,).
             settings: batch size, momentum and weight decay.
-            learning_rate: step size.
-            rng: draws the order, then what is dropped of each batch.
+            learning_rate: for this epoch.
+            rng: draws the order, then the dropout mask of each batch.
 
         Raises:
             NonFiniteStepError: the loss is infinite or not a number.
@@ -74,19 +74,19 @@ class Head:
             check_step(loss.item(), step)
 
     def copy_state(self) -> dict[str, Floats]:
-        """Return copies of weight and bias and of their momentum, where there is any, by name."""
+        """Return copies of the weight and bias, and of their momentum if there is any, by name."""
         return copy_state(self.linear, self._optimizer)
 
     def restore_state(self, state: dict[str, Floats]) -> None:
-        """Take back what `copy_state` returned."""
+        """Restore a state from `copy_state`."""
         restore_state(self.linear, self._optimizer, state)
 
     @torch.inference_mode()
     def predict_proba(self, embeddings: Floats) -> Floats:
-        """Return class probabilities, (n, classes) float32; the softmax belongs here alone.
+        """Return class probabilities, (n, classes) float32: the softmax of the logits.
 
         Args:
-            embeddings: (n, dimension), an array or what is read like one, some rows at a time.
+            embeddings: (n, dimension), an array or stored embeddings, of which some rows are read at a time.
         """
         parts = (slice(start, start + MEASURING_BATCH) for start in range(0, len(embeddings), MEASURING_BATCH))
         return np.concatenate([self.linear(_as_tensor(embeddings[part])).softmax(dim=1).numpy() for part in parts])
@@ -94,14 +94,14 @@ class Head:
     @torch.inference_mode()
     def measure(self, examples: Examples) -> tuple[float, float]:
         """Return the mean cross-entropy and the accuracy."""
-        loss, right = 0.0, 0
+        loss, correct = 0.0, 0
         for start in range(0, len(examples), MEASURING_BATCH):
             part = slice(start, start + MEASURING_BATCH)
             logits = self.linear(_as_tensor(examples.features[part]))
             labels = torch.from_numpy(examples.labels[part])
             loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
-            right += int((logits.argmax(dim=1) == labels).sum())
-        return loss / len(examples), right / len(examples)
+            correct += int((logits.argmax(dim=1) == labels).sum())
+        return loss / len(examples), correct / len(examples)
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class TransferNetwork:
     """A frozen network and its head: raw images in, class probabilities out.
 
     Attributes:
-        backbone: everything below the last layer.
+        backbone: all layers before the last one.
         head: the last layer.
         batch_size: images that pass through the network at once.
     """
@@ -119,13 +119,13 @@ class TransferNetwork:
     batch_size: int = 32
 
     def predict_images(self, images: Sequence[Pixels] | Pixels) -> Floats:
-        """Return class probabilities, (n, classes) float32, of raw images (height, width, channels) uint8."""
+        """Return class probabilities, (n, classes) float32, of raw images, each (height, width, channels) uint8."""
         starts = range(0, len(images), self.batch_size)
         batches = (images[start : start + self.batch_size] for start in starts)
         return np.concatenate([self.head.predict_proba(self.backbone.embed(batch)) for batch in batches])
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write the trunk and the head to a folder; return what `load` needs beside them, as JSON values."""
+        """Write the trunk and the head to a folder; return what else `load` needs, as JSON values."""
         trunk = {key: value.contiguous() for key, value in self.backbone.trunk.state_dict().items()}
         save_file(trunk, folder / TRUNK_FILE)
         save_file(self.head.linear.state_dict(), folder / HEAD_FILE)
@@ -139,13 +139,13 @@ class TransferNetwork:
 
     @classmethod
     def load(cls, folder: Path, description: dict[str, Any]) -> Self:
-        """Return what `save` wrote, computed on a GPU where there is one."""
+        """Return the network that `save` wrote; it is computed on a GPU if there is one."""
         preprocessing = Preprocessing.from_json(description["preprocessing"])
         trunk, head = load_file(folder / TRUNK_FILE), load_file(folder / HEAD_FILE)
         name, weights = description["backbone"], description["weights"]
         backbone = assemble_backbone(name, weights, preprocessing, trunk, trunk_only=True)
         computed = backbone.on_device(find_device()).in_format(description["number_format"])
-        return cls(computed, Head(hold_weights(head["weight"], head["bias"])), description["batch_size"])
+        return cls(computed, Head(wrap_weights(head["weight"], head["bias"])), description["batch_size"])
 
 
 def _as_tensor(rows: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""Layers of a multilayer perceptron as arrays: their initial weights, and their names in a file."""
+"""The layers of a multilayer perceptron as arrays: initial weights, and names for files."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def draw_normal(inputs: int, outputs: int, rng: np.random.Generator) -> Layer:
 
 
 def draw_uniform_fan_in(inputs: int, outputs: int, rng: np.random.Generator) -> Layer:
-    """Return weights and biases uniform within 1/sqrt(inputs), the distribution of `torch.nn.Linear`."""
+    """Return weights and biases uniform in +-1/sqrt(inputs), like those of `torch.nn.Linear`."""
     bound = inputs**-0.5
     return rng.uniform(-bound, bound, size=(outputs, inputs)), rng.uniform(-bound, bound, size=outputs)
 
 
 def draw_glorot_uniform(inputs: int, outputs: int, rng: np.random.Generator) -> Layer:
-    """Return weights uniform within sqrt(6 / (inputs + outputs)) and zero biases (Glorot and Bengio 2010)."""
+    """Return weights uniform in +-sqrt(6 / (inputs + outputs)) and zero biases (Glorot and Bengio 2010)."""
     bound = (6.0 / (inputs + outputs)) ** 0.5
     return rng.uniform(-bound, bound, size=(outputs, inputs)), np.zeros(outputs)
 
 
 def draw_he_normal(inputs: int, outputs: int, rng: np.random.Generator) -> Layer:
-    """Return N(0, sqrt(2 / inputs)) weights and zero biases, made for ReLU (He et al. 2015)."""
+    """Return N(0, sqrt(2 / inputs)) weights and zero biases, suited to ReLU (He et al. 2015)."""
     return rng.normal(loc=0.0, scale=(2.0 / inputs) ** 0.5, size=(outputs, inputs)), np.zeros(outputs)
 
 
@@ -48,11 +48,15 @@ def initialise_layers(sizes: Sequence[int], initialisation: str, dtype: str, rng
     Args:
         sizes: units of the input, of each hidden layer and of the output.
         initialisation: a row of `INITIALISATIONS`.
-        dtype: number format of the arrays; the draws are the same in each.
-        rng: the generator that they are drawn from, layer by layer.
+        dtype: dtype of the arrays; the same values are drawn for every dtype, and rounded.
+        rng: draws them, layer by layer.
 
     Returns:
         For each layer a weight of shape (outputs, inputs) and a bias of shape (outputs,).
+
+    >>> layers = initialise_layers((4, 3, 2), "he_normal", "float32", np.random.default_rng(0))
+    >>> [(weight.shape, bias.shape) for weight, bias in layers]
+    [((3, 4), (3,)), ((2, 3), (2,))]
     """
     draw = INITIALISATIONS[initialisation]
     layers = [draw(inputs, outputs, rng) for inputs, outputs in itertools.pairwise(sizes)]
@@ -73,5 +77,5 @@ def name_layers(layers: Sequence[Layer]) -> dict[str, NDArray[Any]]:
 
 
 def read_layers(arrays: Mapping[str, NDArray[Any]]) -> list[Layer]:
-    """Return the layers that `name_layers` named."""
+    """Return the layers from the arrays of `name_layers`."""
     return [(arrays[f"weight_{number}"], arrays[f"bias_{number}"]) for number in range(1, len(arrays) // 2 + 1)]

@@ -1,4 +1,7 @@
-"""PyTorch without importing its compiler, which costs seconds: layers, the optimizer, and their state as arrays."""
+"""Linear layers and an optimizer in PyTorch, and their state as arrays, without importing PyTorch's compiler.
+
+That import takes seconds: longer than many a training here.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +19,28 @@ from triptych.networks.initialisation import initialise_layers
 
 
 class GradientDescent:
-    """Stochastic gradient descent with momentum and weight decay: the steps of `torch.optim.SGD`, to the bit.
+    """Stochastic gradient descent with momentum and weight decay, bit for bit the steps of `torch.optim.SGD`.
 
-    It calls the function behind that class. To make one of the class imports PyTorch's compiler, which takes longer
-    than many a network of this package trains.
+    It calls the function behind that class. An instance of the class would import PyTorch's compiler.
 
     Attributes:
-        state: what is remembered of each parameter: its "momentum_buffer" from the first step with momentum on.
+        state: for each parameter its "momentum_buffer", from the first step with momentum on.
+
+    >>> parameter = nn.Parameter(torch.tensor([1.0]))
+    >>> optimizer = GradientDescent([parameter], fused=False)
+    >>> optimizer.set_options(learning_rate=0.25, momentum=0.0, weight_decay=0.0)
+    >>> parameter.square().sum().backward()
+    >>> optimizer.step()
+    >>> parameter.item()
+    0.5
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], *, fused: bool) -> None:
-        """Take over the parameters.
+        """Keep the parameters; the learning rate is 0 until `set_options` is called.
 
         Args:
-            parameters: to be changed in place.
-            fused: take a step by one call instead of some for each parameter; the results differ by rounding.
+            parameters: changed in place by every step.
+            fused: update all parameters in one call; the results differ by rounding.
         """
         self.parameters = list(parameters)
         self.fused = fused
@@ -38,19 +48,19 @@ class GradientDescent:
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
 
     def set_options(self, learning_rate: float, momentum: float, weight_decay: float) -> None:
-        """Set the step size, the momentum coefficient and the L2 coefficient that is added to the gradient."""
+        """Set the learning rate, the momentum, and the weight decay, an L2 term added to the gradient."""
         self.learning_rate, self.momentum, self.weight_decay = learning_rate, momentum, weight_decay
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Discard the gradients."""
         for parameter in self.parameters:
             parameter.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
-        """Take one step against the gradients."""
-        remembered = [self.state[parameter] for parameter in self.parameters] if self.momentum else []
-        buffers = [state.get("momentum_buffer") for state in remembered]
+        """Update the parameters by one step."""
+        states = [self.state[parameter] for parameter in self.parameters] if self.momentum else []
+        buffers = [state.get("momentum_buffer") for state in states]
         sgd(
             list[Tensor](self.parameters),
             [parameter.grad for parameter in self.parameters if parameter.grad is not None],
@@ -64,19 +74,22 @@ class GradientDescent:
             nesterov=False,
             maximize=False,
         )
-        for state, buffer in zip(remembered, buffers, strict=True):
+        for state, buffer in zip(states, buffers, strict=True):
             state["momentum_buffer"] = buffer
 
 
-def hold_weights(weight: Tensor, bias: Tensor) -> nn.Linear:
-    """Return a linear layer whose parameters are the given tensors, not copies.
+def wrap_weights(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """Return a linear layer whose parameters are the given tensors; they are copied only if not contiguous.
 
-    Nothing is drawn, so PyTorch's global generator stays as it is. `torch.nn.utils.skip_init` would give the same
-    behind seconds of imports, as it empties its parameters by code that belongs to PyTorch's compiler.
+    Nothing is drawn from PyTorch's global generator. `torch.nn.utils.skip_init` would do the same, but it imports
+    PyTorch's compiler.
 
     Args:
-        weight: (outputs, inputs), of any number format.
-        bias: (outputs,), of the same.
+        weight: (outputs, inputs), of any floating-point dtype.
+        bias: (outputs,), of the same dtype.
+
+    >>> wrap_weights(torch.zeros(2, 3), torch.ones(2))(torch.ones(1, 3)).tolist()
+    [[1.0, 1.0]]
     """
     outputs, inputs = weight.shape
     linear = nn.Linear(inputs, outputs, device="meta")
@@ -88,7 +101,7 @@ State = dict[str, NDArray[np.floating[Any]]]
 
 
 def copy_state(network: nn.Module, optimizer: GradientDescent | torch.optim.SGD) -> State:
-    """Return copies of the parameters that are trained and of their momentum, where there is any."""
+    """Return copies of the trained parameters, and of their momentum if there is any, by name."""
     state: State = {}
     for name, parameter in _list_trained(network):
         state[name] = parameter.detach().cpu().numpy().copy()
@@ -99,11 +112,11 @@ def copy_state(network: nn.Module, optimizer: GradientDescent | torch.optim.SGD)
 
 @torch.no_grad()
 def restore_state(network: nn.Module, optimizer: GradientDescent | torch.optim.SGD, state: State) -> None:
-    """Take back what `copy_state` returned."""
+    """Restore a state from `copy_state`."""
     for name, parameter in _list_trained(network):
         parameter.copy_(torch.from_numpy(state[name]))
         momentum = state.get(f"momentum of {name}")
-        # Ordered in memory like the parameter, as the optimizer itself makes it: the same bits after the next step.
+        # The memory layout of the parameter, like a buffer that the optimizer creates: the next step has the same bits.
         buffer = torch.empty_like(parameter).copy_(torch.from_numpy(momentum)) if momentum is not None else None
         optimizer.state[parameter] = {"momentum_buffer": buffer}
 
@@ -113,6 +126,6 @@ def _list_trained(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
 
 
 def build_linear(dimension: int, classes: int, rng: np.random.Generator) -> nn.Linear:
-    """Return a linear layer with the initial weights of `torch.nn.Linear`, drawn from `rng`."""
+    """Return a float32 linear layer, initialised like `torch.nn.Linear` with draws from `rng`."""
     [(weight, bias)] = initialise_layers((dimension, classes), "uniform_fan_in", "float32", rng)
-    return hold_weights(torch.from_numpy(weight), torch.from_numpy(bias))
+    return wrap_weights(torch.from_numpy(weight), torch.from_numpy(bias))

@@ -1,4 +1,4 @@
-"""What every trainer has in common: examples in, the same batches for the same seed, metrics out."""
+"""Labelled examples, shuffled minibatches and dropout masks, the same for every network with the same seed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Indices = NDArray[np.int64]
 
 
 class Rows(Protocol):
-    """Inputs of a network, one a row: an array, stored embeddings, or images that are read when asked for."""
+    """The inputs of a network, one per row: an array, stored embeddings, or images that are decoded on access."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The number of rows, and what a row holds where all hold the same."""
+        """The number of rows, followed by the shape of a row if all rows have the same."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -47,15 +47,18 @@ class Examples:
 
 
 def shuffle_minibatches(length: int, batch_size: int, rng: np.random.Generator) -> Iterator[Indices]:
-    """Yield the indices of each batch of one epoch, in a new random order; the last may be smaller.
+    """Yield the indices of each batch of one epoch, in a new random order; the last batch may be smaller.
 
     Args:
         length: number of examples.
-        batch_size: examples of one step.
-        rng: the generator that draws the order; one draw an epoch, whatever the batch size.
+        batch_size: examples per step.
+        rng: draws the order, once per epoch whatever the batch size.
 
     Yields:
         (batch,) int64.
+
+    >>> [len(batch) for batch in shuffle_minibatches(10, 4, np.random.default_rng(0))]
+    [4, 4, 2]
     """
     order = rng.permutation(length)
     for start in range(0, length, batch_size):
@@ -63,14 +66,14 @@ def shuffle_minibatches(length: int, batch_size: int, rng: np.random.Generator) 
 
 
 def inplace_draw_mask(mask: Floats, probability: float, rng: np.random.Generator) -> None:
-    """Fill a mask with 0, with the given probability, or else with what keeps the mean: 1 / (1 - probability).
+    """Fill a mask with 0 at the given probability, and with 1 / (1 - probability) elsewhere, which keeps the mean.
 
-    Inverted dropout (Srivastava et al. 2014): nothing needs to be scaled when predicting.
+    This is inverted dropout (Srivastava et al. 2014): predictions need no scaling.
 
     Args:
-        mask: (batch, units), overwritten; it must be contiguous.
-        probability: with which a unit is left out, below 1.
-        rng: draws one number a unit.
+        mask: (batch, units) float, contiguous; overwritten.
+        probability: of dropping a unit, below 1.
+        rng: draws one number per unit.
     """
     rng.random(out=mask, dtype=mask.dtype.type)
     np.greater_equal(mask, probability, out=mask)
@@ -78,11 +81,11 @@ def inplace_draw_mask(mask: Floats, probability: float, rng: np.random.Generator
 
 
 def check_step(value: Any, step: int) -> None:
-    """Raise where a figure that every weight of a step has a part in is no finite number.
+    """Check that a training step is finite.
 
     Args:
-        value: any figure of the step, a scalar.
-        step: its number in the epoch, from 1.
+        value: a scalar that depends on every weight, such as the loss.
+        step: number of the step in its epoch, from 1.
 
     Raises:
         NonFiniteStepError: the value is infinite or not a number.

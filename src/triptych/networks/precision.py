@@ -1,8 +1,8 @@
-"""The number formats and memory layouts that a frozen network can compute in; the fastest is chosen by measuring.
+"""Number formats and memory layouts for computing a frozen network.
 
-`float32` is exact: PyTorch's own layers, one after the other. The others fold each BatchNorm into the
-convolution before it (Jacob et al. 2018, section 3.2), which changes nothing but the rounding, and compute in
-bfloat16 or compiled where that pays. Which of them is fastest differs from processor to processor by factors.
+`float32` is exact: PyTorch's own layers, unchanged. The others fold each BatchNorm into the convolution before it
+(Jacob et al. 2018, section 3.2), which changes only the rounding, compute in bfloat16 or float16, or use
+`torch.compile`. Which one is the fastest depends on the processor.
 """
 
 from __future__ import annotations
@@ -12,18 +12,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-if TYPE_CHECKING:
-    pass
-
 EXACT = "float32"
-# What folding is proved with: one small image, and how far apart its two embeddings may be, relative to their length.
-PROBE_PIXELS, MOST_APART = 96, 0.004
+# Folding is verified on one image of this side: its two embeddings must be this close, relative to their length.
+CHECKED_PIXELS, MAX_RELATIVE_DISTANCE = 96, 0.004
 
 
 @dataclass(frozen=True)
@@ -31,11 +27,11 @@ class NumberFormat:
     """How a network is computed.
 
     Attributes:
-        dtype: what matrix products and convolutions are computed in.
+        dtype: of matrix products and convolutions.
         folded: whether BatchNorm is folded into the convolutions.
         compiled: whether `torch.compile` is used.
-        memory_format: the order of an image's values in memory.
-        devices: where it is worth a trial.
+        memory_format: memory layout of the inputs.
+        devices: where it is worth measuring.
     """
 
     dtype: torch.dtype = torch.float32
@@ -45,18 +41,18 @@ class NumberFormat:
     devices: tuple[str, ...] = ("cpu", "cuda")
 
     def prepare(self, trunk: nn.Module) -> nn.Module:
-        """Return the network ready to be computed in this format; the given one stays as it is."""
+        """Return the network prepared for this format; the original is not changed."""
         prepared = fold_batch_norm(trunk) if self.folded else trunk
         return torch.compile(prepared, dynamic=False) if self.compiled else prepared  # type: ignore[return-value]
 
     @contextmanager
     def computing(self, device: str) -> Iterator[None]:
-        """Compute in this format while the block runs."""
+        """Compute in this format, without gradients, while the block runs."""
         with torch.inference_mode(), torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32):
             yield
 
 
-# The name is part of the store's key. The exact one stays first: it is what the others are held against.
+# Names are part of the keys of stored embeddings. The exact format comes first: the others are compared with it.
 FORMATS = {
     EXACT: NumberFormat(folded=False),
     "float32-folded": NumberFormat(),
@@ -68,7 +64,7 @@ FORMATS = {
     "float16-compiled": NumberFormat(torch.float16, compiled=True, devices=("cuda",)),
 }
 
-# What `transfer.precision` allows.
+# The formats that each value of `transfer.precision` allows.
 PRECISIONS = {
     "auto": tuple(FORMATS),
     "float32": (EXACT,),
@@ -77,16 +73,16 @@ PRECISIONS = {
 
 
 def find_device() -> str:
-    """Return where networks are computed: "cuda" where there is a usable GPU, else "cpu"."""
+    """Return the device for networks: "cuda" if there is a usable GPU, else "cpu"."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def fold_batch_norm(trunk: nn.Module) -> nn.Module:
-    """Return a copy in which each BatchNorm is folded into the convolution before it.
+    """Return a copy of a network with each BatchNorm folded into the convolution before it.
 
-    Which convolution that is, is read from the order of the layers, and proved by computing: a network that is
-    put together otherwise is returned as it is. (Tracing would know, but it changes every module of the process
-    while it lasts, also those that other threads are training.)
+    The pairs are found by the order of the layers, and verified by computing an embedding. A network that applies its
+    layers in another order is returned as it is. (Tracing would find the order, but it patches modules in the whole
+    process, including those that other threads are training.)
     """
     folded = copy.deepcopy(trunk)
     for module in folded.modules():
@@ -103,22 +99,22 @@ def fold_batch_norm(trunk: nn.Module) -> nn.Module:
 
 @torch.inference_mode()
 def _compute_alike(some: nn.Module, other: nn.Module) -> bool:
-    """Return whether two networks give one image the same embedding, but for rounding."""
+    """Return whether two networks compute the same embedding of an image, up to rounding."""
     parameter = next(some.parameters())
-    values = torch.linspace(-2.0, 2.0, 3 * PROBE_PIXELS**2, device=parameter.device, dtype=parameter.dtype)
-    probe = values.view(1, 3, PROBE_PIXELS, PROBE_PIXELS)
+    values = torch.linspace(-2.0, 2.0, 3 * CHECKED_PIXELS**2, device=parameter.device, dtype=parameter.dtype)
+    image = values.view(1, 3, CHECKED_PIXELS, CHECKED_PIXELS)
     try:
         with torch.autocast(parameter.device.type, enabled=False):
-            expected, found = some(probe), other(probe)
-        return bool(torch.dist(expected, found) < MOST_APART * torch.linalg.vector_norm(expected))
-    except (RuntimeError, AssertionError):  # inputs of this size do not suit it
+            expected, found = some(image), other(image)
+        return bool(torch.dist(expected, found) < MAX_RELATIVE_DISTANCE * torch.linalg.vector_norm(expected))
+    except (RuntimeError, AssertionError):  # it does not take images of this size
         return False
 
 
 def normalise(crops: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Return crops (n, height, width, 3) uint8 as inputs (n, 3, height, width) float32, as torchvision computes them.
+    """Return crops (n, height, width, 3) uint8 as inputs (n, 3, height, width) float32, normalised as in torchvision.
 
-    The result has its channels last in memory, as the crops have.
+    The channels stay last in memory.
     """
     inputs = crops.permute(0, 3, 1, 2).float().div_(255.0)
     shape = (1, 3, 1, 1)

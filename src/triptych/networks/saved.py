@@ -1,8 +1,8 @@
-"""A trained panel on disk: arrays and a small JSON file, no pickle, loaded by plain MLflow.
+"""A trained panel on disk: arrays and a small JSON file without pickle, which plain MLflow loads.
 
-Every panel has one interface: raw images in, (n, height, width, channels) uint8; class probabilities out,
-(n, classes) float32; the preprocessing is inside. This package and `triptych.images` travel with the model, so that it
-loads where triptych is not installed, and a panel without PyTorch loads where PyTorch is not.
+Every panel has the same interface: raw images in, (n, height, width, channels) uint8; class probabilities out,
+(n, classes) float32. Preprocessing is included. This package and `triptych.images` are saved with the model, so that
+it loads without triptych installed. A panel that does not use PyTorch loads without PyTorch.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Probabilities = NDArray[np.float32]
 Description = dict[str, Any]
 
 DESCRIPTION, ARRAYS = "model.json", "weights.npz"
-# The classes that a description may name lie below.
+# A description may name only classes of this package.
 HOME = "triptych.networks."
-# What travels with a model of the package itself.
-TRAVELLING = ("__init__.py", "errors.py", "networks", "images")
-# Models of version 0.1 name no classes: what their `kind` stood for.
+# The parts of triptych that are saved with a model.
+SAVED_CODE = ("__init__.py", "errors.py", "networks", "images")
+# Version 0.1 saved a kind instead of the classes.
 NETWORKS_OF_0_1 = {
     "numpy_mlp": ("triptych.networks.saved:PixelNetwork", "triptych.networks.numpy_mlp:NumpyMLP"),
     "torch_mlp": ("triptych.networks.saved:PixelNetwork", "triptych.networks.torch_mlp:TorchMLP"),
@@ -37,7 +37,7 @@ NETWORKS_OF_0_1 = {
 
 
 class Classifier(Protocol):
-    """Turns rows of scaled pixels into probabilities, and can be built again from its arrays."""
+    """Turns rows of scaled pixels into class probabilities, and can be rebuilt from its arrays."""
 
     @property
     def names(self) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class Classifier(Protocol):
 
     @property
     def dtype(self) -> str:
-        """Number format of the rows that it takes."""
+        """Dtype of the rows."""
 
     def predict_proba(self, features: NDArray[Any]) -> NDArray[Any]:
         """Return class probabilities, (n, classes), of rows (n, inputs)."""
@@ -55,26 +55,26 @@ class Classifier(Protocol):
 
 
 class Network(Protocol):
-    """Anything that turns raw images into class probabilities, and can be saved."""
+    """Turns raw images into class probabilities, and can be saved."""
 
     def predict_images(self, images: Sequence[Pixels] | Pixels) -> NDArray[Any]:
-        """Return class probabilities, (n, classes), of raw images (height, width, channels) uint8."""
+        """Return class probabilities, (n, classes), of raw images, each (height, width, channels) uint8."""
 
     def save(self, folder: Path) -> Description:
-        """Write the arrays to a folder; return what `load` needs beside them, as JSON values."""
+        """Write the arrays to a folder; return what else `load` needs, as JSON values."""
 
     @classmethod
     def load(cls, folder: Path, description: Description) -> Self:
-        """Return what `save` wrote."""
+        """Return the network that `save` wrote."""
 
 
 @dataclass(frozen=True)
 class PixelNetwork:
-    """A classifier of pixels behind their scaling.
+    """A classifier of pixels together with their preprocessing.
 
     Attributes:
-        network: takes rows of scaled pixels.
-        image_shape: (height, width, channels) that it was trained on; other sizes are cut to a thumbnail.
+        network: the classifier of rows of scaled pixels.
+        image_shape: (height, width, channels) of its training images; images of other sizes are cropped and resized.
         input_range: how pixels are scaled, a row of `triptych.images.pixels.INPUT_RANGES`.
     """
 
@@ -83,12 +83,12 @@ class PixelNetwork:
     input_range: str = "symmetric"
 
     def predict_images(self, images: Sequence[Pixels] | Pixels) -> NDArray[Any]:
-        """Return class probabilities, (n, classes), of raw images (height, width, channels) uint8."""
+        """Return class probabilities, (n, classes), of raw images, each (height, width, channels) uint8."""
         rows = scale_pixels(stack_as(images, self.image_shape), self.network.dtype, self.input_range)
         return self.network.predict_proba(rows)
 
     def save(self, folder: Path) -> Description:
-        """Write the classifier's arrays to a folder; return its class and what else it needs."""
+        """Write the classifier's arrays to a folder; return what else `load` needs, as JSON values."""
         arrays: dict[str, Any] = {name: np.ascontiguousarray(array) for name, array in self.network.arrays().items()}
         np.savez_compressed(folder / ARRAYS, **arrays)
         return {
@@ -100,7 +100,7 @@ class PixelNetwork:
 
     @classmethod
     def load(cls, folder: Path, description: Description) -> Self:
-        """Return what `save` wrote."""
+        """Return the network that `save` wrote."""
         classifier = find_class(description["classifier"])
         height, width, channels = description["image_shape"]
         network = classifier.from_arrays(_read_arrays(folder), **description["names"])
@@ -109,11 +109,11 @@ class PixelNetwork:
 
 @dataclass(frozen=True)
 class ServedModel:
-    """What MLflow holds after `load_model`.
+    """A loaded panel, with the interface that MLflow expects of a model.
 
     Attributes:
         network: the panel.
-        classes: the class names, in order of the probabilities.
+        classes: the class names, in the order of the probabilities.
     """
 
     network: Network
@@ -124,23 +124,23 @@ class ServedModel:
 
         Args:
             images: (n, height, width, channels) uint8.
-            params: none are taken.
+            params: ignored.
         """
         return np.asarray(self.network.predict_images(images), dtype=np.float32)
 
     def get_raw_model(self) -> Network:
-        """Return the panel itself, which also takes a list of images of different sizes."""
+        """Return the panel itself, which also accepts a list of images of different sizes."""
         return self.network
 
 
 def save_model(kind: str, network: Network, classes: Sequence[str], folder: Path) -> None:
-    """Write a trained panel to a folder.
+    """Write a trained panel to a new folder.
 
     Args:
-        kind: of the panel, for readers and exporters.
+        kind: the kind of panel, for readers and exporters.
         network: the panel.
         classes: the class names.
-        folder: is created.
+        folder: must not exist.
     """
     folder.mkdir(parents=True)
     content = {"kind": kind, "network": name_class(network), "classes": list(classes), **network.save(folder)}
@@ -148,14 +148,24 @@ def save_model(kind: str, network: Network, classes: Sequence[str], folder: Path
 
 
 def load_model(folder: Path) -> ServedModel:
-    """Return the panel that `save_model`, or version 0.1, wrote."""
+    """Return the panel that `save_model` wrote to a folder, in this version or 0.1.
+
+    >>> import tempfile
+    >>> from triptych.networks.numpy_mlp import NumpyMLP
+    >>> network = PixelNetwork(NumpyMLP([(np.zeros((2, 4)), np.zeros(2))]), image_shape=(2, 2, 1))
+    >>> with tempfile.TemporaryDirectory() as parent:
+    ...     save_model("numpy_mlp", network, ("cat", "dog"), Path(parent) / "model")
+    ...     model = load_model(Path(parent) / "model")
+    >>> model.classes, model.predict(np.zeros((1, 2, 2, 1), np.uint8))
+    (('cat', 'dog'), array([[0.5, 0.5]], dtype=float32))
+    """
     description = read_description(folder)
     network: type[Network] = find_class(description["network"])
     return ServedModel(network.load(folder, description), tuple(description["classes"]))
 
 
 def read_description(folder: Path) -> Description:
-    """Return what `save_model` wrote beside the arrays."""
+    """Return the description that `save_model` wrote, completed with class names if version 0.1 wrote it."""
     description: Description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     if "network" not in description:
         description["network"], description["classifier"] = NETWORKS_OF_0_1[description["kind"]]
@@ -168,7 +178,7 @@ def _load_pyfunc(path: str) -> ServedModel:
 
 
 def name_class(instance: object) -> str:
-    """Return the class of an object as `find_class` takes it.
+    """Return the name of an object's class, for `find_class`.
 
     >>> name_class(ServedModel(None, ()))
     'triptych.networks.saved:ServedModel'
@@ -177,22 +187,28 @@ def name_class(instance: object) -> str:
 
 
 def find_class(name: str) -> Any:
-    """Return the class of a name; only those of this package are loaded.
+    """Return the class with a name from `name_class`.
 
     Raises:
-        ValueError: it is a class of another package.
+        ValueError: the class is not in this package.
+
+    >>> find_class("triptych.networks.saved:ServedModel").__name__
+    'ServedModel'
     """
     if not name.startswith(HOME):
-        raise ValueError(f"a saved model names the class {name!r}, which is not one of {HOME}*: it was changed")
+        raise ValueError(
+            f"a saved model names the class {name!r}, which is not one of {HOME}*: its files were modified, "
+            "so save or fetch it again"
+        )
     return pkgutil.resolve_name(name)
 
 
 def copy_package(folder: Path) -> Path:
-    """Copy what models need of this package into `folder`; return the copied package."""
+    """Copy the parts of triptych that saved models need into a folder; return the copied package."""
     package = folder / "triptych"
     package.mkdir(parents=True)
     here = Path(__file__).parents[1]
-    for name in TRAVELLING:
+    for name in SAVED_CODE:
         if (here / name).is_dir():
             shutil.copytree(here / name, package / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
@@ -204,7 +220,7 @@ def _read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
     if (folder / ARRAYS).is_file():
         with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
             return dict(arrays)
-    # Version 0.1 wrote the network in PyTorch so.
+    # Version 0.1 saved the PyTorch network in this file.
     from safetensors.numpy import load_file
 
     return dict(load_file(folder / "weights.safetensors"))

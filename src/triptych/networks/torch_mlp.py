@@ -1,4 +1,4 @@
-"""The same multilayer perceptron in PyTorch: autograd and PyTorch's optimizer in place of the hand-written steps."""
+"""The multilayer perceptron of `numpy_mlp` in PyTorch, with autograd and PyTorch's optimizer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from triptych.networks.initialisation import Layer, name_layers, read_layers
-from triptych.networks.light_torch import GradientDescent, copy_state, hold_weights, restore_state
+from triptych.networks.light_torch import GradientDescent, copy_state, restore_state, wrap_weights
 from triptych.networks.minibatches import Examples, check_step, inplace_draw_mask, shuffle_minibatches
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.floating[Any]]
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}
-# Cross-entropy takes logits: its softmax belongs to prediction only.
+# PyTorch's cross-entropy takes logits, so the softmax is applied only for predictions.
 OUTPUTS: dict[str, Callable[[], nn.Module]] = {"squared_error": nn.Sigmoid, "cross_entropy": nn.Identity}
 
 
 def encode_one_hot(labels: Tensor, like: Tensor) -> Tensor:
-    """Return targets (n, classes) for outputs of that many classes and that number format."""
+    """Return one-hot targets (n, classes), with the classes and the dtype of the outputs `like`."""
     return nn.functional.one_hot(labels, like.shape[1]).to(like.dtype)
 
 
@@ -34,11 +34,11 @@ def keep_labels(labels: Tensor, like: Tensor) -> Tensor:  # noqa: ARG001 - a row
 
 
 def sum_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the squared error of one-hot targets, summed over outputs, averaged over images (the book's)."""
+    """Return the squared error of one-hot targets, summed over the outputs and averaged over the images."""
     return nn.functional.mse_loss(outputs, targets, reduction="sum") / len(outputs)
 
 
-# What the criterion of a loss is given for labels.
+# The targets that each loss expects.
 TARGETS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "squared_error": encode_one_hot,
     "cross_entropy": keep_labels,
@@ -58,16 +58,16 @@ PROBABILITIES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Dropout(nn.Module):
-    """Dropout whose masks come from the generator that also draws them for `NumpyMLP`: twins drop the same units."""
+    """Dropout with masks drawn as in `NumpyMLP`, so that both networks drop the same units."""
 
     def __init__(self) -> None:
-        """Drop nothing until told."""
+        """Start with a probability of 0; `TorchMLP.train_epoch` sets it."""
         super().__init__()
         self.probability = 0.0
         self.rng = np.random.default_rng(0)
 
     def forward(self, a: Tensor) -> Tensor:
-        """Return a, (batch, units), with a new mask upon it while training."""
+        """Return a, (batch, units); during training, multiplied by a new mask."""
         if not (self.training and self.probability):
             return a
         mask = torch.empty(a.shape, dtype=a.dtype)
@@ -80,6 +80,10 @@ class TorchMLP:
 
     Attributes:
         network: the modules, on the CPU.
+
+    >>> network = TorchMLP([(np.zeros((1, 2)), np.zeros(1)), (np.zeros((2, 1)), np.zeros(2))])
+    >>> network.predict_proba(np.array([[1.0, 2.0]]))
+    array([[0.5, 0.5]])
     """
 
     def __init__(
@@ -94,7 +98,7 @@ class TorchMLP:
         Args:
             layers: weight (outputs, inputs) and bias (outputs,) of each layer, from the input side.
             activation: of the hidden layers, a row of `ACTIVATIONS`.
-            loss: "squared_error" behind a sigmoid, or "cross_entropy" on logits.
+            loss: "squared_error" of sigmoid outputs, or "cross_entropy" of logits.
             loss_reduction: "sum" or "mean" of the squared error over the outputs of an image.
         """
         self.names = {"activation": activation, "loss": loss, "loss_reduction": loss_reduction}
@@ -104,18 +108,18 @@ class TorchMLP:
 
     @property
     def layers(self) -> list[Layer]:
-        """Weight (outputs, inputs) and bias (outputs,) of each layer, as arrays that share memory."""
+        """Weight (outputs, inputs) and bias (outputs,) of each layer, arrays that share memory with the network."""
         linears = [module for module in self.network if isinstance(module, nn.Linear)]
         return [(linear.weight.detach().numpy(), linear.bias.detach().numpy()) for linear in linears]
 
     def train_epoch(self, train: Examples, settings: MLPConfig, learning_rate: float, rng: np.random.Generator) -> None:
-        """Take one step for each batch of a newly shuffled training part.
+        """Shuffle the training set, and take one step per batch.
 
         Args:
             train: features (n, inputs) and labels (n,).
             settings: batch size, momentum, weight decay and dropout.
-            learning_rate: step size.
-            rng: draws the order, then the masks of each batch.
+            learning_rate: for this epoch.
+            rng: draws the order, then the dropout masks of each batch.
 
         Raises:
             NonFiniteStepError: the loss is infinite or not a number.
@@ -140,7 +144,7 @@ class TorchMLP:
         self.network.eval()
 
     def _prepare_epoch(self, settings: MLPConfig, learning_rate: float, rng: np.random.Generator) -> None:
-        """Hand the settings of an epoch to the optimizer and to the layers that drop."""
+        """Pass the settings of an epoch to the optimizer and the dropout layers."""
         torch.set_num_threads(settings.threads)
         self._optimizer.set_options(learning_rate, settings.momentum, settings.weight_decay)
         for module in self.network.train():
@@ -148,21 +152,21 @@ class TorchMLP:
                 module.probability, module.rng = settings.dropout, rng
 
     def copy_state(self) -> dict[str, Floats]:
-        """Return copies of the parameters and of their momentum, where there is any, by name."""
+        """Return copies of the parameters, and of their momentum if there is any, by name."""
         return copy_state(self.network, self._optimizer)
 
     def restore_state(self, state: dict[str, Floats]) -> None:
-        """Take back what `copy_state` returned."""
+        """Restore a state from `copy_state`."""
         restore_state(self.network, self._optimizer, state)
 
     @torch.inference_mode()
     def predict_proba(self, features: Floats) -> Floats:
-        """Return class probabilities, (n, classes), each row summing to one; sigmoid outputs are normalised."""
+        """Return class probabilities, (n, classes), whose rows sum to one; sigmoid outputs are divided by their sum."""
         return PROBABILITIES[self.names["loss"]](self.network(self.as_tensor(features))).numpy()
 
     @torch.inference_mode()
     def measure(self, examples: Examples) -> tuple[float, float]:
-        """Return the mean loss (squared error averaged over the outputs too) and the accuracy."""
+        """Return the mean loss (squared error also averaged over the outputs) and the accuracy."""
         outputs = self.network(self.as_tensor(np.asarray(examples.features)))
         labels = torch.from_numpy(examples.labels)
         loss = CRITERIA[self.names["loss"], "mean"](outputs, TARGETS[self.names["loss"]](labels, outputs))
@@ -170,7 +174,7 @@ class TorchMLP:
 
     @property
     def dtype(self) -> str:
-        """Number format of the weights and of the rows that it takes."""
+        """Dtype of the weights and the inputs."""
         return str(self.layers[0][0].dtype)
 
     def arrays(self) -> dict[str, Floats]:
@@ -179,18 +183,18 @@ class TorchMLP:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Floats], **names: str) -> Self:
-        """Return the network of these layers; `names` are the other arguments of the constructor."""
+        """Return the network with these layers; `names` are the constructor's other arguments."""
         return cls(read_layers(arrays), **names)
 
     def as_tensor(self, features: Floats) -> Tensor:
-        """Return features, (n, inputs), in the number format of the weights."""
+        """Return features, (n, inputs), as a tensor with the dtype of the weights."""
         return torch.from_numpy(np.require(features, self.layers[0][0].dtype, "W"))
 
 
 def build_network(layers: Sequence[Layer], activation: str, loss: str) -> nn.Sequential:
-    """Return linear layers that hold copies of the given weights, each with its activation behind it."""
+    """Return linear layers with copies of the given weights, each followed by its activation."""
     modules: list[nn.Module] = []
     for weight, bias in layers:
-        linear = hold_weights(torch.from_numpy(weight.copy()), torch.from_numpy(bias.copy()))
+        linear = wrap_weights(torch.from_numpy(weight.copy()), torch.from_numpy(bias.copy()))
         modules += [linear, ACTIVATIONS[activation](), Dropout()]
     return nn.Sequential(*modules[:-2], OUTPUTS[loss]()).eval()

@@ -1,1 +1,1 @@
-"""Classifiers of pixels that are fitted in one go, a file each; `contract.py` says what such a file holds."""
+"""Classifiers of pixels that are fitted without epochs, one per file; `contract.py` defines their interface."""

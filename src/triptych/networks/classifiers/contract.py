@@ -1,4 +1,4 @@
-"""What a classifier of pixels provides: fit, predict, and its arrays, from which it is built again without pickle."""
+"""The interface of a classifier of pixels: fit, predict, and arrays from which it is rebuilt without pickle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class PixelClassifier(Protocol):
-    """A classifier that is fitted in one go on rows of scaled pixels."""
+    """A classifier of rows of scaled pixels that is fitted without epochs."""
 
     @property
     def names(self) -> dict[str, Any]:
@@ -22,7 +22,7 @@ class PixelClassifier(Protocol):
 
     @property
     def iterations(self) -> int:
-        """Iterations of its solver; 0 if it has none."""
+        """Iterations that its solver took; 0 if it has no solver."""
 
     @classmethod
     def fit(cls, rows: Rows, labels: Labels, classes: int, settings: Any) -> Self:
@@ -31,23 +31,23 @@ class PixelClassifier(Protocol):
         Args:
             rows: (n, inputs) float32, scaled pixels.
             labels: (n,) int64, 0..classes-1.
-            classes: number of classes; each has an image in the training part.
+            classes: number of classes; each has at least one row.
             settings: the panel's section of the configuration.
 
         Raises:
-            ConfigError: a setting does not suit the data.
+            ConfigError: a setting does not fit the data.
         """
 
     @property
     def dtype(self) -> str:
-        """Number format of the rows that it takes."""
+        """Dtype of the rows."""
 
     def predict_proba(self, rows: Rows) -> Rows:
-        """Return class probabilities, (n, classes), each row summing to one, of rows (n, inputs)."""
+        """Return class probabilities of rows (n, inputs): (n, classes), each row sums to one."""
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything that was fitted, by name."""
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, **names: Any) -> Self:
-        """Return the classifier that `arrays` and `names` describe."""
+        """Return the classifier with these arrays and names."""

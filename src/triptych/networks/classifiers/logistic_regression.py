@@ -1,4 +1,4 @@
-"""Multinomial logistic regression on pixels: scikit-learn solves it, two arrays are what is kept."""
+"""Multinomial logistic regression on pixels, solved by scikit-learn and kept as two arrays."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
 
 class LogisticRegression:
-    """A linear map from pixels to the logits of the classes, and their softmax.
+    """A linear map from pixels to class logits, followed by a softmax.
 
     Attributes:
         weight: (classes, inputs) float32.
         bias: (classes,) float32.
-        iterations: iterations of the solver.
+        iterations: iterations that the solver took.
+
+    >>> classifier = LogisticRegression(np.zeros((2, 3), np.float32), np.zeros(2, np.float32))
+    >>> classifier.predict_proba(np.ones((1, 3), np.float32))
+    array([[0.5, 0.5]], dtype=float32)
     """
 
     def __init__(self, weight: NDArray[np.float32], bias: NDArray[np.float32], iterations: int = 0) -> None:
@@ -33,21 +37,21 @@ class LogisticRegression:
 
     @classmethod
     def fit(cls, rows: Rows, labels: Labels, classes: int, settings: LogisticRegressionConfig) -> Self:  # noqa: ARG003
-        """Minimise the penalised cross-entropy by L-BFGS, in float64; see `PixelClassifier.fit`."""
+        """Minimise the penalised cross-entropy with L-BFGS in float64; see `PixelClassifier.fit`."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression as Solver
 
         solver = Solver(C=1.0 / (settings.weight_decay * len(labels)), max_iter=settings.max_iterations)
         with warnings.catch_warnings():
-            # Then `iterations` is the maximum, which a reader of the run sees.
+            # `iterations`, which is logged, then equals the maximum.
             warnings.simplefilter("ignore", ConvergenceWarning)
             solver.fit(rows.astype(np.float64), labels)
-        weight, bias = list_logits(solver)
+        weight, bias = extract_layer(solver)
         return cls(weight.astype(np.float32), bias.astype(np.float32), int(solver.n_iter_.max()))
 
     @property
     def dtype(self) -> str:
-        """Number format of the rows that it takes."""
+        """Dtype of the rows."""
         return "float32"
 
     def predict_proba(self, rows: Rows) -> Rows:
@@ -66,10 +70,10 @@ class LogisticRegression:
         return cls(arrays["weight"], arrays["bias"], **names)
 
 
-def list_logits(solved: Solved) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the weight (classes, inputs) and the bias (classes,) of the logits that scikit-learn found.
+def extract_layer(solved: Solved) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the weight (classes, inputs) and the bias (classes,) that scikit-learn found.
 
-    Of two classes scikit-learn gives the difference alone; half of it to each side is the same softmax.
+    For two classes scikit-learn has only the difference of the logits; plus and minus half of it give the same softmax.
     """
     weight, bias = solved.coef_, solved.intercept_
     return (weight, bias) if len(weight) > 1 else (np.vstack([-weight, weight]) / 2, np.hstack([-bias, bias]) / 2)

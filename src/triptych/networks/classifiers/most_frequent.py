@@ -1,4 +1,4 @@
-"""The most frequent class, whatever an image shows: an accuracy below this one says that nothing was learned."""
+"""The most frequent class for every image: a model that is no better has learned nothing."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 class MostFrequent:
-    """The frequencies of the classes in the training part as probabilities, the same for every image.
+    """The class frequencies of the training set as probabilities, the same for every image.
 
-    As scikit-learn's `DummyClassifier(strategy="prior")`; of classes that are equally frequent the first is predicted.
+    Equivalent to scikit-learn's `DummyClassifier(strategy="prior")`: among equally frequent classes, it predicts the
+    first.
 
     >>> majority = MostFrequent(np.array([0.25, 0.75], dtype=np.float32))
     >>> majority.predict_proba(np.zeros((2, 3), dtype=np.float32))
@@ -38,7 +39,7 @@ class MostFrequent:
 
     @property
     def dtype(self) -> str:
-        """Number format of the rows that it takes."""
+        """Dtype of the rows."""
         return "float32"
 
     def predict_proba(self, rows: Rows) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Nearest neighbours on pixels: the training images are the model, and the nearest ones vote."""
+"""Nearest neighbours on pixels: the training images are the model, and the nearest of them vote."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ class NearestNeighbours:
     Attributes:
         rows: (n, inputs) float32, the training images.
         labels: (n,) int64.
-        names: how many neighbours vote, and whether each vote counts by the inverse of its distance.
+        names: the number of neighbours, how votes are weighted, and the number of classes.
+
+    >>> rows, labels = np.array([[0.0], [1.0], [5.0]], np.float32), np.array([0, 0, 1])
+    >>> classifier = NearestNeighbours(rows, labels, neighbours=2, vote="uniform", classes=2)
+    >>> classifier.predict_proba(np.array([[4.0]], np.float32))
+    array([[0.5, 0.5]], dtype=float32)
     """
 
     iterations = 0
@@ -31,8 +36,8 @@ class NearestNeighbours:
         Args:
             rows: (n, inputs) float32.
             labels: (n,) int64, 0..classes-1; each class has an image.
-            neighbours: how many images vote.
-            vote: "uniform" or "distance".
+            neighbours: number of images that vote.
+            vote: "uniform", or "distance" for votes weighted by the inverse distance.
             classes: number of classes.
         """
         from sklearn.neighbors import KNeighborsClassifier
@@ -43,10 +48,10 @@ class NearestNeighbours:
 
     @classmethod
     def fit(cls, rows: Rows, labels: Labels, classes: int, settings: NearestNeighboursConfig) -> Self:
-        """Remember the training images; see `PixelClassifier.fit`.
+        """Keep the training images; see `PixelClassifier.fit`.
 
         Raises:
-            ConfigError: more images are to vote than there are.
+            ConfigError: there are fewer images than neighbours.
         """
         if settings.neighbours > len(labels):
             raise ConfigError(
@@ -57,11 +62,11 @@ class NearestNeighbours:
 
     @property
     def dtype(self) -> str:
-        """Number format of the rows that it takes."""
+        """Dtype of the rows."""
         return "float32"
 
     def predict_proba(self, rows: Rows) -> NDArray[np.float32]:
-        """Return the share of the votes that each class gets, (n, classes) float32."""
+        """Return the share of the votes for each class, (n, classes) float32."""
         probabilities: NDArray[np.float32] = self._searcher.predict_proba(rows).astype(np.float32)
         return probabilities
 
@@ -71,5 +76,5 @@ class NearestNeighbours:
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, **names: Any) -> Self:
-        """Return the classifier that remembers these images."""
+        """Return the classifier with these images."""
         return cls(arrays["rows"], arrays["labels"], **names)
