@@ -19,3 +19,18 @@ def write_photos(folder: Path, classes: dict[str, int], seed: int = 0) -> Path:
             pixels[:, :, channel % 3] += 100
             Image.fromarray(pixels).save(folder / name / f"{number}.jpg")
     return folder
+
+
+def draw_scene(seed: int, height: int = 240, width: int = 320) -> Image.Image:
+    """Return a picture with large forms, as a photo has, unlike noise."""
+    coarse = np.random.default_rng(seed).integers(0, 256, size=(12, 16, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def write_scenes(folder: Path) -> Path:
+    """Write a train and a test part of two classes, `a` and `b`: 25 scenes, no two of which look alike."""
+    for number in range(25):
+        place = folder / ("test" if number % 4 == 0 else "train") / "ab"[number % 2 or number == 24]
+        place.mkdir(parents=True, exist_ok=True)
+        draw_scene(number).save(place / f"{number:02}.png", compress_level=1)
+    return folder

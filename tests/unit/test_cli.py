@@ -2,6 +2,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+import typer
+
+from helpers.commands import run
+from triptych.cli import app
 
 
 def test_the_command_line_starts_without_heavy_libraries() -> None:
@@ -11,3 +19,67 @@ def test_the_command_line_starts_without_heavy_libraries() -> None:
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
+
+
+def test_help_names_every_option_and_an_example() -> None:
+    for command, words in {
+        "compare": ["--preset", "--data", "--panel", "--set", "--config", "triptych compare --preset photos"],
+        "tune": ["PANEL", "--trials", "--workers", "triptych tune numpy-mlp --trials 20"],
+        "show": ["--json", "triptych show"],
+        "presets": ["triptych presets"],
+        "cache": ["--json", "prune", "triptych cache"],
+    }.items():
+        done = run(command, "--help")
+        assert done.returncode == 0
+        assert all(word in done.stdout for word in words)
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert run("--version").stdout == f"triptych {version('triptych')}\n"
+
+
+def test_every_command_takes_debug() -> None:
+    groups: Any = typer.main.get_command(app)
+    commands = [*groups.commands.values(), groups.commands["cache"].commands["prune"]]
+    assert [
+        command.name for command in commands if not any("--debug" in option.opts for option in command.params)
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare", "--preset", "digit"], "unknown preset 'digit'"),
+        (["compare", "--panel", "resnet5"], "unknown panel 'resnet5'"),
+        (["compare", "--set", "numpy_mlp.epoch=3"], "unknown field 'numpy_mlp.epoch'"),
+        (["tune", "numpy-ml"], "did you mean 'numpy-mlp'?"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_one_line_and_exit_code_two(arguments: list[str], message: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_debug_shows_the_traceback() -> None:
+    done = run("compare", "--preset", "digit", "--debug")
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_an_unexpected_error_is_named_by_its_type_and_does_not_pass_for_bad_input(
+    debug: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> None:
+        raise PermissionError("no access")
+
+    monkeypatch.setattr("triptych.system.cache.list_cache", fail)
+    done = run("cache", *["--debug"] * debug)
+    assert done.returncode == 1
+    expected = "triptych: PermissionError: no access (unexpected; --debug shows the traceback)"
+    assert done.stderr.splitlines()[0] == expected
+    assert ("Traceback" in done.stderr) is debug

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from helpers.idx import write_idx
+from helpers.photos import write_photos
 from triptych.config.resolve import resolve_config
+from triptych.config.schema import BoardConfig, DataConfig
 from triptych.data.boards import load_board, open_board, prepare_board
 from triptych.errors import DataError
+from triptych.images.pixels import make_thumbnail
 
 
 def test_a_machine_without_the_shared_cache_prepares_the_board_itself(
-    make_photos: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    photos = make_photos(tmp_path / "photos", {"a": 8, "b": 8})
+    photos = write_photos(tmp_path / "photos", {"a": 8, "b": 8})
     monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "head"))
     prepared = prepare_board(resolve_config("photos", data=str(photos)).boards[0])
     there = load_board(prepared)
@@ -32,3 +35,88 @@ def test_a_machine_without_the_shared_cache_prepares_the_board_itself(
     shutil.rmtree(tmp_path / "worker")
     with pytest.raises(DataError, match="is not the data of the comparison"):
         open_board(prepared)
+
+
+def test_val_becomes_the_test_part_where_there_is_no_test(tmp_path: Path) -> None:
+    write_photos(tmp_path / "train", {"a": 6, "b": 6})
+    write_photos(tmp_path / "val", {"a": 3, "b": 2}, seed=1)
+    (tmp_path / "train" / "a" / "notes.txt").write_text("no image")
+    config = BoardConfig(data=DataConfig(source=str(tmp_path)))
+    prepared = prepare_board(config)
+    assert prepared.sizes == {"train": 9, "validation": 3, "test": 5}
+    assert "val/ is used as the test set" in prepared.notes[0]
+    assert "train/a/notes.txt" in prepared.notes[1]
+
+
+def test_given_parts_are_kept(tmp_path: Path) -> None:
+    for seed, (part, count) in enumerate({"train": 4, "valid": 3, "test": 2}.items()):
+        write_photos(tmp_path / part, {"a": count, "b": count}, seed=seed)
+    assert prepare_board(BoardConfig(data=DataConfig(source=str(tmp_path)))).sizes == {
+        "train": 8,
+        "validation": 6,
+        "test": 4,
+    }
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ({"only": 3}, "has 1 class.*at least two classes"),
+        ({}, "has 0 class"),
+        ({"a": 3, "empty": 0}, "class 'empty' has no images: add some"),
+        ({"a": 30, "b": 1}, "class 'b' has 1 image.*add images"),
+        ({"a": 30, "b": 2}, "class 'b' has .*add images"),
+    ],
+    ids=["single class", "no class", "empty class", "too few to divide", "too few for three"],
+)
+def test_folders_that_cannot_be_compared_on_are_refused(tmp_path: Path, classes: dict[str, int], message: str) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    write_photos(folder, classes)
+    with pytest.raises(DataError, match=message):
+        prepare_board(BoardConfig(data=DataConfig(source=str(folder))))
+
+
+@pytest.mark.parametrize("damage", [b"", b"not an image", None], ids=["empty", "text", "truncated"])
+def test_a_broken_image_is_named(tmp_path: Path, damage: bytes | None) -> None:
+    folder = write_photos(tmp_path / "photos", {"a": 5, "b": 5})
+    file = folder / "b" / "3.jpg"
+    file.write_bytes(file.read_bytes()[:-200] if damage is None else damage)
+    with pytest.raises(DataError, match=r"b/3\.jpg cannot be read .*: replace or remove the file") as caught:
+        prepare_board(BoardConfig(data=DataConfig(source=str(folder))))
+    assert "\n" not in str(caught.value)
+
+
+def test_images_stay_eight_bit_until_a_model_asks(photos: Path) -> None:
+    data = load_board(prepare_board(resolve_config("photos", data=str(photos)).boards[0]))
+    assert data.images[0].dtype == data.pixels.dtype == np.uint8
+    assert data.pixels.shape == (40, 32, 32, 3)
+    np.testing.assert_array_equal(data.pixels[5], make_thumbnail(data.images[5], 32))
+
+
+def test_a_prepared_board_is_found_again(photos: Path) -> None:
+    config = resolve_config("photos", data=str(photos)).boards[0]
+    first = prepare_board(config)
+    decoded: list[int] = []
+    assert prepare_board(config, on_image=lambda done, total: decoded.append(done)) == first
+    assert decoded == []
+
+
+def test_the_split_follows_the_parts_that_the_data_comes_with(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, size=(60, 4, 4), dtype=np.uint8), np.arange(60, dtype=np.uint8) % 2
+    records = []
+    for name, cut in (("a", 40), ("b", 20)):
+        write_idx(tmp_path / name, "train", images[:cut], labels[:cut])
+        write_idx(tmp_path / name, "t10k", images[cut:], labels[cut:])
+        records.append(prepare_board(BoardConfig(data=DataConfig(source=f"idx:{tmp_path / name}"))))
+    assert [record.sizes["test"] for record in records] == [20, 40]
+    assert records[0].split_id != records[1].split_id
+
+
+def test_a_note_says_that_own_parts_were_not_used(tmp_path: Path) -> None:
+    write_photos(tmp_path / "train", {"a": 6, "b": 6})
+    write_photos(tmp_path / "val", {"a": 3, "b": 3}, seed=1)
+    config = BoardConfig.model_validate({"data": {"source": str(tmp_path)}, "split": {"keep_own_parts": False}})
+    [note] = prepare_board(config).notes
+    assert "were drawn at random" in note

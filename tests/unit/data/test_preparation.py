@@ -4,16 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from prefect import flow
 
-from tasks.split_data import split_data
-from triptych.commands.preflight import check_inputs
 from triptych.config.resolve import resolve_config
 from triptych.data.datasets import Dataset, fetch_dataset
 from triptych.data.preparation import boards_prepared_once, prepare_once
 from triptych.errors import DataError
-from triptych.tracking import ComparisonRecord
-from triptych.tracking.resume import locks
 
 
 @pytest.fixture
@@ -50,19 +45,3 @@ def test_damage_after_the_block_is_found(tmp_path: Path, make_photos: Callable[.
     (folder / "a" / "2.jpg").write_bytes(b"\xff\xd8 no more")
     with boards_prepared_once(), pytest.raises(DataError, match=r"2\.jpg"):
         prepare_once(board)
-
-
-@pytest.mark.usefixtures("prefect_server")
-def test_a_flow_finds_the_boards_that_its_command_has_checked(photos: Path, loaded: list[str]) -> None:
-    config = resolve_config("photos", data=str(photos), panels=["numpy-mlp"])
-
-    @flow
-    def open_comparison() -> ComparisonRecord:
-        return split_data(config.boards[0])
-
-    with boards_prepared_once():
-        [checked] = check_inputs(config)
-        comparison = open_comparison()
-    locks.release(comparison.comparison)
-    assert comparison.prepared is checked
-    assert len(loaded) == 1

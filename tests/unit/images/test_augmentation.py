@@ -5,9 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torchvision.transforms import RandomResizedCrop
 
 from triptych.images.augmentation import AUGMENTATIONS, augment, draw_box
 from triptych.images.prefetch import load_batches
@@ -50,6 +48,9 @@ def test_flips_come_half_of_the_time(images: ArrayImages) -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(60, 50), (400, 20), (20, 400)])
 def test_boxes_are_torchvisions(width: int, height: int) -> None:
+    import torch
+    from torchvision.transforms import RandomResizedCrop
+
     rng = np.random.default_rng(0)
     boxes = np.array([draw_box(width, height, rng) for _ in range(1500)])
     assert (boxes[:, :2] >= 0).all()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from triptych.data.boards import BoardData
 from triptych.images.pixels import Pixels
 from triptych.networks.backbones import Backbone
-from triptych.networks.precision import fold_batch_norm
+from triptych.networks.precision import fold_batch_norm, normalise
 from triptych.transfer.weights import load_backbone
 
 # BatchNorms that stay as they are: those of a DenseNet that come before their convolution.
@@ -181,3 +181,17 @@ def test_folded_formats_compute_without_batch_norm(name: str, backbone: Backbone
     computed.embed_crops(crops[:2])
     assert count_norms(computed._prepared) == 0
     assert count_norms(backbone.trunk) > 0
+
+
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def test_a_batch_is_normalised_image_by_image_and_the_crops_stay_as_they_are() -> None:
+    crops = torch.from_numpy(np.random.default_rng(0).integers(0, 256, size=(4, 6, 6, 3), dtype=np.uint8))
+    before = crops.clone()
+    batch = normalise(crops, *IMAGENET)
+    assert (batch.shape, batch.dtype) == ((4, 3, 6, 6), torch.float32)
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    for number in range(4):
+        assert torch.equal(batch[number : number + 1], normalise(crops[number : number + 1], *IMAGENET))
+    assert torch.equal(crops, before)

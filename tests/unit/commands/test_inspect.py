@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from helpers.commands import run
+from helpers.photos import write_photos
+from triptych.commands.inspect import read_span
+from triptych.errors import ConfigError
+
+
+def test_presets_are_listed() -> None:
+    printed = run("presets").stdout
+    assert all(name in printed for name in ("digits", "report", "matched", "photos"))
+
+
+def test_check_prints_ten_examples_or_all_or_json(tmp_path: Path) -> None:
+    write_photos(tmp_path, {"a": 5, "b": 5})
+    for number in range(12):
+        (tmp_path / "a" / f"broken{number:02}.jpg").write_bytes(b"")
+    done = run("check", tmp_path)
+    assert done.returncode == 2
+    assert done.stdout.count("the file is empty") == 10
+    assert "and 2 more (--all)" in done.stdout
+    assert "training would refuse the data" in done.stdout
+    assert run("check", tmp_path, "--all").stdout.count("the file is empty") == 12
+    done = run("check", tmp_path, "--json")
+    assert done.returncode == 2
+    content = json.loads(done.stdout)
+    assert content["can_train"] is False
+    assert len(content["findings"][0]["examples"]) == 12
+
+
+def test_sound_data_end_with_exit_code_zero(photos: Path) -> None:
+    done = run("check", photos)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "40 images in 2 classes" in done.stdout
+    assert "nothing prevents training" in done.stdout
+
+
+def test_a_wrong_name_is_one_line(tmp_path: Path) -> None:
+    done = run("check", tmp_path / "nowhere")
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "is neither a directory nor the name of a data set" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["90", "24 h", "-3d", "999999d", "3w"])
+def test_what_is_no_span_of_time_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"is not a span: give minutes, hours or days"):
+        read_span(text)

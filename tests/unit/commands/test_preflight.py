@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from helpers.photos import write_photos
+from triptych.commands.preflight import check_inputs, check_tuning, check_weights
+from triptych.config.resolve import resolve_config
+from triptych.errors import ConfigError, DataError, WeightsError
+
+
+def test_sound_inputs_are_prepared(photos: Path) -> None:
+    [prepared] = check_inputs(resolve_config("photos", data=str(photos), panels=["numpy-mlp"]))
+    assert sum(prepared.sizes.values()) == 40
+    assert prepared.classes == ("green", "red")
+
+
+def test_a_broken_image_is_found_before_anything_is_trained(tmp_path: Path) -> None:
+    folder = write_photos(tmp_path / "photos", {"a": 5, "b": 5})
+    (folder / "a" / "2.jpg").write_bytes(b"\xff\xd8 no more")
+    with pytest.raises(DataError, match=r"image .*/a/2\.jpg cannot be read .*: replace or remove the file$"):
+        check_inputs(resolve_config("photos", data=str(folder), panels=["numpy-mlp"]))
+
+
+def test_a_missing_folder_is_named() -> None:
+    with pytest.raises(DataError, match="data '/nowhere' is neither a directory nor"):
+        check_inputs(resolve_config("photos", data="/nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("panels", "settings", "message"),
+    [
+        ([], ["transfer.weights=gone.pth"], r"gone\.pth does not exist: check transfer\.weights"),
+        (["resnet18"], [], "weights 'bundled' are those of shufflenet_v2_x0_5, not of resnet18"),
+    ],
+    ids=["missing", "of another network"],
+)
+def test_weights_that_cannot_be_used_are_named(panels: list[str], settings: list[str], message: str) -> None:
+    with pytest.raises(WeightsError, match=message):
+        check_inputs(resolve_config("digits", panels=panels, settings=settings))
+
+
+def test_weights_do_not_matter_where_no_panel_has_a_backbone() -> None:
+    [board] = resolve_config("digits", panels=["numpy-mlp"], settings=["transfer.weights=gone.pth"]).boards
+    assert check_weights(board) == board
+
+
+@pytest.mark.parametrize(
+    ("settings", "trials", "workers", "message"),
+    [
+        ([], 0, 1, "--trials 0 is not allowed"),
+        ([], 1, 0, "--workers 0 is not allowed"),
+        (["split.validation_fraction=0"], 1, 1, "validation part, which is empty on board digits: set split"),
+    ],
+    ids=["trials", "workers", "validation"],
+)
+def test_what_cannot_be_tuned_is_refused_before_anything_starts(
+    settings: list[str], trials: int, workers: int, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_tuning(resolve_config("digits", panels=["numpy-mlp"], settings=settings), trials, workers)
