@@ -1,1 +1,1 @@
-"""Which steps, in which order."""
+"""The flows: the order of the tasks."""

@@ -17,11 +17,11 @@ from triptych.system.threads import count_cores
 def compare(config: Config) -> list[ComparisonResult]:
     """Compare the panels of every board of a configuration.
 
-    The same call takes up what was cut off. A panel that fails doesn't stop the others, nor a board: they are compared,
-    the report says what is missing, and the flow run ends as failed.
+    If a flow run is interrupted, the next one with the same configuration continues its comparisons. If a panel or a
+    board fails, the others are still compared: the report says what is missing, and the flow run ends as failed.
 
     Args:
-        config: a preset, or its boards with any field changed.
+        config: the boards, usually those of a preset; any field can be changed.
 
     Raises:
         IncompleteError: a panel or a board is missing.
@@ -33,7 +33,7 @@ def compare(config: Config) -> list[ComparisonResult]:
 
 
 def compare_board(config: BoardConfig, *, fresh: bool, tuned: bool) -> ComparisonResult:
-    """Compare the panels of one board: one split, every frozen network embedded once, every repeat trained."""
+    """Compare the panels of one board, trained and evaluated on the same split."""
     comparison = split_data(config, tuned=tuned, fresh=fresh)
     panels, missing = train_panels(comparison)
     return record_comparison(comparison, panels, missing, promote_champion(comparison, panels))

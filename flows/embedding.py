@@ -1,4 +1,4 @@
-"""Embed the images of a board once, where its flow's tasks run: in this process, or shard by shard on a cluster."""
+"""Embed the images of a board once, in the process of the flow or, shard by shard, on a cluster."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Records = dict[str, EmbeddingRecord]
 
 @dataclass(frozen=True)
 class SubmittedEmbedding:
-    """Embedding that is under way.
+    """The tasks of an embedding, as submitted.
 
     Attributes:
-        panels: which panels it is for.
-        records: for each of them the record of its embeddings, when all is done.
-        steps: everything that this depends on.
+        panels: the panels with a backbone.
+        records: the record of each panel's embeddings, by panel; None if no panel has a backbone.
+        steps: all tasks of the embedding.
     """
 
     panels: Sequence[str] = ()
@@ -32,19 +32,19 @@ class SubmittedEmbedding:
     steps: list[PrefectFuture[Any]] = field(default_factory=list)
 
     def needed_by(self, panel: str) -> PrefectFuture[Records] | None:
-        """Return what a panel has to wait for; the others train meanwhile."""
+        """Return the records if a panel needs them, else None, so that it is trained without waiting."""
         return self.records if panel in self.panels else None
 
     def steps_of(self, panel: str) -> list[PrefectFuture[Any]]:
-        """Return everything that has to be done before a panel can be trained."""
+        """Return the tasks that a panel depends on."""
         return self.steps if panel in self.panels else []
 
 
 def submit_embedding(opened: ComparisonRecord | StudyRecord) -> SubmittedEmbedding:
-    """Choose the number formats, compute the shards, and collect the records; nothing where no panel needs it."""
+    """Choose the number formats, embed the shards and collect the records; do nothing if no panel has a backbone."""
     if not opened.backbones:
         return SubmittedEmbedding()
     plan = plan_embedding.submit(opened)
     shards = embed_shards.map(unmapped(opened), share_shards(opened.prepared), unmapped(plan))
-    records = collect_embeddings.submit(opened, plan, shards)
+    records = collect_embeddings.submit(plan, shards)
     return SubmittedEmbedding(opened.backbones, records, [plan, *shards, records])

@@ -1,4 +1,4 @@
-"""Train and evaluate the panels of a comparison: in this process, on a cluster, or on machines of other work pools."""
+"""Train and evaluate the panels of a comparison: in this process, on a cluster, or on other work pools."""
 
 from __future__ import annotations
 
@@ -22,33 +22,38 @@ from triptych.tracking import ComparisonRecord
 
 @tracked_flow("panel {order.panel}", max_workers=count_cores())
 def panel(order: PanelOrder) -> None:
-    """Train and evaluate all repeats of one panel, for the comparison of another machine, which reads MLflow.
+    """Train and evaluate all repeats of one panel for a comparison that another machine started.
+
+    That machine reads the results from MLflow.
 
     Args:
-        order: which panel of which comparison.
+        order: the panel and its comparison.
+
+    Raises:
+        IncompleteError: a repeat is missing.
     """
     enforce_restart_limit()
     require_panels(*train_panels(open_ordered(order)))
 
 
 def train_panels(comparison: ComparisonRecord) -> tuple[list[EvaluatedPanel], list[MissingPanel]]:
-    """Send away what other machines train, embed each frozen network once, train every repeat of the others."""
-    sent = {name: send_panel.submit(comparison, name) for name in comparison.panels_elsewhere}
+    """Start the panels of other work pools, embed the images once, and train and evaluate the other panels here."""
+    remote = {name: send_panel.submit(comparison, name) for name in comparison.panels_elsewhere}
     embedded = submit_embedding(comparison)
     trainings = [
         (job, train_panel.submit(comparison, job, embedded.needed_by(job.panel)))
         for job in comparison.jobs
-        if job.panel not in sent
+        if job.panel not in remote
     ]
-    # Behind all trainings: an evaluation waits for its own in a thread that the next training could have.
+    # Submitted after all trainings, because an evaluation occupies a thread while it waits for its training.
     here = [
         SubmittedPanel(job, [*embedded.steps_of(job.panel), training, evaluate.submit(training)])
         for job, training in trainings
     ]
-    # Last: these only wait, and each takes a thread.
-    away = [
-        SubmittedPanel(job, [sent[job.panel], collect_panel.submit(comparison, job, sent[job.panel])])
+    # Submitted last, because these tasks only wait, and each occupies a thread.
+    there = [
+        SubmittedPanel(job, [remote[job.panel], collect_panel.submit(comparison, job, remote[job.panel])])
         for job in comparison.jobs
-        if job.panel in sent
+        if job.panel in remote
     ]
-    return collect_panels([*here, *away])
+    return collect_panels([*here, *there])

@@ -1,4 +1,4 @@
-"""Look for better settings of a panel: a study of trials on the validation part, in MLflow one nested run each."""
+"""Search for better settings of a panel: a study of trials on the validation part, each a nested run in MLflow."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from triptych.tuning.results import TuningResult
 
 @tracked_flow("tune {config.preset}")
 def tune(config: Config, trials: PositiveInt = 20, workers: PositiveInt | None = None) -> list[TuningResult]:
-    """Tune every panel of every board of a configuration, each in a study of its own.
+    """Tune every panel of every board of a configuration, one study per panel.
 
     Args:
-        config: a preset, or its boards with any field changed.
-        trials: how many trials each study is to have, with those that it has already.
-        workers: how many trials run side by side; left out, one on each core.
+        config: the boards, usually those of a preset; any field can be changed.
+        trials: number of trials of each study, including those of earlier flow runs.
+        workers: number of trials that run side by side; default: one per core.
 
     Raises:
-        IncompleteError: a study failed, and others didn't.
+        IncompleteError: some of the studies failed.
     """
     enforce_restart_limit()
     workers = workers or count_cores()
@@ -44,8 +44,8 @@ def tune(config: Config, trials: PositiveInt = 20, workers: PositiveInt | None =
 
 
 def tune_panel(config: BoardConfig, panel: str, *, trials: int, workers: int, preset: str) -> TuningResult:
-    """Tune one panel: one split, its frozen network embedded once, trials side by side until there are enough."""
-    study = start_tuning(config.model_copy(update={"panels": (panel,)}), panel, trials, workers)
+    """Tune one panel: open its study, embed the images once, and run the trials side by side."""
+    study = start_tuning(config, panel, trials, workers)
     embedded = submit_embedding(study)
     shares = [run_trials.submit(study, worker, embedded.needed_by(panel)) for worker in range(len(study.shares))]
     collect_results(shares, after=embedded.steps)

@@ -1,1 +1,1 @@
-"""One step each, thin: open the run, call one function of `triptych`, log, return a small record."""
+"""The tasks, one thin step each: open a run, call one function of `triptych`, log, and return a small record."""

@@ -1,4 +1,4 @@
-"""Embed every image of a board once, for all repeats of all pretrained networks."""
+"""Embed every image of a board once with each backbone, for all repeats of the panels."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from triptych.transfer.records import EmbeddingPlan, EmbeddingRecord, collect_re
 
 @long_step("choose number formats")
 def plan_embedding(opened: ComparisonRecord | StudyRecord) -> EmbeddingPlan:
-    """Find the fastest number format that is exact enough for each pretrained network, on this machine."""
+    """Choose the fastest number format on this machine that is accurate enough, for each backbone."""
     plan: EmbeddingPlan = import_embedding().plan_board(provide_board(opened.prepared), opened.backbones)
     for panel, planned in plan.networks.items():
-        get_run_logger().info("%s is computed in %s (%s)", panel, planned.number_format, planned.reason)
+        get_run_logger().info("%s is embedded in %s (%s)", panel, planned.number_format, planned.reason)
     return plan
 
 
@@ -26,7 +26,7 @@ def plan_embedding(opened: ComparisonRecord | StudyRecord) -> EmbeddingPlan:
 def embed_shards(
     opened: ComparisonRecord | StudyRecord, numbers: range, plan: EmbeddingPlan
 ) -> dict[str, EmbeddingRecord]:
-    """Compute what enters the last layers for some of the images, or find it in the store; all repeats use it."""
+    """Compute the embeddings of some shards of images, unless they are stored; return a record by panel."""
     names = [PanelJob(opened.prepared, panel, 0).label for panel in plan.networks]
     report = ProgressReporter(f"embed {', '.join(names)}", key=f"shard {numbers.start}")
     records: dict[str, EmbeddingRecord] = import_embedding().embed_board(
@@ -35,14 +35,11 @@ def embed_shards(
     embeddings = sum(record.images for record in records.values())
     report(embeddings, embeddings, "; ".join(dict.fromkeys(record.describe() for record in records.values())))
     for shard in [shard for record in records.values() for shard in record.damaged_shards]:
-        get_run_logger().warning("embeddings %s were damaged in the store, and were computed again", shard)
+        get_run_logger().warning("embeddings %s were damaged in the store and have been computed again", shard)
     return records
 
 
 @long_step("collect embeddings")
-def collect_embeddings(
-    opened: ComparisonRecord | StudyRecord, plan: EmbeddingPlan, parts: Sequence[dict[str, EmbeddingRecord]]
-) -> dict[str, EmbeddingRecord]:
-    """Put the records of all shards together, for each panel."""
-    del opened
+def collect_embeddings(plan: EmbeddingPlan, parts: Sequence[dict[str, EmbeddingRecord]]) -> dict[str, EmbeddingRecord]:
+    """Join the records of all shards into one for each panel."""
     return collect_records(plan, parts)

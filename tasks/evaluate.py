@@ -1,4 +1,4 @@
-"""Load a logged model back, prove it, and open the test part with it."""
+"""Load a logged model, verify it, and evaluate it on the test part."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from triptych.tracking import (
 
 @step("evaluate {trained.job.run_label}")
 def evaluate(trained: TrainedPanel) -> EvaluatedPanel:
-    """Log the test metrics of a panel, once its logged model has repeated its trainer's probabilities."""
+    """Log the test metrics of a panel, after its logged model has reproduced its trainer's probabilities."""
     metrics = load_evaluation(trained.run_id)
     if metrics is None:
         metrics = _evaluate(trained)

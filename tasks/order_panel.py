@@ -1,4 +1,4 @@
-"""Let the machines of another work pool train and evaluate a panel, and collect what they logged."""
+"""Have another work pool train and evaluate a panel, and collect the results that it logged."""
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ from triptych.training.jobs import PanelJob
 
 @step("send {panel} away")
 def send_panel(comparison: ComparisonRecord, panel: str) -> str:
-    """Start the flow `panel` on a machine of the panel's work pool; return the flow run's id."""
+    """Start the flow `panel` on the panel's work pool; return the id of the flow run."""
     order = write_order(comparison, panel).model_dump(mode="json")
     deployment = f"panel/{comparison.prepared.config.find_pool(panel)}"
     return start_remote(deployment, {"order": order}, f"{comparison.comparison}-{panel}")
 
 
 @long_step("collect {job.run_label}")
-def collect_panel(comparison: ComparisonRecord, job: PanelJob, sent: str) -> EvaluatedPanel:
-    """Wait for the flow run that was sent away, and read what it logged of a repeat of the panel."""
-    wait_for_remote(sent)
+def collect_panel(comparison: ComparisonRecord, job: PanelJob, flow_run_id: str) -> EvaluatedPanel:
+    """Wait for the flow run of another work pool, and return the metrics that it logged for a repeat of the panel.
+
+    Raises:
+        RemotePanelError: the flow run failed, or logged no metrics.
+    """
+    wait_for_remote(flow_run_id)
     trained = find_trained(comparison, job)
     metrics = load_evaluation(trained.run_id) if trained else None
     if trained is None or metrics is None:
-        raise RemotePanelError(f"flow run {sent} is completed, but MLflow has no evaluation of {job.run_label}")
+        raise RemotePanelError(f"flow run {flow_run_id} is completed, but MLflow has no metrics of {job.run_label}")
     return trained.with_metrics(metrics)

@@ -1,4 +1,4 @@
-"""Register the models of a comparison, and let the best on validation challenge the board's champion."""
+"""Register the models of a comparison; the best one on validation may replace the champion of the board."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from triptych.tracking import ComparisonRecord, challenge, register_panel
 
 @step("promote {comparison.prepared.config.name}")
 def promote_champion(comparison: ComparisonRecord, panels: list[EvaluatedPanel]) -> str:
-    """Register the best repeat of each panel; return in one line who is the champion, and why."""
+    """Register the best repeat of each panel; return a line that says which model is the champion, and why."""
     for name in dict.fromkeys(panel.panel for panel in panels):
         best = choose_best([panel for panel in panels if panel.panel == name])
         if best is not None:
             register_panel(comparison.prepared, best)
     challenger = choose_best(panels)
     if challenger is None:
-        return "no model was registered: without a validation part none can be chosen"
-    told = _describe(challenger, challenge(comparison.prepared, challenger))
-    get_run_logger().info(told)
-    return told
+        return "no model was registered: without a validation part, none can be chosen"
+    verdict = _describe(challenger, challenge(comparison.prepared, challenger))
+    get_run_logger().info(verdict)
+    return verdict
 
 
 def _describe(challenger: EvaluatedPanel, promotion: Promotion) -> str:

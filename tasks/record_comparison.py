@@ -1,4 +1,4 @@
-"""Put the panels of a board side by side: table, verdict, and the link to MLflow's charts."""
+"""Compare the panels of a board: a table, a verdict, and a link to the charts in MLflow."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from triptych.tracking import (
 def record_comparison(
     comparison: ComparisonRecord, panels: list[EvaluatedPanel], missing: list[MissingPanel], promotion: str
 ) -> ComparisonResult:
-    """Write the report of a comparison to MLflow and to the flow run's page, and close the comparison."""
+    """Write the report of a comparison to MLflow and to the page of the flow run, and close the comparison."""
     drifts = [measure_drift(comparison.prepared, repeat) for repeat in range(comparison.prepared.config.repeats)]
     log_drifts(panels, drifts)
     predictions = {panel.run_id: load_logged_predictions(panel.run_id) for panel in panels}

@@ -1,4 +1,4 @@
-"""Prepare a board: load, check and split its data, and open the comparison in MLflow."""
+"""Prepare a board (load, check and split its data), and start its comparison in MLflow."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from triptych.tracking import ComparisonRecord, pin_weights, start_comparison
 
 @step("split {config.name}")
 def split_data(config: BoardConfig, *, tuned: bool = False, fresh: bool = False) -> ComparisonRecord:
-    """Store the one split that every panel of the board uses, and start its comparison, or take it up again.
+    """Prepare the data and the split that every panel of a board uses; start or continue its comparison.
 
     Args:
         config: the board.
-        tuned: whether its panels are trained with the best setting of their study.
-        fresh: whether a new comparison is started, and every panel trained anew, although there are the same.
+        tuned: train each panel with the best setting of its study.
+        fresh: start a new comparison and train every panel again, even if nothing has changed.
     """
     report = ProgressReporter(f"{config.name}: split")
     prepared = prepare_once(pin_weights(config), on_image=report)
@@ -33,5 +33,5 @@ def split_data(config: BoardConfig, *, tuned: bool = False, fresh: bool = False)
 
 @step("open {order.board.name} for {order.panel}")
 def open_ordered(order: PanelOrder) -> ComparisonRecord:
-    """Prepare the board of another machine's comparison here, from the same data."""
+    """Prepare the board of a comparison that another machine started, from the same data."""
     return open_order(order)

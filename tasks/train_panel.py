@@ -19,6 +19,6 @@ def train_panel(
     Args:
         comparison: the comparison that it belongs to.
         job: the panel and its repeat.
-        embedded: the records of the embeddings by panel; None where it needs none.
+        embedded: the records of the embeddings, by panel; None if the panel needs none.
     """
     return train_in_run(comparison, job, (embedded or {}).get(job.panel))

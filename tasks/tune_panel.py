@@ -1,4 +1,4 @@
-"""Tune one panel: open its study, let workers run the trials, write down what they have found."""
+"""Tune one panel: open its study, run the trials, and record the results."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from triptych.tuning.trainers import load_trainer
 
 @long_step("open the study of {panel} on {config.name}")
 def start_tuning(config: BoardConfig, panel: str, trials: int, workers: int) -> StudyRecord:
-    """Open a panel's study, or find the one to continue, and share out the trials that it lacks."""
-    prepared = prepare_once(pin_weights(config))
+    """Open or continue the study of a panel, and divide the trials that are left among the workers."""
+    prepared = prepare_once(pin_weights(config.model_copy(update={"panels": (panel,)})))
     check_validation(prepared)
     shares = prepare_study(prepared, panel, trials, workers)
     return start_study(prepared, panel, identify_study(prepared, panel), shares, describe_flow_run())
@@ -29,19 +29,19 @@ def start_tuning(config: BoardConfig, panel: str, trials: int, workers: int) -> 
 
 @long_step("tune {study.panel}, share {worker}")
 def run_trials(study: StudyRecord, worker: int, embedded: dict[str, EmbeddingRecord] | None) -> None:
-    """Run a worker's share of the trials, one after the other, on data that is read once."""
+    """Run one worker's share of the trials, one after another, on data that is read once."""
     share = study.shares[worker]
     fit = load_trainer(provide_board(study.prepared), study.panel, embedded)
     report = ProgressReporter(f"{study.panel}: worker {worker + 1}")
     for done, index in enumerate(share):
-        described = run_trial(study, index, fit, partial(report, done, len(share)))
-        report(done + 1, len(share), described)
-        get_run_logger().info(described)
+        result = run_trial(study, index, fit, partial(report, done, len(share)))
+        report(done + 1, len(share), result)
+        get_run_logger().info(result)
 
 
 @long_step("record the study of {study.panel}")
 def record_study(study: StudyRecord, preset: str) -> TuningResult:
-    """Write the best setting and all trials to MLflow and to the flow run's page, and close the study's run."""
+    """Write the best setting and all trials to MLflow and to the page of the flow run; close the run of the study."""
     findings = summarise_study(study.prepared, study.panel)
     best = findings.as_yaml(preset)
     link = finish_study(study, findings, best)

@@ -1,8 +1,7 @@
-"""One panel on one board: from the stored data to a trained model in a folder. Knows no tracker."""
+"""Train one panel of a board and save it to a folder. Nothing here depends on MLflow."""
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from triptych.networks.saved import Network, save_model
 from triptych.panels.identity import TRAINING, identify_training, open_checkpoint
 from triptych.panels.kinds import find_kind, name_kind
 from triptych.panels.reference import ReferencePredictions, choose_reference_images
+from triptych.system.peak_memory import peak_memory_mebibytes
 from triptych.system.threads import limit_blas_threads
 from triptych.training.checkpoints import CheckpointFile
 from triptych.training.epochs import EpochMetrics, OnEpoch
@@ -29,12 +29,12 @@ MEBIBYTE = 2**20
 
 @dataclass(frozen=True)
 class Trained:
-    """What a trainer returns.
+    """The result of `Trainer.train`.
 
     Attributes:
-        network: raw images in, probabilities out.
-        parameters: numbers that it consists of.
-        describe: returns what a reader should know of the training, as tags; a trial has no need of it.
+        network: the trained network, from raw images to probabilities.
+        parameters: number of its parameters.
+        describe: returns the tags that describe the training; not called in a trial.
     """
 
     network: Network
@@ -43,39 +43,39 @@ class Trained:
 
 
 class Trainer(Protocol):
-    """Trains one kind of panel, as often as it is asked to, on data that it reads once.
+    """Trains one kind of panel; it reads the data once and can be trained repeatedly.
 
     Attributes:
-        embedded: the record of the embeddings that it stands on, on this machine; None where it needs none.
+        embedded: the record of the embeddings that it uses, on this machine; None if it uses none.
     """
 
     embedded: EmbeddingRecord | None
 
     def __init__(self, data: BoardData, job: PanelJob, embedded: EmbeddingRecord | None) -> None:
-        """Read what training needs; the test part is left alone.
+        """Read the training and the validation part of the data, but not the test part.
 
         Args:
             data: the board.
-            job: the panel, and the repeat, which is the seed.
-            embedded: the record of its embeddings, where its backbone was embedded.
+            job: the panel, and its repeat, which is the seed.
+            embedded: the record of the embeddings of its backbone; None if there are none.
         """
 
     def train(self, settings: Any, on_epoch: OnEpoch, checkpoint: CheckpointFile | None = None) -> Trained:
-        """Train from new weights, or from a checkpoint.
+        """Train from initial weights, or continue from a checkpoint.
 
         Args:
-            settings: the panel's section of the configuration; trials vary it.
+            settings: the panel's section of the configuration; it varies from trial to trial.
             on_epoch: called with the metrics of each epoch.
-            checkpoint: where to store and look for the state; None stores nothing.
+            checkpoint: file to restore the state from and save it to; None saves nothing.
 
         Raises:
             ConfigError: a setting does not suit the data or the machine.
-            DivergenceError: a step or the training loss is no finite number.
-            FrozenError: what was frozen has changed.
+            DivergenceError: a step or the training loss is not finite.
+            FrozenError: a frozen parameter has changed.
         """
 
     def predict(self, network: Any, indices: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the probabilities of images of the board, (n, classes), as the trainer computes them."""
+        """Return the probabilities of images (n,) int64 of the board: (n, classes), as training computes them."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,12 @@ class FittedPanel:
     """A trained panel on disk.
 
     Attributes:
-        folder: what `triptych.networks.saved` wrote.
-        reference: some images and the probabilities that the trainer computed for them.
-        metrics: the final metrics that training knows, by MLflow's name.
-        curves: the metrics of every epoch by name.
-        restored_epochs: how many epochs came from an earlier training that was the same so far.
-        tags: what else a reader should know.
+        folder: the model, written by `triptych.networks.saved`.
+        reference: images and the probabilities that the trainer computed for them.
+        metrics: the final metrics that do not need the test part, by their name in MLflow.
+        curves: the metrics of every epoch, by name.
+        restored_epochs: number of epochs that were restored from a checkpoint.
+        tags: further facts about the training.
     """
 
     folder: Path
@@ -100,46 +100,50 @@ class FittedPanel:
 
 
 class CurveRecorder:
-    """Keeps the metrics of every epoch and passes them on."""
+    """Records the metrics of every epoch, and passes them on.
+
+    Attributes:
+        curve: the metrics of every epoch so far.
+    """
 
     def __init__(self, on_epoch: OnEpoch) -> None:
-        """Pass metrics on to `on_epoch`."""
+        """Start without metrics; `on_epoch` is called with those of each epoch."""
         self.curve: list[EpochMetrics] = []
         self._on_epoch = on_epoch
 
     def __call__(self, metrics: EpochMetrics) -> None:
-        """Keep the metrics of one epoch and pass them on."""
+        """Record the metrics of one epoch and pass them on."""
         self.curve.append(metrics)
         self._on_epoch(metrics)
 
     @property
     def curves(self) -> dict[str, list[float]]:
-        """The metrics of every epoch by name."""
+        """The values of each metric, one per epoch, by its name."""
         return {name: [metrics.values()[name] for metrics in self.curve] for name in self.curve[0].values()}
 
     @property
     def fit_seconds(self) -> float:
-        """Seconds of all epochs' updates."""
+        """Total seconds of the updates of all epochs, without measuring and reporting."""
         return sum(metrics.epoch_seconds for metrics in self.curve)
 
 
 def fit_panel(
     data: BoardData, job: PanelJob, folder: Path, on_epoch: OnEpoch, embedded: EmbeddingRecord | None = None
 ) -> FittedPanel:
-    """Train a panel, or continue its training from a checkpoint, and write it to a folder.
+    """Train a panel, or continue its training from a checkpoint, and save it to a folder.
 
     Args:
         data: the board.
         job: the panel and its repeat.
-        folder: is created.
+        folder: the folder to save to; it must not exist.
         on_epoch: called with the metrics of each epoch.
-        embedded: the record of the embeddings of its backbone, where it has one.
+        embedded: the record of the embeddings of its backbone; None if it has none.
 
     Raises:
         ConfigError: a setting does not suit the data or the machine.
-        DivergenceError: a step or the training loss is no finite number.
-        FrozenError: what was frozen has changed.
-        ProcessError: one of several processes ended early.
+        DivergenceError: a step or the training loss is not finite.
+        FrozenError: a frozen parameter has changed.
+        ProcessError: one of several training processes ended early.
     """
     config = data.prepared.config
     trainer: Trainer = find_kind(config, job.panel).find_trainer()(data, job, embedded)
@@ -163,7 +167,7 @@ def fit_panel(
 
 
 def describe_epochs(curve: Sequence[EpochMetrics], settings: TrainingConfig) -> dict[str, str]:
-    """Return as tags how long a training lasted, and which epoch's weights it ended with."""
+    """Return as tags the number of epochs trained, and the epoch whose weights were kept."""
     return {
         "trained_epochs": f"{len(curve)} of {settings.epochs}",
         "chosen_epoch": str(choose_epoch(curve, settings)),
@@ -171,12 +175,11 @@ def describe_epochs(curve: Sequence[EpochMetrics], settings: TrainingConfig) -> 
 
 
 def measure_fit(recorder: CurveRecorder, folder: Path, parameters: int) -> dict[str, float]:
-    """Return the final metrics that training knows, once the model is written to `folder`."""
+    """Return the final metrics that do not need the test part, once the model is saved to `folder`."""
     size = sum(file.stat().st_size for file in folder.iterdir())
     return {
         "fit_seconds": recorder.fit_seconds,
         "parameters": float(parameters),
         "model_mebibytes": size / MEBIBYTE,
-        # Linux counts KiB; panels side by side share the process, so it is an upper bound for each.
-        "process_peak_mebibytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MEBIBYTE,
+        "process_peak_mebibytes": peak_memory_mebibytes(),
     }

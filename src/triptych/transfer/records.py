@@ -63,11 +63,11 @@ class EmbeddingRecord:
         """Return as text how many embeddings were computed.
 
         >>> EmbeddingRecord((), "", images=10, computed_images=4, seconds=0.1).describe()
-        '4 of 10 embeddings computed, the others were stored'
+        '4 computed, 6 already stored'
         """
-        text = f"{self.computed_images} of {self.images} embeddings computed, the others were stored"
+        text = f"{self.computed_images} computed, {self.images - self.computed_images} already stored"
         damaged = len(self.damaged_shards)
-        return f"{text}; {damaged} damaged file(s) in the store were computed again" if damaged else text
+        return f"{text}; {damaged} damaged file(s) computed again" if damaged else text
 
     def join(self, following: EmbeddingRecord) -> EmbeddingRecord:
         """Return one record of these shards and of the shards that follow them."""

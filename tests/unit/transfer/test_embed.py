@@ -1,25 +1,18 @@
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import signal
-import struct
-import subprocess
-import sys
-import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import pytest
-import torch
 
+from helpers.embeddings import check_stored_is_live
+from helpers.idx import write_idx
+from helpers.photos import write_photos
 from triptych.config.resolve import resolve_config
 from triptych.config.trainers import TransferConfig
 from triptych.data.boards import load_board, prepare_board
@@ -32,16 +25,12 @@ from triptych.images.sources import ArrayImages, FileImages, ImageSource
 from triptych.networks.backbones import Backbone
 from triptych.networks.head import Head
 from triptych.networks.minibatches import Examples
-from triptych.networks.precision import PRECISIONS
 from triptych.system.cache import list_cache, select_unused
-from triptych.system.threads import count_cores
-from triptych.transfer import choose_precision
 from triptych.transfer import records as embedding_record
-from triptych.transfer.choose_precision import MIN_COSINE, choose_format, measure_formats, worst_cosine
 from triptych.transfer.embed import LiveEmbeddings, store_embeddings
 from triptych.transfer.heads import train_head
 from triptych.transfer.records import ShardedEmbeddings, load_embeddings
-from triptych.transfer.shards import MappedShard, is_sound, try_lock, write_shard
+from triptych.transfer.shards import MappedShard, try_lock, write_shard
 from triptych.transfer.weights import load_backbone
 
 Damage = Callable[[Path], None]
@@ -83,10 +72,8 @@ def load_idx(tmp_path: Path, photos: Path) -> ImageSource:
     del photos
     rng = np.random.default_rng(0)
     for part, images in (("train", 9), ("t10k", 5)):
-        arrays = rng.integers(0, 256, size=(images, 5, 4), dtype=np.uint8), np.arange(images, dtype=np.uint8) % 2
-        for name, array in zip(("images-idx3", "labels-idx1"), arrays, strict=True):
-            header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
-            (tmp_path / f"{part}-{name}-ubyte").write_bytes(header + array.tobytes())
+        pixels = rng.integers(0, 256, size=(images, 5, 4), dtype=np.uint8)
+        write_idx(tmp_path, part, pixels, np.arange(images, dtype=np.uint8) % 2)
     return fetch_dataset(f"idx:{tmp_path}").images
 
 
@@ -96,36 +83,6 @@ KINDS_OF_DATA: dict[str, Callable[[Path, Path], ImageSource]] = {
     "folder": lambda tmp_path, photos: fetch_dataset(f"folder:{photos}").images,
     "memory-mapped": lambda tmp_path, photos: load_board(prepare_board(resolve_config("digits").boards[0])).images,
 }
-SAMPLE_SHARDS = range(1, 4)  # images 4 to 15, of fewer where there are fewer
-
-
-def check_stored_is_live(backbone: Backbone, images: ImageSource, numbers: range = SAMPLE_SHARDS) -> None:
-    """In the exact format the store holds what the network gives, bit for bit; in a faster one nearly."""
-    torch.set_num_threads(count_cores())  # the number of threads changes the last bits
-    indices = np.arange(4 * numbers.start, min(4 * numbers.stop, len(images)))
-    live = LiveEmbeddings(backbone, images, indices, 4)[:]
-    by_hand = np.concatenate(
-        [backbone.embed([images[i] for i in indices[at : at + 4].tolist()]) for at in range(0, len(indices), 4)]
-    )
-    np.testing.assert_array_equal(live, by_hand)
-    [exact] = store_embeddings([backbone], images, batch_size=4, threads=count_cores(), numbers=numbers)
-    assert (exact.number_format, exact.computed_images) == ("float32", len(indices))
-    np.testing.assert_array_equal(load_embeddings(exact)[:], live)
-    sample = np.stack([backbone.preprocessing.crop(images[i]) for i in indices.tolist()])
-    for name in ("float32-folded", choose_faster(backbone, sample)):
-        [faster] = store_embeddings([backbone.in_format(name)], images, batch_size=4, threads=2, numbers=numbers)
-        assert faster.number_format == name
-        assert faster.shards[0].parent != exact.shards[0].parent
-        assert worst_cosine(load_embeddings(faster)[:], live) >= MIN_COSINE
-
-
-def choose_faster(backbone: Backbone, sample: Pixels) -> str:
-    """Return what is chosen among the formats that are not exact, whatever it gains here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(choose_precision, "TIMED_PASSES", 1)
-        _, [exact, *measured] = measure_formats(backbone, sample, len(sample), PRECISIONS["auto"])
-    assert exact.name == "float32"
-    return choose_format(measured, PRECISIONS["auto"])
 
 
 @pytest.mark.parametrize("kind", KINDS_OF_DATA)
@@ -134,21 +91,10 @@ def test_of_every_kind_of_data_the_store_holds_what_the_network_gives(kind: str,
     check_stored_is_live(backbone, KINDS_OF_DATA[kind](tmp_path, photos))
 
 
-def test_of_the_real_mnist_the_store_holds_what_the_network_gives(data_home: Path) -> None:
-    backbone = load_backbone("shufflenet_v2_x0_5", "bundled")
-    check_stored_is_live(backbone, fetch_dataset(f"idx:{data_home / 'mnist' / 'MNIST' / 'raw'}").images)
-
-
-def test_of_real_photos_the_store_holds_what_a_real_network_gives(data_home: Path) -> None:
-    weights = data_home / "weights" / "mobilenet_v2-imagenet-dequantised-ptq-bnstats.pth"
-    images = fetch_dataset(f"folder:{data_home / 'hymenoptera'}").images
-    check_stored_is_live(load_backbone("mobilenet_v2", str(weights)), images, range(60, 62))
-
-
 def test_networks_share_one_reading_where_they_take_the_same_inputs(
-    backbone: Backbone, tmp_path: Path, make_photos: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = make_photos(tmp_path / "photos", {"a": 5, "b": 5})
+    folder = write_photos(tmp_path / "photos", {"a": 5, "b": 5})
     images = FileImages(tuple(sorted(folder.rglob("*.jpg"))))
     small = replace(load_backbone("shufflenet_v2_x0_5", "bundled"), preprocessing=backbone.preprocessing)
     other = replace(small, preprocessing=replace(small.preprocessing, crop_size=24))
@@ -177,14 +123,12 @@ def test_networks_share_one_reading_where_they_take_the_same_inputs(
     assert decoded == {file: 3 if 4 <= index < 8 else 2 for index, file in enumerate(images.files)}
 
 
-def test_a_changed_image_invalidates_its_own_shard_only(
-    backbone: Backbone, tmp_path: Path, make_photos: Callable[..., Path]
-) -> None:
-    folder = make_photos(tmp_path / "photos", {"a": 5, "b": 5})
+def test_a_changed_image_invalidates_its_own_shard_only(backbone: Backbone, tmp_path: Path) -> None:
+    folder = write_photos(tmp_path / "photos", {"a": 5, "b": 5})
     files = FileImages(tuple(sorted(folder.rglob("*.jpg"))))
     first, again = store(backbone, files), store(backbone, files)
     assert (first.computed_images, again.computed_images, len(first.shards)) == (10, 0, 3)
-    make_photos(tmp_path / "other", {"a": 1}, seed=7)
+    write_photos(tmp_path / "other", {"a": 1}, seed=7)
     files.files[5].write_bytes((tmp_path / "other" / "a" / "0.jpg").read_bytes())
     changed = store(backbone, files)
     assert changed.computed_images == 4
@@ -227,12 +171,9 @@ def test_a_damaged_shard_is_noticed_and_computed_again(backbone: Backbone, image
     damage(record.shards[1])
     mended = store(backbone, images)
     assert (mended.computed_images, mended.damaged_shards) == (4, (record.shards[1],))
-    assert (
-        mended.describe()
-        == "4 of 10 embeddings computed, the others were stored; 1 damaged file(s) in the store were computed again"
-    )
+    assert mended.describe() == "4 computed, 6 already stored; 1 damaged file(s) computed again"
     np.testing.assert_array_equal(load_embeddings(mended)[:], expected)
-    assert store(backbone, images).describe() == "0 of 10 embeddings computed, the others were stored"
+    assert store(backbone, images).describe() == "0 computed, 10 already stored"
 
 
 def test_a_pass_that_died_goes_on_at_the_first_missing_shard(backbone: Backbone, images: ArrayImages) -> None:
@@ -247,109 +188,6 @@ def test_a_pass_that_died_goes_on_at_the_first_missing_shard(backbone: Backbone,
     assert record.computed_images == 6
     names = {file.name for file in record.shards[0].parent.iterdir()}
     assert names == {shard.name for shard in record.shards} | {"space.json"}
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[IO[str]]:
-    """Where processes are asked for; they need not import PyTorch first, which takes seconds."""
-    command = [sys.executable, str(Path(__file__).parents[2] / "helpers" / "embed_alone.py")]
-    # A process that is copied has none of the threads that matrix products would wait for.
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdin
-        yield process.stdin
-
-
-class Neighbour:
-    """Another process, which embeds; images of the same number and size are the same."""
-
-    def __init__(self, nursery: IO[str], cache: Path, images: int, images_per_shard: int, **options: int) -> None:
-        cache.mkdir(exist_ok=True)
-        pipe = cache.with_name(f"pipe-{uuid.uuid4().hex}")
-        os.mkfifo(pipe)
-        job = {"pipe": str(pipe), "cache": str(cache), "images": images, "images_per_shard": images_per_shard}
-        nursery.write(json.dumps(job | options) + "\n")
-        nursery.flush()
-        self.told = pipe.open(encoding="utf-8")
-        if sys.platform == "linux":
-            fcntl.fcntl(self.told, fcntl.F_SETPIPE_SZ, 4096)
-        self.process = int(self.read())
-
-    def read(self) -> str:
-        return self.told.readline().strip()
-
-    def kill(self) -> list[str]:
-        """End the process as no process can prevent, and return what it had told before."""
-        os.kill(self.process, signal.SIGKILL)
-        return self.read_rest()
-
-    def read_rest(self) -> list[str]:
-        with self.told:
-            return self.told.read().splitlines()
-
-    def finish(self) -> tuple[int, list[Path]]:
-        told = json.loads(self.read_rest()[-1])
-        return told["computed"], [Path(shard) for shard in told["shards"]]
-
-
-def test_two_processes_at_once_compute_each_shard_once(nursery: IO[str], cache: Path, tmp_path: Path) -> None:
-    both = [Neighbour(nursery, cache, 80, 8), Neighbour(nursery, cache, 80, 8)]
-    # Listened to at once: one whose pipe is full would stop, and the other would wait for its shard.
-    with ThreadPoolExecutor() as listeners:
-        (one, shards), (other, same) = listeners.map(Neighbour.finish, both)
-    assert one + other == 80
-    assert shards == same
-    contents = [shard.read_bytes() for shard in shards]
-    assert not list(shards[0].parent.glob("*.lock"))
-    computed, shards = Neighbour(nursery, tmp_path / "alone", 80, 8).finish()
-    assert computed == 80
-    assert [shard.read_bytes() for shard in shards] == contents
-
-
-def test_a_killed_process_blocks_nobody(nursery: IO[str], cache: Path) -> None:
-    killed = Neighbour(nursery, cache, 80, 40)
-    assert killed.read() == "4 of 80"
-    # It is at both files, as it reads ahead; the pipe is full before it is done with the first.
-    second = Neighbour(nursery, cache, 80, 40)
-    killed.kill()
-    computed, shards = second.finish()
-    assert (computed, len(shards)) == (80, 2)
-
-
-def list_files(cache: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(cache)): file.read_bytes() for file in cache.rglob("*") if file.is_file()}
-
-
-def test_ten_kills_change_no_byte_of_the_store(nursery: IO[str], cache: Path, tmp_path: Path) -> None:
-    job = {"images": 2000, "images_per_shard": 50, "side": 8, "batch_size": 20}
-    computed, shards = Neighbour(nursery, tmp_path / "uninterrupted", **job).finish()
-    assert (computed, len(shards)) == (2000, 40)
-    rng = np.random.default_rng(0)
-    stored = []
-    for _ in range(10):
-        killed = Neighbour(nursery, cache, **job)
-        # Three batches of about 10 ms make a file. With the five that fit into the pipe, ten times six are not all.
-        for _ in range(rng.integers(0, 7)):
-            killed.read()
-        time.sleep(rng.uniform(0.0, 0.01))
-        told = killed.kill()
-        assert not any("shards" in line for line in told), "it was done before it was killed"
-        stored.append(len(list(cache.rglob("embeddings/*/[!.]*.npy"))))
-    assert stored == sorted(stored)
-    assert 0 < stored[-1] < 40
-    computed, again = Neighbour(nursery, cache, **job).finish()
-    assert computed == 2000 - 50 * stored[-1]
-    assert [shard.relative_to(cache) for shard in again] == [
-        shard.relative_to(tmp_path / "uninterrupted") for shard in shards
-    ]
-    expected, found = list_files(tmp_path / "uninterrupted"), list_files(cache)
-    # What was being written at the time of a kill stays under a name of its own; so does the empty lock of a file
-    # that was just complete.
-    leftovers = {name: found.pop(name) for name in found.keys() - expected.keys()}
-    assert found == expected
-    assert len(leftovers) <= 10
-    for name, content in leftovers.items():
-        assert Path(name).name.startswith(".") or (Path(name).suffix == ".lock" and content == b"")
 
 
 def test_what_a_kill_leaves_is_neither_used_nor_kept_for_ever(
@@ -387,75 +225,6 @@ def test_who_finds_a_shard_locked_waits_for_it(
         assert locked
         waited = store(backbone, images)
     assert (waited.computed_images, waited.shards) == (0, expected.shards)
-
-
-@pytest.fixture
-def sharded(tmp_path: Path) -> tuple[ShardedEmbeddings, np.ndarray]:
-    array = np.random.default_rng(1).normal(size=(11, 3)).astype(np.float32)
-    files = tuple(tmp_path / f"{start}.npy" for start in range(0, 11, 4))
-    for start, file in zip(range(0, 11, 4), files, strict=True):
-        write_shard(file, array[start : start + 4])
-        assert is_sound(file, array[start : start + 4].shape)
-    return load_embeddings(embedding_record.EmbeddingRecord(files, "", 11, 0, 0.0)), array
-
-
-@pytest.mark.parametrize(
-    "rows",
-    [
-        slice(None),
-        slice(3, 9),
-        slice(None, None, -2),
-        slice(0, 0),
-        np.array([10, 0, 0, 5, -1]),
-        [7, 2],
-        np.array([], dtype=np.int64),
-        np.arange(11) % 3 == 0,
-        6,
-        -1,
-    ],
-    ids=str,
-)
-def test_mapped_shards_are_read_like_one_array(
-    sharded: tuple[ShardedEmbeddings, np.ndarray], rows: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mapped, array = sharded
-    taken = mapped[rows]
-    np.testing.assert_array_equal(taken, array[rows])  # type: ignore[call-overload]  # any of NumPy's ways to index
-    assert taken.dtype == np.float32
-    if not isinstance(rows, int):
-        np.testing.assert_array_equal(mapped.select(rows)[:], array[rows])  # type: ignore[call-overload]
-        monkeypatch.setattr(embedding_record, "COPIED_BYTES", 0)
-        left = mapped.select(rows)
-        assert isinstance(left, ShardedEmbeddings) == bool(len(taken))
-        np.testing.assert_array_equal(left[:], array[rows])  # type: ignore[call-overload]
-
-
-def test_pages_that_were_read_are_given_back(
-    sharded: tuple[ShardedEmbeddings, np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(embedding_record, "ROWS_BETWEEN_RELEASES", 3)
-    mapped, array = sharded
-    released: list[MappedShard] = []
-    release = MappedShard.release
-
-    def note_and_release(shard: MappedShard) -> None:
-        released.append(shard)
-        release(shard)
-
-    monkeypatch.setattr(MappedShard, "release", note_and_release)
-    for _ in range(2):
-        for row in range(11):
-            np.testing.assert_array_equal(mapped[row], array[row])
-    assert released == mapped.mapped.shards * 7
-
-
-def test_mapped_shards_have_the_properties_of_an_array(sharded: tuple[ShardedEmbeddings, np.ndarray]) -> None:
-    mapped, array = sharded
-    assert (len(mapped), mapped.shape, mapped.dtype) == (11, (11, 3), np.dtype(np.float32))
-    np.testing.assert_array_equal(np.asarray(mapped), array)
-    assert np.asarray(mapped, dtype=np.float64).dtype == np.float64
-    with pytest.raises(IndexError):
-        mapped[11]
 
 
 def train(features: object, labels: np.ndarray, dropout: float = 0.0) -> Head:
