@@ -9,7 +9,7 @@ number of layers l = 1..L, with a(0) = x and one image a row:
                 delta(l-1) = delta(l) W(l) * da(l-1)/dz(l-1)
     update      W(l) <- W(l) - learning rate * dLoss/dW(l)     b(l) alike
 
-With dropout a mask m(l) of zeros and 1 / (1 - p) stands behind every hidden activation: a(l) becomes
+With dropout every hidden activation is multiplied by a mask m(l) of zeros and 1 / (1 - p): a(l) becomes
 m(l) activation(z(l)), and da(l)/dz(l) gets the same factor.
 
 Arrays are allocated once and written in place: a step allocates nothing.
@@ -111,9 +111,9 @@ class NumpyMLP:
         Args:
             layers: weight (outputs, inputs) and bias (outputs,) of each layer, from the input side.
             activation: of the hidden layers, a row of `ACTIVATIONS`.
-            loss: a row of `LOSSES`; it brings the activation of the last layer with it.
+            loss: a row of `LOSSES`, which also sets the activation of the last layer.
             loss_reduction: "sum" (the book) or "mean" (`torch.nn.MSELoss`) of the squared error over the
-                outputs of an image; cross-entropy has one term an image, and no choice.
+                outputs of an image; cross-entropy has only one term per image.
         """
         self.names = {"activation": activation, "loss": loss, "loss_reduction": loss_reduction}
         self._hidden = ACTIVATIONS[activation]
@@ -156,7 +156,7 @@ class NumpyMLP:
 
         Args:
             x: (batch, inputs).
-            activations: what `forward` returned for x.
+            activations: the result of `forward` for x.
             y: (batch, classes) one-hot targets.
             dropout: the masks that `forward` used.
         """
@@ -308,7 +308,7 @@ class NumpyMLP:
 def view_layers(vector: Floats, sizes: Sequence[int]) -> list[Layer]:
     """Return the weight (outputs, inputs) and bias (outputs,) of each layer as views of one vector.
 
-    A weight lies there transposed, as the product a W^T of the forward pass reads it fastest.
+    A weight is stored transposed, because the product a W^T of the forward pass is fastest then.
 
     >>> [(weight, bias)] = view_layers(np.arange(8.0), sizes=(3, 2))
     >>> weight, bias

@@ -81,7 +81,7 @@ def fold_batch_norm(trunk: nn.Module) -> nn.Module:
     """Return a copy of a network with each BatchNorm folded into the convolution before it.
 
     The pairs are found by the order of the layers, and verified by computing an embedding. A network that applies its
-    layers in another order is returned as it is. (Tracing would find the order, but it patches modules in the whole
+    layers in another order is returned unchanged. (Tracing would find the order, but it patches modules in the whole
     process, including those that other threads are training.)
     """
     folded = copy.deepcopy(trunk)

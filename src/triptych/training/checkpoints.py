@@ -1,4 +1,4 @@
-"""The state of a training on disk, from which it continues as if it had never stopped."""
+"""Training state on disk: a resumed training ends exactly as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from triptych.system.files import replace_atomically
 from triptych.training.epochs import EpochMetrics
 
 Arrays = dict[str, NDArray[Any]]
-# What `np.load` raises for a file that is cut off or damaged; each part of it carries a checksum.
+# `np.load` raises one of these for a truncated or damaged file: each array in it has a checksum.
 DAMAGE = (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A training after one of its epochs.
+    """The state of a training after one of its epochs.
 
     Attributes:
         curve: the metrics of every epoch so far.
-        rng: state of the generator that draws the order of the images and what is dropped; NumPy's own words.
+        rng: state of the generator for the order of the examples and for dropout, as NumPy returns it.
         network: weights and momentum by name.
-        best: the same after the best epoch on validation; empty where none is kept.
-        names: what else it takes to build the model again, as JSON values.
+        best: the same after the best epoch on the validation set; empty if it is not kept.
+        names: other arguments needed to rebuild the model, as JSON values.
     """
 
     curve: tuple[EpochMetrics, ...]
@@ -42,12 +42,16 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class CheckpointFile:
-    """Where the checkpoints of one training go; each replaces the one before it.
+    """The file for the checkpoints of one training; each replaces the one before.
 
     Attributes:
-        file: an `.npz` file; it is whole or absent, whenever the process dies.
-        key: names the training: data, settings and seed.
-        every_epochs: epochs between two checkpoints; the last epoch always gets one.
+        file: an `.npz` file, replaced atomically.
+        key: identifies the training: its data, settings and seed.
+        every_epochs: epochs between checkpoints; the last epoch always gets one.
+
+    >>> checkpoint = CheckpointFile(Path("state.npz"), key="digits, seed 0", every_epochs=10)
+    >>> checkpoint.is_due(5), checkpoint.is_due(20)
+    (False, True)
     """
 
     file: Path
@@ -55,11 +59,11 @@ class CheckpointFile:
     every_epochs: int = 1
 
     def is_due(self, epoch: int) -> bool:
-        """Return whether there is a checkpoint after an epoch, from 1."""
+        """Return whether a checkpoint is due after an epoch, counted from 1."""
         return epoch % self.every_epochs == 0
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint in place of the last one."""
+        """Write a checkpoint, which replaces the last one."""
         description = {
             "key": self.key,
             "curve": [asdict(metrics) for metrics in checkpoint.curve],
@@ -71,7 +75,7 @@ class CheckpointFile:
             np.savez(partial, description=np.frombuffer(json.dumps(description).encode(), np.uint8), **arrays)  # type: ignore[arg-type]  # NumPy's stub takes every keyword for a flag
 
     def count_epochs(self) -> int:
-        """Return how many epochs the last checkpoint has behind it; 0 where there is none that can be read."""
+        """Return the number of epochs in the last checkpoint; 0 if there is none or it can't be read."""
         try:
             with np.load(self.file, allow_pickle=False) as stored:
                 return len(json.loads(stored["description"].tobytes())["curve"])
@@ -79,10 +83,10 @@ class CheckpointFile:
             return 0
 
     def load(self) -> Checkpoint | None:
-        """Return the last checkpoint; None where there is none, or where it is damaged: training starts anew.
+        """Return the last checkpoint; None if there is none or it is damaged, so that training starts from scratch.
 
         Raises:
-            CheckpointError: it belongs to a training with another key.
+            CheckpointError: the checkpoint has another key.
         """
         try:
             with np.load(self.file, allow_pickle=False) as stored:
@@ -93,7 +97,7 @@ class CheckpointFile:
         if description["key"] != self.key:
             raise CheckpointError(
                 f"checkpoint {self.file} belongs to a training with other data, settings or seed: "
-                "name another file, or delete this one"
+                "choose another file, or delete this one"
             )
         curve = tuple(EpochMetrics(**metrics) for metrics in description["curve"])
         network, best = _select("network", arrays), _select("best", arrays)
@@ -101,14 +105,14 @@ class CheckpointFile:
 
 
 def save_weights(file: Path, layers: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> None:
-    """Write the weight and bias of every layer, unless they are there already."""
+    """Write the weight and bias of every layer, unless the file exists."""
     if not file.is_file():
         with replace_atomically(file) as partial:
             np.savez(partial, *[np.ascontiguousarray(array) for layer in layers for array in layer])
 
 
 def load_weights(file: Path) -> list[NDArray[Any]]:
-    """Return what `save_weights` wrote: the weight and the bias of each layer in turn."""
+    """Return the arrays that `save_weights` wrote: the weight and the bias of each layer in turn."""
     with np.load(file, allow_pickle=False) as stored:
         return [stored[name] for name in stored.files]
 

@@ -1,4 +1,4 @@
-"""What a training reports after each epoch."""
+"""The metrics of an epoch."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """What a trainer reports after each epoch.
+    """The metrics that a training reports after each epoch.
 
     Attributes:
-        epoch: from 1.
-        epochs: how many there will be at most; in the last one, how many there were.
-        train_loss: loss over the whole training part after the epoch; squared error is averaged over the
-            outputs too, whatever the gradient does, so that curves can be laid over each other.
-        train_accuracy: fraction of the training part classified rightly.
-        epoch_seconds: seconds of the epoch's updates alone, without measuring and reporting.
-        val_loss: the same loss over the validation part; None where that part is empty.
-        val_accuracy: fraction of the validation part classified rightly; None where that part is empty.
+        epoch: number of the epoch, from 1.
+        epochs: maximum number of epochs; after the last epoch, the number that was trained.
+        train_loss: mean loss over the training set after the epoch; squared error is also averaged over the outputs,
+            even if the gradient sums over them, so that curves are comparable.
+        train_accuracy: accuracy on the training set after the epoch.
+        epoch_seconds: duration of the updates, without measuring and reporting.
+        val_loss: the same loss over the validation set; None if there is no validation set.
+        val_accuracy: accuracy on the validation set; None if there is no validation set.
+
+    >>> EpochMetrics(epoch=1, epochs=10, train_loss=0.5, train_accuracy=0.8, epoch_seconds=2.0).values()
+    {'train_loss': 0.5, 'train_accuracy': 0.8, 'epoch_seconds': 2.0}
     """
 
     epoch: int
@@ -30,7 +33,7 @@ class EpochMetrics:
     val_accuracy: float | None = None
 
     def values(self) -> dict[str, float]:
-        """Return the metrics by name, without those that do not exist."""
+        """Return the metrics by name, without those that are None."""
         names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "epoch_seconds")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 

@@ -1,4 +1,4 @@
-"""The two multilayer perceptrons as scikit-learn estimators: `fit`, `predict`, pipelines, grid searches.
+"""The two multilayer perceptrons as scikit-learn estimators, for pipelines and grid searches.
 
 >>> from sklearn.datasets import load_iris
 >>> from sklearn.pipeline import make_pipeline
@@ -39,7 +39,7 @@ FLOATS = (np.float64, np.float32)
 
 
 class _MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
-    """What both estimators share; the parameters are the fields of `triptych.config.schema.MLPConfig`."""
+    """The base of both estimators; most parameters are fields of `triptych.config.trainers.MLPConfig`."""
 
     network: ClassVar[str]
 
@@ -91,17 +91,17 @@ class _MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> _MLPClassifier:  # noqa: N803 - scikit-learn's names
-        """Train a new network, or continue from `checkpoint_file` where it holds one of this very training.
+        """Train a new network, or continue from `checkpoint_file` if it has a checkpoint of the same training.
 
         Args:
-            X: (n, features) float; float32 is trained in float32, everything else in float64.
-            y: (n,) labels of any kind.
+            X: (n, features) float; float32 is trained in float32, all other dtypes in float64.
+            y: (n,) labels of any type.
 
         Raises:
             CheckpointError: the checkpoint belongs to other data, settings or another seed.
-            ConfigError: a parameter is out of range; it is a `ValueError`.
-            DivergenceError: a step or the training loss is no finite number.
-            ValueError: the data cannot be used, in scikit-learn's words.
+            ConfigError: a parameter is out of range; a `ValueError`.
+            DivergenceError: a step or the training loss is not finite.
+            ValueError: scikit-learn rejects the data.
         """
         features, names = validate_data(self, X, y, dtype=FLOATS)
         check_classification_targets(names)
@@ -127,17 +127,17 @@ class _MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> _MLPClassifier:  # noqa: N803
-        """Train for one epoch on some data, from where the last call ended; the step size stays as it is.
+        """Train for one more epoch, on the given data and with a constant learning rate.
 
         Args:
             X: (n, features) float.
-            y: (n,) labels, each among the classes.
-            classes: all labels there will ever be; the first call needs them.
+            y: (n,) labels, each one of the classes.
+            classes: all possible labels; required in the first call.
 
         Raises:
-            ConfigError: a parameter is out of range; it is a `ValueError`.
-            DivergenceError: a step or the training loss is no finite number.
-            ValueError: the data cannot be used, in scikit-learn's words.
+            ConfigError: a parameter is out of range; a `ValueError`.
+            DivergenceError: a step or the training loss is not finite.
+            ValueError: scikit-learn rejects the data.
         """
         first = not hasattr(self, "network_")
         features, names = validate_data(self, X, y, dtype=FLOATS, reset=first)
@@ -148,8 +148,8 @@ class _MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             raise ValueError(f"y has labels that are not in classes: {unknown!r}; classes has {self.classes_!r}")
         if first:
             self._begin(features.dtype)
-        wanted = self.network_.layers[0][0].dtype
-        train = Examples(features.astype(wanted, copy=False), np.searchsorted(self.classes_, names))
+        dtype = self.network_.layers[0][0].dtype
+        train = Examples(features.astype(dtype, copy=False), np.searchsorted(self.classes_, names))
         settings = self._settings.model_copy(update={"schedule": "constant"})
         with limit_blas_threads(self.threads):
             epoch = self.n_iter_ + 1
@@ -176,7 +176,7 @@ class _MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
 
     @property
     def n_iter_(self) -> int:
-        """How many epochs the network has been trained for."""
+        """The number of epochs trained."""
         return len(self.curve_)
 
     @property
@@ -199,13 +199,13 @@ class _MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         return seed
 
     def _choose_seed(self) -> int:
-        """Return `random_state` where it is a number, or else draw one."""
+        """Return `random_state` if it is an integer, or else draw a seed from it."""
         if isinstance(self.random_state, numbers.Integral):
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31))
 
     def _check_classes(self, classes: Any) -> None:
-        """Take over the classes of the first call; later calls may only repeat them."""
+        """Set the classes in the first call; later calls must repeat or omit them."""
         known = hasattr(self, "classes_")
         if classes is None:
             if not known:
@@ -237,43 +237,52 @@ class _MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
 
 
 class NumpyMLPClassifier(_MLPClassifier):
-    """The network written by hand, as a scikit-learn estimator.
+    """The multilayer perceptron written by hand in NumPy, as a scikit-learn estimator.
 
     Args:
         hidden_units: units of each hidden layer.
-        activation: "sigmoid", "tanh" or "relu", of the hidden layers.
+        activation: of the hidden layers: "sigmoid", "tanh" or "relu".
         loss: "squared_error" or "cross_entropy".
         loss_reduction: "sum" or "mean" of the squared error over the outputs.
-        learning_rate: step size.
-        schedule: "constant", "linear" or "cosine": how it falls from epoch to epoch.
+        learning_rate: initial learning rate.
+        schedule: of the learning rate: "constant", "linear" or "cosine".
         momentum: as in `torch.optim.SGD`.
         weight_decay: as in `torch.optim.SGD`.
-        dropout: probability with which a hidden unit is left out of a step.
-        input_dropout: probability with which an input is left out of a step.
-        batch_size: examples of one step.
-        epochs: passes over the data, at most.
+        dropout: probability of dropping a hidden unit in a step.
+        input_dropout: probability of dropping an input in a step.
+        batch_size: examples per step.
+        epochs: maximum number of epochs.
         initialisation: "normal", "uniform_fan_in", "glorot_uniform" or "he_normal".
-        validation_fraction: part of the data on which the epoch is chosen; stratified.
+        validation_fraction: fraction of the data held out to choose the epoch, stratified by class.
         monitor: "val_loss" or "val_accuracy".
-        patience: epochs without an improvement after which training stops; 0 never stops early.
-        keep_best_epoch: whether to end with the weights of the best epoch on validation.
-        threads: of the matrix products.
-        checkpoint_file: an `.npz` file for the state of the training, from which `fit` continues exactly; it needs
-            a number as `random_state`.
-        checkpoint_epochs: epochs between two checkpoints.
-        random_state: seed of the initial weights, the order of the batches and the dropout.
+        patience: stop after this many epochs without improvement; 0 never stops early.
+        keep_best_epoch: whether to keep the weights of the best epoch on the held-out data instead of the last.
+        threads: threads of the matrix products.
+        checkpoint_file: an `.npz` file to save the training to, and to continue it from exactly; requires an integer
+            `random_state`.
+        checkpoint_epochs: epochs between checkpoints.
+        random_state: seed of the initial weights, the order of the batches and dropout.
 
     Attributes:
         classes_: (classes,) the labels, sorted.
         n_features_in_: number of features.
         network_: the `NumpyMLP`.
-        curve_: the metrics of every epoch, `triptych.networks.minibatches.EpochMetrics`.
+        curve_: the metrics of every epoch, `triptych.training.epochs.EpochMetrics`.
+
+    >>> classifier = NumpyMLPClassifier(hidden_units=(4,), random_state=0)
+    >>> classifier.fit([[0.0], [0.1], [0.9], [1.0]], ["low", "low", "high", "high"]).predict([[0.2], [0.8]])
+    array(['low', 'high'], dtype='<U4')
     """
 
     network = "triptych.networks.numpy_mlp:NumpyMLP"
 
 
 class TorchMLPClassifier(_MLPClassifier):
-    """The same network in PyTorch, with the same parameters: for one seed it is the twin of `NumpyMLPClassifier`."""
+    """The same network in PyTorch; with the same parameters and seed it repeats `NumpyMLPClassifier` up to rounding.
+
+    >>> classifier = TorchMLPClassifier(hidden_units=(4,), random_state=0)
+    >>> classifier.fit([[0.0], [0.1], [0.9], [1.0]], ["low", "low", "high", "high"]).predict([[0.2], [0.8]])
+    array(['low', 'high'], dtype='<U4')
+    """
 
     network = "triptych.networks.torch_mlp:TorchMLP"

@@ -1,4 +1,4 @@
-"""The training and the validation part of a board as examples: arrays, embeddings, or images that are read late."""
+"""The training and validation sets of a board as examples: arrays, embeddings, or images decoded on access."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from triptych.networks.minibatches import Examples, Indices, Rows
 
 @dataclass(frozen=True)
 class ImageRows:
-    """Some images of a data set, as the features of examples; nothing is decoded before it is asked for.
+    """Some images of a data set as the features of examples; each is decoded on access.
 
     Attributes:
         images: all raw images.
-        indices: (n,) int64, the images that rows stand for.
+        indices: (n,) int64, the image of each row.
     """
 
     images: ImageSource
@@ -29,27 +29,27 @@ class ImageRows:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The number of images, which may be of any sizes."""
+        """The number of images, (n,); their sizes may differ."""
         return (len(self.indices),)
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def select(self, rows: NDArray[np.int64]) -> ImageRows:
-        """Return the same for some of the images."""
+        """Return a subset of the images; nothing is decoded."""
         return replace(self, indices=self.indices[rows])
 
     def __getitem__(self, rows: Any) -> list[Pixels]:
-        """Return the raw images of some rows, each (height, width, channels) uint8."""
+        """Decode some images, each (height, width, channels) uint8."""
         return [self.images[int(index)] for index in self.indices[rows]]
 
 
 def select_examples(data: BoardData, select: Callable[[Indices], Rows]) -> tuple[Examples, Examples | None]:
-    """Return the training and the validation examples of a board; None where the validation part is empty.
+    """Return the training and validation examples of a board; None for an empty validation set.
 
     Args:
         data: the board.
-        select: returns the rows of some images, (n,) int64.
+        select: returns the features of images, given their indices, (n,) int64.
     """
     train, validation = data.split.train, data.split.validation
     chosen = Examples(select(validation), data.labels[validation]) if len(validation) else None
@@ -57,5 +57,5 @@ def select_examples(data: BoardData, select: Callable[[Indices], Rows]) -> tuple
 
 
 def select_parts(data: BoardData) -> tuple[Examples, Examples | None]:
-    """Return the training and the validation images of a board, to be read when asked for."""
+    """Return the training and validation images of a board; each is decoded on access."""
     return select_examples(data, ImageRows(data.images, np.arange(len(data.images))).select)

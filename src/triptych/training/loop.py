@@ -1,4 +1,4 @@
-"""The loop that every network is trained by: epochs, step sizes, the choice of the epoch, checkpoints."""
+"""The training loop of every network: epochs, learning rate schedules, the choice of the epoch, checkpoints."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from triptych.training.epochs import EpochMetrics, OnEpoch
 if TYPE_CHECKING:
     from triptych.config.trainers import TrainingConfig
 
-# Fraction of the step size, for the fraction of the epochs that are over.
+# Factor of the learning rate, by the fraction of the epochs that are done.
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda done: 1.0,
     "linear": lambda done: 1.0 - done,
     "cosine": lambda done: 0.5 * (1.0 + math.cos(math.pi * done)),  # Loshchilov and Hutter 2017, without restarts
 }
-# The larger, the better.
+# Higher is better.
 SCORES: dict[str, Callable[[EpochMetrics], float]] = {
-    "val_loss": lambda metrics: -_known(metrics.val_loss),
-    "val_accuracy": lambda metrics: _known(metrics.val_accuracy),
+    "val_loss": lambda metrics: -_require(metrics.val_loss),
+    "val_accuracy": lambda metrics: _require(metrics.val_accuracy),
 }
 
 
 class Trainable(Protocol):
-    """A network together with what its optimizer remembers."""
+    """A network together with the state of its optimizer."""
 
     def train_epoch(self, train: Any, settings: Any, learning_rate: float, rng: np.random.Generator) -> None:
         """Take the steps of one epoch; all randomness comes from `rng`."""
 
     def measure(self, examples: Any) -> tuple[float, float]:
-        """Return the loss and the accuracy on some examples."""
+        """Return the mean loss and the accuracy on some examples."""
 
     def copy_state(self) -> dict[str, NDArray[Any]]:
-        """Return copies of the weights and of what the optimizer remembers, by name."""
+        """Return copies of the weights and of the optimizer's state, by name."""
 
     def restore_state(self, state: dict[str, NDArray[Any]]) -> None:
-        """Take back what `copy_state` returned."""
+        """Restore a state from `copy_state`."""
 
 
 def fit_network(
@@ -58,27 +58,30 @@ def fit_network(
     on_epoch: OnEpoch,
     checkpoint: CheckpointFile | None = None,
 ) -> None:
-    """Train a network for some epochs, and measure, report and store each.
+    """Train a network for several epochs; measure and report each, and save checkpoints.
 
-    With a checkpoint on disk the training continues from it: `on_epoch` hears of the epochs before it again, and
-    the weights end bit for bit as if the training had never been interrupted.
+    If there is a checkpoint, training continues from it: `on_epoch` is called again for its epochs, and the weights
+    end bit for bit as if the training had never been interrupted.
 
     Args:
-        network: is changed in place; it ends with the weights of the chosen epoch.
-        settings: epochs, step sizes, and what is chosen on validation.
-        train: the training part.
-        validation: the validation part, or None.
-        rng: draws the order of the images; its state is part of the checkpoint.
+        network: changed in place; it ends with the weights of the chosen epoch.
+        settings: epochs, learning rate, and what is chosen on the validation set.
+        train: the training set.
+        validation: the validation set, or None.
+        rng: draws the order of the examples and dropout; its state is part of the checkpoint.
         on_epoch: called with the metrics of each epoch.
-        checkpoint: where to store and look for the state; None stores nothing.
+        checkpoint: file to continue from and to save to; None saves nothing.
 
     Raises:
         CheckpointError: the checkpoint belongs to another training.
-        ConfigError: something is to be chosen on validation, but there is no validation part.
-        DivergenceError: a step or the training loss is no finite number.
+        ConfigError: the settings need a validation set, but there is none.
+        DivergenceError: a step or the training loss is not finite.
     """
     if settings.chooses and validation is None:
-        raise ConfigError("patience and keep_best_epoch need a validation part, which is empty: set neither")
+        raise ConfigError(
+            "patience and keep_best_epoch need a validation set, but it is empty: set a validation fraction, or turn "
+            "both off"
+        )
     curve: list[EpochMetrics] = []
     best: dict[str, NDArray[Any]] = {}
     if checkpoint and (found := checkpoint.load()):
@@ -109,31 +112,31 @@ def train_and_measure_epoch(
     epoch: int,
     rng: np.random.Generator,
 ) -> EpochMetrics:
-    """Train for one epoch, and return its metrics, measured on both parts with the weights after it.
+    """Train for one epoch; return the metrics of the weights after it.
 
     Args:
-        network: is changed in place.
-        settings: epochs and step sizes.
-        train: the training part.
-        validation: the validation part, or None.
-        epoch: from 1.
-        rng: draws the order of the images.
+        network: changed in place.
+        settings: epochs and learning rate.
+        train: the training set.
+        validation: the validation set, or None.
+        epoch: number of the epoch, from 1.
+        rng: draws the order of the examples and dropout.
 
     Raises:
-        DivergenceError: a step or the training loss is no finite number.
+        DivergenceError: a step or the training loss is not finite.
     """
     learning_rate = settings.learning_rate * SCHEDULES[settings.schedule]((epoch - 1) / settings.epochs)
     where = f"epoch {epoch} of {settings.epochs}"
     remedy = f"the learning rate {learning_rate:g} is too large"
     started = time.perf_counter()
     try:
-        # What overflows is reported once, by the error below.
+        # An overflow is reported once, by the error below.
         with np.errstate(over="ignore", invalid="ignore"):
             network.train_epoch(train, settings, learning_rate, rng)
             seconds = time.perf_counter() - started
             train_loss, train_accuracy = network.measure(train)
     except NonFiniteStepError as error:
-        raise DivergenceError(f"the gradient is no finite number in step {error.step} of {where}: {remedy}") from error
+        raise DivergenceError(f"the gradient is not finite in step {error.step} of {where}: {remedy}") from error
     if not math.isfinite(train_loss):
         raise DivergenceError(f"the training loss is {train_loss} after the last step of {where}: {remedy}")
     val_loss, val_accuracy = network.measure(validation) if validation is not None else (None, None)
@@ -141,24 +144,28 @@ def train_and_measure_epoch(
 
 
 def choose_epoch(curve: Sequence[EpochMetrics], settings: TrainingConfig) -> int:
-    """Return the epoch whose weights are kept: the first of the best on validation, or simply the last."""
+    """Return the epoch whose weights are kept: with `keep_best_epoch` the best on the validation set, else the last."""
     if not settings.keep_best_epoch:
         return curve[-1].epoch
     return find_best_epoch(curve, settings.monitor)
 
 
 def find_best_epoch(curve: Sequence[EpochMetrics], monitor: str) -> int:
-    """Return the first of the epochs that are best on validation.
+    """Return the best epoch on the validation set; of equally good ones, the first.
 
     Args:
         curve: the metrics of every epoch.
         monitor: "val_loss" or "val_accuracy".
+
+    >>> losses = enumerate((0.7, 0.5, 0.6), start=1)
+    >>> find_best_epoch([EpochMetrics(epoch, 3, 0.4, 0.9, 1.0, loss, 0.8) for epoch, loss in losses], "val_loss")
+    2
     """
     return max(curve, key=SCORES[monitor]).epoch
 
 
 def is_over(curve: Sequence[EpochMetrics], settings: TrainingConfig) -> bool:
-    """Return whether all epochs are done, or `patience` of them in a row were no better than one before."""
+    """Return whether all epochs are done, or the last `patience` epochs brought no improvement."""
     if not curve or len(curve) >= settings.epochs:
         return bool(curve)
     if not settings.patience:
@@ -166,8 +173,8 @@ def is_over(curve: Sequence[EpochMetrics], settings: TrainingConfig) -> bool:
     return len(curve) - find_best_epoch(curve, settings.monitor) >= settings.patience
 
 
-def _known(value: float | None) -> float:
-    """Return a metric of the validation part, which exists where something is chosen."""
+def _require(value: float | None) -> float:
+    """Return a metric of the validation set, which must exist to choose an epoch."""
     if value is None:
-        raise ConfigError("an epoch can only be chosen on a validation part, which is empty: set patience=0")
+        raise ConfigError("the epoch is chosen on the validation set, but it is empty: set patience=0")
     return value

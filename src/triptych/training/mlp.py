@@ -1,4 +1,4 @@
-"""Training either of the two multilayer perceptrons: same initial weights, same batches, for the same seed."""
+"""Build and train either multilayer perceptron: the same seed gives both the same initial weights and batches."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from triptych.training.loop import fit_network
 
 
 def build_mlp(network: str, settings: MLPConfig, inputs: int, classes: int, rng: np.random.Generator) -> Any:
-    """Return a new `NumpyMLP` or `TorchMLP`; for the same `rng` both get the same initial weights.
+    """Return a new `NumpyMLP` or `TorchMLP`; the same `rng` gives both the same initial weights.
 
     Args:
-        network: its class, as `triptych.networks.saved.find_class` takes it: only the one with PyTorch imports it.
+        network: name of the class for `find_class`; a name, so that PyTorch is imported only for `TorchMLP`.
         settings: layers and loss.
         inputs: number of features.
         classes: number of classes.
@@ -40,22 +40,28 @@ def train_mlp(
     on_epoch: OnEpoch = lambda metrics: None,
     checkpoint: CheckpointFile | None = None,
 ) -> Any:
-    """Return a `NumpyMLP` or `TorchMLP`, trained from new weights.
+    """Train a new `NumpyMLP` or `TorchMLP`, and return it.
 
     Args:
-        network: its class, as `triptych.networks.saved.find_class` takes it: only the one with PyTorch imports it.
-        settings: layers, loss and steps.
+        network: name of the class for `find_class`; a name, so that PyTorch is imported only for `TorchMLP`.
+        settings: layers, loss and training settings.
         train: features (n, inputs) and labels (n,).
-        validation: the same for the part on which choices are made, or None.
+        validation: the same for the validation set, or None.
         classes: number of classes.
-        seed: of the initial weights, the order of the batches and the dropout.
+        seed: of the initial weights, the order of the batches and dropout.
         on_epoch: called with the metrics of each epoch.
-        checkpoint: where to store and look for the state; None stores nothing.
+        checkpoint: file to continue from and to save to; None saves nothing.
 
     Raises:
         CheckpointError: the checkpoint belongs to another training.
-        ConfigError: something is to be chosen on validation, but there is no validation part.
-        DivergenceError: a step or the training loss is no finite number.
+        ConfigError: the settings need a validation set, but there is none.
+        DivergenceError: a step or the training loss is not finite.
+
+    >>> train = Examples(np.array([[0.0], [1.0]], np.float32), np.array([0, 1]))
+    >>> settings = MLPConfig(hidden_units=(4,), loss="cross_entropy", learning_rate=1.0, epochs=200)
+    >>> network = train_mlp("triptych.networks.numpy_mlp:NumpyMLP", settings, train, classes=2, seed=0)
+    >>> network.predict_proba(train.features).argmax(axis=1)
+    array([0, 1])
     """
     rng = np.random.default_rng(seed)
     built = build_mlp(network, settings, train.features.shape[1], classes, rng)

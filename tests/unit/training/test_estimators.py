@@ -132,7 +132,7 @@ def test_prediction_needs_a_fit_and_as_many_features(classifier: Any) -> None:
     [
         ({"epochs": 0}, r"Classifier: epochs = 0 is not allowed"),
         ({"activation": "softsign"}, r"activation = 'softsign' is not allowed: input should be 'sigmoid', 'tanh'"),
-        ({"patience": 3}, "need a validation part"),
+        ({"patience": 3}, "need a validation set"),
     ],
 )
 def test_bad_parameters_are_named_in_a_line(classifier: Any, parameters: dict[str, Any], words: str) -> None:

@@ -49,16 +49,16 @@ def test_a_training_stops_early_with_the_weights_of_its_best_epoch(network: str)
         keep_best_epoch=True,
     )
     curve: list[EpochMetrics] = []
-    network = train_mlp(network, settings, train, validation, classes=3, seed=0, on_epoch=curve.append)
+    trained = train_mlp(network, settings, train, validation, classes=3, seed=0, on_epoch=curve.append)
     losses = [metrics.val_loss for metrics in curve]
     best = losses.index(min(losses, key=lambda loss: loss or 0.0)) + 1
     assert len(curve) == best + 3 < settings.epochs
     assert curve[-1].epochs == len(curve)
-    assert network.measure(validation) == (curve[best - 1].val_loss, curve[best - 1].val_accuracy)
+    assert trained.measure(validation) == (curve[best - 1].val_loss, curve[best - 1].val_accuracy)
 
 
 def test_choosing_needs_a_validation_part() -> None:
-    with pytest.raises(ConfigError, match="need a validation part, which is empty"):
+    with pytest.raises(ConfigError, match="need a validation set, but it is empty"):
         train_mlp(NUMPY_MLP, DEMANDING, draw_examples(), None, classes=3, seed=0)
 
 
@@ -79,7 +79,7 @@ def test_divergence_names_step_epoch_and_learning_rate(network: str) -> None:
     )
     with pytest.raises(
         DivergenceError,
-        match=r"the gradient is no finite number in step [2-4] of epoch 1 of 9: the learning rate 1e\+30 is too large",
+        match=r"the gradient is not finite in step [2-4] of epoch 1 of 9: the learning rate 1e\+30 is too large",
     ):
         train_mlp(network, settings, draw_examples(), classes=3, seed=0)
 
