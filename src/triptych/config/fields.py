@@ -1,4 +1,4 @@
-"""What all sections of a configuration share: strictness, types of fields, and how an error is explained."""
+"""The base of all sections of a configuration: strictness, field types and error messages."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class Section(BaseModel):
-    """A part of the configuration: unknown fields are refused, values never change."""
+    """A part of the configuration: immutable, without unknown fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 def make_absolute(path: str) -> str:
-    """Return a path spelled out, so that it means the same wherever it is read."""
+    """Return an absolute path, which means the same in every working directory."""
     return str(Path(path).expanduser().resolve())
 
 
 def describe_first_error(model: type[Section], error: ValidationError) -> str:
-    """Return the first thing wrong, as "field: value, rule"."""
+    """Return the first validation error in one line: the field, its value and the rule."""
     first = error.errors(include_url=False)[0]
     path = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":

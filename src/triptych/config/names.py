@@ -1,13 +1,13 @@
-"""The names of panels, data sets and backbones, so that a name is checked without importing anything heavy.
+"""The names of panels, data sets and backbones, so that names are checked without importing heavy libraries.
 
 A test compares the backbones with `torchvision.models.list_models`.
 """
 
 from dataclasses import dataclass
 
-# Files of weights are told from names of weights by these endings.
+# Endings that mark a value of `weights` as a file.
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors")
-# As MLflow spells the address of a registered model.
+# Prefix of the URI of a registered model.
 REGISTERED = "models:/"
 
 BACKBONE_NAMES = (

@@ -1,4 +1,4 @@
-"""The presets: named, complete configurations."""
+"""The presets: named, complete configurations of one or more boards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from triptych.config.schema import BoardConfig, DataConfig, EvaluateConfig, Spli
 from triptych.config.trainers import MLPConfig, TransferConfig
 
 DEFAULT_PRESET = "digits"
-# What a folder without a preset means.
+# The preset for a folder of images if no preset is named.
 FOLDER_PRESET = "photos"
 
 
@@ -18,9 +18,9 @@ class Preset:
     """A named, complete configuration.
 
     Attributes:
-        summary: what it compares, in a line.
-        needs: what must be there before it can run.
-        boards: the boards, each compared within itself only.
+        summary: what it compares, in one line.
+        needs: what it requires, in one line.
+        boards: the boards; panels are compared only within a board.
     """
 
     summary: str
@@ -28,7 +28,7 @@ class Preset:
     boards: tuple[BoardConfig, ...]
 
 
-# The report's two networks are not twins: the PyTorch one has one hidden layer and an averaged loss.
+# The two networks of the report are not twins: the one in PyTorch has one hidden layer and an averaged loss.
 REPORT_TORCH_MLP = MLPConfig(
     hidden_units=(50,),
     loss_reduction="mean",
@@ -38,10 +38,10 @@ REPORT_TORCH_MLP = MLPConfig(
     initialisation="uniform_fan_in",
 )
 
-# Small inputs and few images: a wider network and larger steps than the book's, chosen on validation.
+# For small inputs and few images: smaller batches, and a wider network than the default; chosen on validation.
 DIGITS_MLP = MLPConfig(hidden_units=(100, 50), learning_rate=0.1, momentum=0.9, batch_size=16, epochs=60)
 
-# 3,072 inputs saturate sigmoids under N(0, 0.1) weights: ReLU, cross-entropy and fan-in initialisation.
+# 3,072 inputs with N(0, 0.1) weights saturate sigmoids, hence ReLU, cross-entropy and fan-in initialisation.
 THUMBNAIL_MLP = MLPConfig(
     hidden_units=(128, 64),
     activation="relu",
@@ -54,7 +54,7 @@ THUMBNAIL_MLP = MLPConfig(
     initialisation="uniform_fan_in",
 )
 
-# Chosen on validation among one to three hidden layers of 300 to 2,048 units, with and without dropout.
+# Chosen on validation from one to three hidden layers of 300 to 2,048 units, with and without dropout.
 STRONG_MLP = MLPConfig(
     hidden_units=(2048,),
     activation="relu",
@@ -78,7 +78,7 @@ MNIST_WITH_VALIDATION = SplitConfig(test_fraction=0.3, validation_fraction=0.1, 
 
 PRESETS = {
     "digits": Preset(
-        summary="scikit-learn's digits: NumPy, its PyTorch twin, and transfer from the bundled backbone",
+        summary="scikit-learn's digits: NumPy, its PyTorch twin, transfer from the bundled backbone, two baselines",
         needs="nothing: no network, under a minute on two cores",
         boards=(
             BoardConfig(
@@ -93,8 +93,8 @@ PRESETS = {
         ),
     ),
     "report": Preset(
-        summary="the report, to the letter: MNIST 70/30 by both MLPs; VGG16 and ResNet50 on Flowers-102",
-        needs="MNIST, Flowers-102 and the ImageNet weights, found on disk or downloaded",
+        summary="the course report, reproduced: both MLPs on MNIST split 70/30; VGG16 and ResNet50 on Flowers-102",
+        needs="MNIST, Flowers-102 and ImageNet weights, on disk or downloaded",
         boards=(
             BoardConfig(
                 name="report-mnist",
@@ -111,8 +111,8 @@ PRESETS = {
         ),
     ),
     "matched": Preset(
-        summary="MNIST, where the PyTorch network is the exact twin of the NumPy one",
-        needs="MNIST, found on disk or downloaded",
+        summary="MNIST by the NumPy network and its exact twin in PyTorch",
+        needs="MNIST, on disk or downloaded",
         boards=(
             BoardConfig(
                 name="matched",
@@ -123,8 +123,8 @@ PRESETS = {
         ),
     ),
     "strong": Preset(
-        summary="MNIST by the best network by hand: ReLU, cross-entropy, momentum, a schedule and dropout",
-        needs="MNIST, found on disk or downloaded; five minutes on two cores",
+        summary="MNIST by the best NumPy network: ReLU, cross-entropy, momentum, a schedule and dropout",
+        needs="MNIST, on disk or downloaded; five minutes on two cores",
         boards=(
             BoardConfig(
                 name="strong",
@@ -137,8 +137,8 @@ PRESETS = {
         ),
     ),
     "photos": Preset(
-        summary="one image folder, all panels on the same photos, the MLPs on thumbnails of them",
-        needs="--data DIR with a folder of images per class, and the ImageNet weights",
+        summary="your own photos: transfer learning, and MLPs and baselines on thumbnails of the same photos",
+        needs="--data DIR with one folder of images per class, and ImageNet weights, on disk or downloaded",
         boards=(
             BoardConfig(
                 name="photos",

@@ -1,4 +1,4 @@
-"""The configuration: a preset with any field overridden, resolved and checked before anything runs."""
+"""Resolve a configuration: a preset with any field overridden, checked before anything runs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 from triptych.config.fields import Section, describe_first_error
 from triptych.config.names import BACKBONE_NAMES, DATASET_NAMES
 from triptych.config.presets import DEFAULT_PRESET, FOLDER_PRESET, PRESETS
-from triptych.config.schema import BoardConfig, DataConfig
-from triptych.config.trainers import PANEL_NAMES
+from triptych.config.schema import BoardConfig, DataConfig, check_panel
 from triptych.errors import ConfigError, suggest
 
 Overrides = dict[str, Any]
@@ -22,18 +21,18 @@ Model = TypeVar("Model", bound=Section)
 
 
 class Config(Section):
-    """What one run of `compare` does: the boards of a preset, with any field overridden."""
+    """The configuration of one comparison: the boards of a preset, with any field overridden."""
 
     preset: str = DEFAULT_PRESET
-    """Name of the preset this started from: digits, report, matched, strong or photos."""
+    """Name of the preset: digits, report, matched, strong or photos."""
     data: str = ""
-    """Name of a data set, or a folder of images per class, in place of the preset's; empty keeps the preset's."""
+    """Name of a data set, or a directory with one folder of images per class; empty means the preset's data."""
     boards: tuple[BoardConfig, ...] = Field(default=(), validate_default=True)
-    """The boards, each compared within itself only; left empty, those of the preset."""
+    """The boards; panels are compared only within a board. Empty means the preset's boards."""
     fresh: bool = False
-    """Train every panel anew, although the same training is on disk."""
+    """Train every panel, even if a result of the same training is on disk."""
     tuned: bool = False
-    """Train every panel that has a finished study on its board and split with the best setting of it."""
+    """Use the best settings of finished studies, for every panel that has one on the same board and split."""
 
     @field_validator("preset")
     @classmethod
@@ -61,17 +60,21 @@ def resolve_config(
     settings: Sequence[str] = (),
     file: Path | None = None,
 ) -> Config:
-    """Return a preset with the overrides of a file, then of `data` and `panels`, then of `settings`.
+    """Return a preset with overrides; `settings` take precedence over `data` and `panels`, and those over the file.
 
     Args:
-        preset: name of the preset; where it is None the file's, or `photos` for a folder, or `digits`.
-        data: data set name or directory, in place of the preset's.
-        panels: the panels to run, in place of the preset's; a board left without a panel is dropped.
+        preset: name of the preset; None means the file's, or else `photos` for a directory, or else `digits`.
+        data: a data set or a directory, which replaces the preset's.
+        panels: the panels, which replace the preset's; a board without any of them is dropped.
         settings: `[BOARD.]section.field=value` strings, the value in YAML.
         file: a YAML file with `preset`, any sections (for all boards), and `boards: {NAME: sections}`.
 
     Raises:
-        ConfigError: a name is unknown or a value is out of range; the message is one line.
+        ConfigError: a name is unknown or a value is not allowed; the message is one line.
+
+    >>> config = resolve_config("digits", panels=["numpy-mlp"], settings=["numpy_mlp.epochs=5"])
+    >>> config.boards[0].panels, config.boards[0].numpy_mlp.epochs
+    (('numpy-mlp',), 5)
     """
     from_file = _read_file(file) if file else {}
     named = from_file.pop("preset", None)
@@ -88,17 +91,20 @@ def _is_folder(data: str | None) -> bool:
 
 
 def _choose_panels(boards: tuple[BoardConfig, ...], panels: Sequence[str]) -> tuple[BoardConfig, ...]:
-    """Give each asked-for panel to the boards that have one of its sort: on a backbone, or on pixels."""
+    """Replace the panels of each board; a pretrained network goes only to boards with pretrained networks.
+
+    Likewise, a panel on pixels goes only to boards with panels on pixels.
+    """
     if not panels:
         return boards
     for panel in panels:
-        if panel not in PANEL_NAMES:
-            _override(boards[0], {"panels": [panel]}, {})  # raises with the field's own words
+        check_panel(panel)
     chosen = []
     for board in boards:
-        sorts = {panel in BACKBONE_NAMES for panel in board.panels}
-        wanted = [panel for panel in dict.fromkeys(panels) if (panel in BACKBONE_NAMES) in sorts]
-        chosen += [board.model_copy(update={"panels": tuple(wanted)})] if wanted else []
+        pretrained = {panel in BACKBONE_NAMES for panel in board.panels}
+        fitting = tuple(panel for panel in dict.fromkeys(panels) if (panel in BACKBONE_NAMES) in pretrained)
+        if fitting:
+            chosen.append(board.model_copy(update={"panels": fitting}))
     if not chosen:
         raise ConfigError(
             f"no board of this preset has a panel like {', '.join(panels)}: choose another preset or panel"
@@ -119,8 +125,8 @@ def _choose_data(
     if len(boards) > 1:
         names = ", ".join(board.name for board in boards)
         raise ConfigError(
-            f"--data {data} is one data set, but preset {preset!r} has the boards {names}: keep one board with "
-            f"--panel, or name the data of each with --set BOARD.data.source=..."
+            f"--data {data} is one data set, but preset {preset!r} has the boards {names}: select one board with "
+            f"--panel, or set the data of each with --set BOARD.data.source=..."
         )
     board = boards[0]
     section = _validate(DataConfig, board.data.model_dump() | {"source": data})
@@ -130,7 +136,7 @@ def _choose_data(
 
 
 def slug(source: str) -> str:
-    """Return a data source as a part of a board's name.
+    """Return a data source in a form that fits into a board's name.
 
     >>> slug("folder:/home/ann/My Photos/"), slug("fashion-mnist")
     ('my-photos', 'fashion-mnist')
@@ -143,26 +149,26 @@ def _read_file(file: Path) -> Overrides:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except OSError as error:
-        raise ConfigError(f"cannot read --config {file}: {error.strerror}; name a readable YAML file") from error
+        raise ConfigError(f"cannot read --config {file}: {error.strerror}; use a readable YAML file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"--config {file} is not YAML: {' '.join(str(error).split())}") from error
     boards = content.get("boards") or {} if isinstance(content, dict) else None
     if not isinstance(boards, dict) or not all(isinstance(value, dict) for value in boards.values()):
-        raise ConfigError(f"--config {file} must map sections to fields, and boards: to names with sections of theirs")
+        raise ConfigError(f"--config {file} must map sections to fields, and `boards` to board names with sections")
     if not all(isinstance(key, str) for key in content):
-        raise ConfigError(f"--config {file} has a section that is no word: name sections such as numpy_mlp")
+        raise ConfigError(f"--config {file} has a section whose name is not text: use names such as numpy_mlp")
     return dict(content)
 
 
 def _split_by_board(
     from_file: Overrides, settings: Sequence[str], names: set[str]
 ) -> tuple[Overrides, dict[str, Overrides]]:
-    """Return the overrides meant for all boards, and those meant for one; settings win over the file."""
+    """Return the overrides for all boards, and those for single boards by name; settings win over the file."""
     for_all = {key: value for key, value in from_file.items() if key != "boards"}
     for_one: dict[str, Overrides] = dict(from_file.get("boards") or {})
     for name in for_one:
         if name not in names:
-            raise ConfigError(f"--config names board {name!r}, but the boards are {', '.join(sorted(names))}")
+            raise ConfigError(f"--config has a board {name!r}, but the boards are {', '.join(sorted(names))}")
     for setting in settings:
         path, value = _parse_setting(setting)
         if path[0] in names:
@@ -179,7 +185,7 @@ def _parse_setting(setting: str) -> tuple[list[str], Any]:
     try:
         return path.strip().split("."), yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {setting} has a value that is not YAML: quote it") from error
+        raise ConfigError(f"--set {setting}: the value is not valid YAML; put it in quotes") from error
 
 
 def _nest(path: Sequence[str], value: Any) -> Overrides:
@@ -191,7 +197,7 @@ def _nest(path: Sequence[str], value: Any) -> Overrides:
 
 
 def _merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> Overrides:
-    """Return `old` with `new` laid over it, section by section."""
+    """Return `old` updated with `new`, section by section."""
     merged = dict(old)
     for key, value in new.items():
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)

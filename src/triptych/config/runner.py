@@ -1,4 +1,4 @@
-"""Where a flow's tasks run: on threads of this process, or on the workers of a Dask cluster."""
+"""Where the tasks of a flow run: on threads of this process, or on the workers of a Dask cluster."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from triptych.errors import ConfigError
 
 THREADS, DASK = "threads", "dask"
 CONNECTION_SECONDS = 3.0
-# As Dask spells the address of a scheduler.
+# The address of a Dask scheduler.
 ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://[^/\s]+:\d+/?")
 
 
 def check_runner(runner: str) -> None:
-    """Check what `--runner` names.
+    """Check the value of `--runner`.
 
     Raises:
-        ConfigError: it is no runner, or what it needs is not installed.
+        ConfigError: there is no such runner, its package is not installed, or its scheduler does not answer.
 
     >>> check_runner("dask:here")
     Traceback (most recent call last):
@@ -36,7 +36,7 @@ def check_runner(runner: str) -> None:
 
 
 def _check_scheduler(runner: str, address: str) -> None:
-    """Raise where nothing listens at an address: Dask's own attempt would last half a minute."""
+    """Check that a scheduler listens at an address; Dask itself would try for half a minute."""
     host, _, port = address.rstrip("/").rpartition("://")[2].rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=CONNECTION_SECONDS).close()
@@ -47,7 +47,7 @@ def _check_scheduler(runner: str, address: str) -> None:
 
 
 def find_address(runner: str) -> str | None:
-    """Return the address of the scheduler that a runner names; None means a cluster of its own on this machine.
+    """Return the scheduler's address in a runner; None means a new cluster on this machine.
 
     >>> find_address("dask"), find_address("dask:tcp://127.0.0.1:8786")
     (None, 'tcp://127.0.0.1:8786')

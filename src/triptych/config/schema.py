@@ -1,4 +1,4 @@
-"""The sections of a configuration: every field with its unit, its range and a line that says what it is."""
+"""The configuration of a board: every field with its unit, its range and a description."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from triptych.config.fields import Fraction, PositiveInt, Section, describe_firs
 from triptych.config.names import BACKBONE_NAMES, DATASET_NAMES, NUMPY_MLP, TORCH_MLP
 from triptych.config.trainers import (
     EMBEDDING_FIELDS,
+    KIND_OF_PANEL,
     KINDS_OF_PANELS,
     PANEL_NAMES,
     TRANSFER,
@@ -18,21 +19,21 @@ from triptych.config.trainers import (
     TransferConfig,
     kind_of_panel,
 )
-from triptych.errors import suggest
+from triptych.errors import ConfigError, suggest
 
 
 class DataConfig(Section):
-    """Which images, and how the networks without a backbone see them."""
+    """The images."""
 
     source: str = "digits"
     """`digits`, `mnist`, `fashion-mnist`, `kmnist`, `flowers102`, `idx:DIR`, `folder:DIR` or a directory."""
     thumbnail_pixels: PositiveInt = 32
-    """Side of the square that the MLPs see of each photo; arrays (digits, IDX files) keep their own size."""
+    """Side of the square thumbnails of photos for panels without a backbone; digits and IDX data keep their size."""
 
     @field_validator("source")
     @classmethod
     def _make_absolute(cls, source: str) -> str:
-        """Spell a directory out, so that a worker elsewhere and the logged parameter mean the same one."""
+        """Make a directory absolute, so that workers and logged parameters refer to the same one."""
         scheme, colon, directory = source.partition(":")
         if colon:
             return f"{scheme}:{make_absolute(directory)}"
@@ -40,64 +41,84 @@ class DataConfig(Section):
 
 
 class SplitConfig(Section):
-    """How the images are divided; every panel of the board uses the same division."""
+    """How the images are split; every panel of the board uses the same split."""
 
     test_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.3
-    """Fraction of all images held back for the one final test, stratified by class."""
+    """Fraction of all images held out for the final test, stratified by class."""
     validation_fraction: Fraction = 0.2
-    """Fraction of the training part set aside for everything that is chosen; 0 means that nothing is chosen."""
+    """Fraction of the remaining images held out for choosing epochs, settings and champions; 0 means no choices."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """Seed of the division."""
+    """Seed of the split."""
     keep_own_parts: bool = True
-    """Use the train, validation and test parts that the data set itself comes with, where it has them."""
+    """Use the data set's own train, validation and test parts, if it has any."""
 
 
 class EvaluateConfig(Section):
-    """How a trained panel is measured."""
+    """How trained panels are evaluated."""
 
     calibration_bins: PositiveInt = 15
-    """Equal-width confidence bins of the expected calibration error."""
+    """Number of equal-width confidence bins of the expected calibration error."""
     confidence_level: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
-    """Level of the intervals."""
+    """Confidence level of all intervals."""
     reference_images: PositiveInt = 32
-    """Images on which a logged model, loaded back, must repeat its trainer's probabilities; also timed."""
+    """Number of images for which a logged model must repeat its trainer's probabilities; also used for timing."""
     compare_twins: bool = False
-    """Log after every epoch how far the weights of `torch-mlp` are from those of `numpy-mlp`, its twin."""
+    """Log after every epoch how far the weights of `torch-mlp` are from those of its twin, `numpy-mlp`."""
 
 
 class BoardSettings(Section):
-    """What a board's configuration says beside how each panel is trained."""
+    """The settings of a board other than those of its panels."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")] = "digits"
-    """Name of the board, and of its MLflow experiment."""
+    """Name of the board and of its MLflow experiment."""
     panels: Annotated[tuple[str, ...], Field(min_length=1)] = (NUMPY_MLP, TORCH_MLP)
-    """The models: `numpy-mlp`, `torch-mlp`, or a torchvision classification network by name."""
+    """The panels: `numpy-mlp`, `torch-mlp`, `logistic-regression`, `nearest-neighbours`, `most-frequent`, or the name
+    of a torchvision classification network."""
     repeats: PositiveInt = 1
-    """How often each panel is trained, with seeds 0, 1, ..., always from its original weights."""
+    """How many times each panel is trained, with seeds 0, 1, ..., each time from its initial weights."""
     pools: dict[str, str] = Field(default_factory=dict)
-    """Prefect's work pool that trains a panel, or a kind of panel (`numpy_mlp`, `torch_mlp`, `transfer`), such as
-    `{transfer: gpu}`; the others are trained where the flow runs."""
+    """Prefect work pools that train a panel or a kind of panel, such as `{resnet50: gpu}` or `{transfer: gpu}`; all
+    other panels are trained where the flow runs."""
     data: DataConfig = DataConfig()
-    """Which images."""
+    """The images."""
     split: SplitConfig = SplitConfig()
-    """How they are divided."""
+    """How the images are split."""
     networks: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Fields of single pretrained networks, laid over `transfer`, such as `{resnet50: {learning_rate: 0.003}}`."""
+    """Fields that override `transfer` for single networks, such as `{resnet50: {learning_rate: 0.003}}`."""
     evaluate: EvaluateConfig = EvaluateConfig()
-    """How the results are measured."""
+    """How trained panels are evaluated."""
+
+
+def check_panel(panel: str) -> None:
+    """Check the name of a panel.
+
+    Raises:
+        ConfigError: there is no such panel.
+
+    >>> check_panel("resnet5")
+    Traceback (most recent call last):
+    triptych.errors.ConfigError: unknown panel 'resnet5': a panel is numpy-mlp, torch-mlp, most-frequent, \
+logistic-regression, nearest-neighbours or a torchvision classification network; did you mean 'resnet50'?
+    """
+    if panel not in PANEL_NAMES:
+        raise ConfigError(
+            f"unknown panel {panel!r}: a panel is {', '.join(KIND_OF_PANEL)} or a torchvision classification network"
+            f"{suggest(panel, PANEL_NAMES)}"
+        )
 
 
 class BoardConfig(PanelSections, BoardSettings):
-    """One data set with one split, and the panels that compete on it."""
+    """One data set with one split, and the panels that compete on it.
+
+    >>> board = BoardConfig(panels=("numpy-mlp", "resnet50"), networks={"resnet50": {"epochs": 3}})
+    >>> board.settings_of("numpy-mlp").hidden_units, board.settings_of("resnet50").epochs
+    ((50, 50), 3)
+    """
 
     @model_validator(mode="after")
     def _check_panels(self) -> BoardConfig:
         for panel in self.panels:
-            if panel not in PANEL_NAMES:
-                raise ValueError(
-                    f"unknown panel {panel!r}: a panel is {NUMPY_MLP}, {TORCH_MLP} or a torchvision "
-                    f"classification network such as resnet50{suggest(panel, PANEL_NAMES)}"
-                )
+            check_panel(panel)
         if len(set(self.panels)) < len(self.panels):
             raise ValueError(f"panels {list(self.panels)} name one panel twice: name each once, and use repeats")
         return self
@@ -107,11 +128,11 @@ class BoardConfig(PanelSections, BoardSettings):
         for panel, fields in self.networks.items():
             if panel not in BACKBONE_NAMES:
                 raise ValueError(
-                    f"networks names {panel!r}, which is no pretrained network: name one such as resnet50"
+                    f"networks has {panel!r}, which is not a pretrained network: use a name such as resnet50"
                     f"{suggest(panel, BACKBONE_NAMES)}"
                 )
-            for field in set(fields) & EMBEDDING_FIELDS:
-                raise ValueError(f"networks.{panel}.{field} is the same for all networks: set transfer.{field}")
+            for field in sorted(set(fields) & EMBEDDING_FIELDS):
+                raise ValueError(f"networks.{panel}.{field} must be the same for all networks: set transfer.{field}")
             self.for_panel(panel)
         return self
 
@@ -121,19 +142,19 @@ class BoardConfig(PanelSections, BoardSettings):
         for name, pool in self.pools.items():
             if name not in {*kinds, *self.panels}:
                 raise ValueError(
-                    f"pools names {name!r}, which is no panel of this board: name one of {', '.join(self.panels)}, or "
-                    f"all of a kind by {', '.join(kinds)}{suggest(name, [*kinds, *self.panels])}"
+                    f"pools has {name!r}, which is not a panel of this board: use one of {', '.join(self.panels)}, or "
+                    f"a kind of panel, {', '.join(kinds)}{suggest(name, [*kinds, *self.panels])}"
                 )
             if not pool:
-                raise ValueError(f"pools.{name} is empty: name a work pool of Prefect's, or leave {name} out")
+                raise ValueError(f"pools.{name} is empty: name a Prefect work pool, or leave {name} out")
         return self
 
     def find_pool(self, panel: str) -> str | None:
-        """Return the work pool that trains a panel; None where it is trained in the flow's own process."""
+        """Return the work pool that trains a panel; None if it is trained in the flow's own process."""
         return self.pools.get(panel, self.pools.get(kind_of_panel(panel)))
 
     def for_panel(self, panel: str) -> BoardConfig:
-        """Return the configuration that one panel is trained by, with its own fields laid over its section."""
+        """Return the configuration with which a panel is trained: its own fields override the section `transfer`."""
         if panel not in self.networks:
             return self
         try:
@@ -143,17 +164,17 @@ class BoardConfig(PanelSections, BoardSettings):
         return self.model_copy(update={"transfer": section})
 
     def settings_of(self, panel: str) -> PanelConfig:
-        """Return the section that a panel is trained by, with its own fields laid over it."""
+        """Return the section with which a panel is trained, overridden by its own fields."""
         settings: PanelConfig = getattr(self.for_panel(panel), kind_of_panel(panel))
         return settings
 
     @property
     def backbone_panels(self) -> tuple[str, ...]:
-        """The panels that stand on a pretrained network."""
+        """The panels with a pretrained network."""
         return tuple(panel for panel in self.panels if kind_of_panel(panel) == TRANSFER)
 
     def flat(self) -> dict[str, Any]:
-        """Return every field as `section.field: value`, for MLflow's parameters."""
+        """Return every field as `section.field: value`, as MLflow's parameters need it."""
         fields: dict[str, Any] = {}
         for name, value in self.model_dump(mode="json").items():
             fields |= {f"{name}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}

@@ -1,4 +1,4 @@
-"""The sections that panels are trained by: every field with its unit, its range and a line that says what it is."""
+"""The configuration of each kind of panel: every field with its unit, its range and a description."""
 
 from __future__ import annotations
 
@@ -10,62 +10,62 @@ from pydantic import Field, field_validator, model_validator
 from triptych.config.fields import Fraction, NonNegativeInt, PositiveInt, Section, make_absolute
 from triptych.config.names import BACKBONE_NAMES, WEIGHTS_SUFFIXES
 
-# What enters the last layers of all pretrained networks of a board is computed by the same settings.
+# Settings of the embeddings, which must be the same for all pretrained networks of a board.
 EMBEDDING_FIELDS = {"weights", "precision", "cache_embeddings", "embedding_batch_size", "embedding_threads"}
-# Where one of these differs, a head on stored embeddings is not what is asked for.
+# With any other value of these fields, the network changes in training, and a head on stored embeddings is not enough.
 FROZEN_NETWORK = {"augmentation": "none", "unfreeze_blocks": 0, "batch_norm": "eval", "training_precision": "float32"}
 
 
 class PanelConfig(Section):
-    """What the sections of all panels have in common."""
+    """The settings that all panels have."""
 
     monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
-    """The metric on the validation part that `tune` compares trials by."""
+    """Metric on the validation set by which `tune` compares trials."""
     checkpoint_epochs: NonNegativeInt = 1
-    """Epochs between checkpoints, where a panel is fitted in epochs; 0 stores nothing, so that every run fits anew."""
+    """Epochs between checkpoints; 0 saves nothing, so that every run fits the panel again."""
     threads: PositiveInt = 1
     """Threads of the matrix products."""
 
     @property
     def chooses(self) -> bool:
-        """Whether anything is chosen on the validation part."""
+        """Whether training chooses anything on the validation set."""
         return False
 
     @property
     def fine_tunes(self) -> bool:
-        """Whether more of a pretrained network is trained than its last layer."""
+        """Whether training changes more of a pretrained network than its last layer."""
         return False
 
 
 class TrainingConfig(PanelConfig):
-    """Minibatch stochastic gradient descent, as every network here is trained."""
+    """Minibatch stochastic gradient descent."""
 
     learning_rate: Annotated[float, Field(gt=0.0)] = 0.1
-    """Step size, the largest where a schedule changes it."""
+    """Initial learning rate."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """How the step size falls from epoch to epoch: not at all, in a straight line, or along half a cosine."""
+    """How the learning rate decays towards 0 over the epochs: not at all, linearly, or along half a cosine."""
     momentum: Fraction = 0.0
-    """Momentum coefficient, as in `torch.optim.SGD`."""
+    """Momentum, as in `torch.optim.SGD`."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
-    """L2 coefficient added to the gradient of the weights and biases, as in `torch.optim.SGD`."""
+    """Weight decay (L2, added to the gradient) of weights and biases, as in `torch.optim.SGD`."""
     batch_size: PositiveInt = 100
-    """Images of one step; the last batch of an epoch may be smaller."""
+    """Images per training step; the last batch of an epoch may be smaller."""
     epochs: PositiveInt = 50
-    """Passes over the training part, at most."""
+    """Maximum number of epochs."""
     monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
-    """What early stopping and the choice of the epoch look at, on the validation part."""
+    """Metric on the validation set for early stopping, for the choice of the epoch, and for `tune`."""
     patience: NonNegativeInt = 0
-    """Stop after this many epochs in a row without an improvement; 0 never stops early."""
+    """Stop after this many epochs without improvement; 0 never stops early."""
     keep_best_epoch: bool = False
-    """End with the weights of the best epoch on validation instead of the last one's."""
+    """Keep the weights of the best epoch on the validation set instead of the last epoch."""
     checkpoint_epochs: NonNegativeInt = 10
-    """Epochs between checkpoints, from which an interrupted training continues exactly; 0 writes none."""
+    """Epochs between checkpoints, from which an interrupted training resumes exactly; 0 saves none."""
     threads: PositiveInt = 1
-    """Threads of the matrix products; small layers gain nothing from more, and lose on a busy machine."""
+    """Threads of the matrix products; small layers are no faster with more."""
 
     @property
     def chooses(self) -> bool:
-        """Whether anything is chosen on the validation part."""
+        """Whether training chooses anything on the validation set."""
         return self.keep_best_epoch or self.patience > 0
 
 
@@ -73,62 +73,65 @@ class MLPConfig(TrainingConfig):
     """A multilayer perceptron."""
 
     hidden_units: tuple[PositiveInt, ...] = (50, 50)
-    """Units of each hidden layer, from the input side."""
+    """Units of each hidden layer, first layer first."""
     activation: Literal["sigmoid", "tanh", "relu"] = "sigmoid"
     """Activation of the hidden layers."""
     loss: Literal["squared_error", "cross_entropy"] = "squared_error"
-    """Squared error on one-hot targets behind a sigmoid, or cross-entropy behind a softmax."""
+    """Squared error of sigmoid outputs and one-hot targets, or cross-entropy of softmax outputs."""
     loss_reduction: Literal["sum", "mean"] = "sum"
-    """Whether the squared error is summed (the book) or averaged (`MSELoss`) over the outputs of an image."""
+    """Squared error summed (Raschka's book) or averaged (`torch.nn.MSELoss`) over the outputs of an image."""
     dropout: Fraction = 0.0
-    """Probability with which a hidden unit is left out of a training step."""
+    """Probability of dropping a hidden unit in a training step."""
     input_dropout: Fraction = 0.0
-    """Probability with which an input is left out of a training step."""
+    """Probability of dropping an input in a training step."""
     input_range: Literal["symmetric", "unit"] = "symmetric"
-    """Pixels scaled to [-1, 1] (the book) or to [0, 1]; dropout learns better where the background is 0."""
+    """Pixels scaled to [-1, 1] (Raschka's book) or to [0, 1]; dropout works better if the background is 0."""
     initialisation: Literal["normal", "uniform_fan_in", "glorot_uniform", "he_normal"] = "normal"
-    """N(0, 0.1) weights and zero biases (the book), `torch.nn.Linear`'s uniform, Glorot's uniform or He's normal."""
+    """N(0, 0.1) weights and zero biases (Raschka's book), uniform as in `torch.nn.Linear`, Glorot uniform or He
+    normal."""
     dtype: Literal["float32", "float64"] = "float32"
-    """Number format of weights, activations and gradients."""
+    """Dtype of weights, activations and gradients."""
 
 
 class TransferConfig(TrainingConfig):
-    """A pretrained network, frozen, with a new last layer."""
+    """A pretrained network with a new last layer; all other layers are frozen unless fine-tuning is configured."""
 
     weights: str = "imagenet"
-    """`imagenet`, `IMAGENET1K_V2` and such, a .pth or .safetensors file, `models:/NAME@ALIAS`, `bundled`, `random`."""
+    """`imagenet`, a name such as `IMAGENET1K_V2`, a .pth or .safetensors file, `models:/NAME@ALIAS`, `bundled` or
+    `random`."""
     head: Literal["sgd", "lbfgs"] = "sgd"
-    """How the last layer is trained: by gradient descent, or by logistic regression solved to convergence."""
+    """How the last layer is trained: by gradient descent, or as logistic regression solved to convergence."""
     learning_rate: Annotated[float, Field(gt=0.0)] = 0.01
-    """Step size of the last layer, the largest where a schedule changes it."""
+    """Initial learning rate of the last layer."""
     momentum: Fraction = 0.9
-    """Momentum coefficient, as in `torch.optim.SGD`."""
+    """Momentum, as in `torch.optim.SGD`."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
-    """L2 coefficient, as in `torch.optim.SGD`; with `lbfgs` C = 1 / (weight_decay * training images), or 1 for 0."""
+    """Weight decay (L2), as in `torch.optim.SGD`; for `lbfgs`, C = 1 / (weight_decay * training images), or 1 for 0."""
     batch_size: PositiveInt = 32
-    """Images of one step of the last layer; the last batch of an epoch may be smaller."""
+    """Images per training step; the last batch of an epoch may be smaller."""
     epochs: PositiveInt = 25
-    """Passes over the training part, at most."""
+    """Maximum number of epochs."""
     cache_embeddings: bool = True
-    """Compute what enters the last layer once and store it; false runs the whole network in every epoch."""
+    """Compute the inputs of the last layer once and store them; otherwise the whole network runs in every epoch."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """What the frozen network is computed in: `float32` is exact, `auto` the fastest here that comes near it."""
+    """Number format of the frozen network: `float32` is exact; `auto` is the fastest one here that is close to it."""
     embedding_batch_size: PositiveInt = 32
     """Images that pass through the frozen network at once."""
     embedding_threads: NonNegativeInt = 0
-    """Threads of the frozen network; 0 means every core this process may use."""
+    """Threads of the frozen network; 0 means all cores that this process may use."""
     augmentation: Literal["none", "flip", "crop_and_flip"] = "none"
-    """What is done to training images anew in every epoch: `crop_and_flip` is torchvision's `RandomResizedCrop`."""
+    """Random changes of the training images in every epoch; `crop_and_flip` is torchvision's `RandomResizedCrop` and a
+    horizontal flip."""
     unfreeze_blocks: NonNegativeInt = 0
-    """How many blocks of the network, counted from the head's side, are trained with the head."""
+    """Number of blocks that are trained together with the last layer, counted back from it."""
     block_learning_rate_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.4
-    """Step size of each unfrozen block as a part of that of the one above it (Howard & Ruder 2018)."""
+    """Learning rate of each unfrozen block as a fraction of that of the next block (Howard & Ruder 2018)."""
     batch_norm: Literal["eval", "train"] = "eval"
-    """Mode of BatchNorm in unfrozen blocks: the statistics they came with, or each batch's; `eval` in frozen ones."""
+    """BatchNorm in unfrozen blocks: `eval` keeps the pretrained statistics, `train` uses those of each batch."""
     training_precision: Literal["float32", "bfloat16"] = "float32"
-    """Number format of the steps of such a training; `bfloat16` is mixed precision, and nothing is measured in it."""
+    """Number format of fine-tuning; `bfloat16` is mixed precision, and metrics are still computed in float32."""
     processes: NonNegativeInt = 0
-    """Processes that share each batch of such a training; 0 means one per GPU, or one where there are not two GPUs."""
+    """Processes that share each batch of fine-tuning; 0 means one per GPU, or one process without several GPUs."""
 
     @field_validator("weights")
     @classmethod
@@ -138,73 +141,73 @@ class TransferConfig(TrainingConfig):
     @model_validator(mode="after")
     def _check_fine_tuning(self) -> TransferConfig:
         for field in self._fine_tuning_fields():
-            asked = f"transfer.{field} = {getattr(self, field)}"
+            setting = f"transfer.{field} = {getattr(self, field)}"
             if self.cache_embeddings:
-                raise ValueError(f"{asked} needs the network in every epoch: set transfer.cache_embeddings=false")
+                raise ValueError(f"{setting} needs the network in every epoch: set transfer.cache_embeddings=false")
             if self.head != "sgd":
-                raise ValueError(f"{asked} is for training step by step: set transfer.head=sgd")
+                raise ValueError(f"{setting} needs gradient descent: set transfer.head=sgd")
         if self.batch_norm == "train" and not self.unfreeze_blocks:
-            raise ValueError("transfer.batch_norm = train is for unfrozen blocks: set transfer.unfreeze_blocks")
+            raise ValueError("transfer.batch_norm = train needs unfrozen blocks: set transfer.unfreeze_blocks")
         return self
 
     @property
     def fine_tunes(self) -> bool:
-        """Whether training needs more of the network in each epoch than what enters its last layer."""
+        """Whether training needs the whole network in each epoch, not only the inputs of its last layer."""
         return bool(self._fine_tuning_fields())
 
     def _fine_tuning_fields(self) -> list[str]:
-        """Return the fields that ask for it."""
-        asked = [name for name, usual in FROZEN_NETWORK.items() if getattr(self, name) != usual]
-        return [*asked, "processes"] if self.processes > 1 else asked
+        """Return the fields that require fine-tuning."""
+        fields = [name for name, frozen in FROZEN_NETWORK.items() if getattr(self, name) != frozen]
+        return [*fields, "processes"] if self.processes > 1 else fields
 
 
 class PixelClassifierConfig(PanelConfig):
-    """A classifier of the pixels that the MLPs see, fitted in one go."""
+    """A classifier of the same pixels as the MLPs, fitted without epochs."""
 
     input_range: Literal["symmetric", "unit"] = "symmetric"
     """Pixels scaled to [-1, 1] or to [0, 1]."""
 
 
 class MostFrequentConfig(PixelClassifierConfig):
-    """The most frequent class of the training part, whatever an image shows: the floor that every panel must beat."""
+    """The most frequent class of the training set for every image: the baseline that every panel should beat."""
 
 
 class LogisticRegressionConfig(PixelClassifierConfig):
     """Multinomial logistic regression, solved to convergence."""
 
     weight_decay: Annotated[float, Field(gt=0.0)] = 1e-3
-    """L2 coefficient; scikit-learn's C is 1 / (weight_decay * training images)."""
+    """Weight decay (L2); scikit-learn's C is 1 / (weight_decay * training images)."""
     max_iterations: PositiveInt = 2000
-    """Iterations of the solver (L-BFGS), at most."""
+    """Maximum number of iterations of the solver, L-BFGS."""
 
 
 class NearestNeighboursConfig(PixelClassifierConfig):
-    """The vote of the nearest training images, by the Euclidean distance of their pixels."""
+    """A vote of the nearest training images by the Euclidean distance of their pixels."""
 
     monitor: Literal["val_loss", "val_accuracy"] = "val_accuracy"
-    """The metric on the validation part that `tune` compares trials by; few neighbours make probabilities coarse."""
+    """Metric on the validation set by which `tune` compares trials; the loss says little with few neighbours."""
     checkpoint_epochs: NonNegativeInt = 0
-    """There is nothing to train: 0 stores nothing."""
+    """0 saves no checkpoint, as there is nothing to train."""
     neighbours: PositiveInt = 5
-    """Training images that vote."""
+    """Number of training images that vote."""
     vote: Literal["uniform", "distance"] = "uniform"
-    """Whether all votes count the same, or each by the inverse of its distance."""
+    """Weights of the votes: all equal, or the inverse of the distance."""
 
 
 class PanelSections(Section):
-    """The section of each kind of panel: a panel is named like its section, `numpy-mlp` for `numpy_mlp`.
+    """The section of each kind of panel: `numpy_mlp` is the section of the panel `numpy-mlp`, and so on.
 
-    All pretrained networks share the section `transfer`; they have the names of their networks.
+    All pretrained networks share the section `transfer`.
     """
 
     numpy_mlp: MLPConfig = MLPConfig()
-    """The network written by hand."""
+    """The multilayer perceptron written by hand in NumPy."""
     torch_mlp: MLPConfig = MLPConfig()
-    """The network in PyTorch."""
+    """The multilayer perceptron in PyTorch."""
     transfer: TransferConfig = TransferConfig()
     """The pretrained networks."""
     most_frequent: MostFrequentConfig = MostFrequentConfig()
-    """The majority class."""
+    """The most frequent class."""
     logistic_regression: LogisticRegressionConfig = LogisticRegressionConfig()
     """Logistic regression on pixels."""
     nearest_neighbours: NearestNeighboursConfig = NearestNeighboursConfig()
@@ -218,7 +221,7 @@ PANEL_NAMES = (*KIND_OF_PANEL, *BACKBONE_NAMES)
 
 
 def kind_of_panel(panel: str) -> str:
-    """Return the kind of a panel, which is also the name of its section.
+    """Return the name of a panel's section.
 
     >>> kind_of_panel("numpy-mlp"), kind_of_panel("resnet50")
     ('numpy_mlp', 'transfer')
