@@ -14,7 +14,7 @@ from triptych.system.paths import cache_home
 from triptych.transfer.plan import embed_board, plan_board
 from triptych.transfer.records import collect_records, count_shards
 from triptych.tuning.search_spaces import find_space
-from triptych.tuning.study import ask_trial, list_settled, open_study, prepare_study, tell_outcome, train_trial
+from triptych.tuning.study import ask_trial, list_settled, open_study, prepare_study, store_outcome, train_trial
 from triptych.tuning.trainers import load_trainer
 
 SECTION, TRIALS, TARGET = "transfer", 100, 1.0
@@ -46,7 +46,7 @@ def measure_trials(data: BoardData, panel: str, forget: Callable[[], None], *, q
         study = open_study(data.prepared, panel)
         with ask_trial(study, space, index) as trial:
             job = make_job(data.prepared, panel, trial.params)
-            tell_outcome(study, trial, train_trial(trial, job.settings, fit, lambda metrics: None))
+            store_outcome(study, trial, train_trial(trial, job.settings, fit, lambda metrics: None))
     seconds = (time.perf_counter() - started) * TRIALS / trials
     settled = list_settled(study)
     # The first trial has the panel's own settings, so the best one cannot be worse.

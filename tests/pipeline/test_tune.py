@@ -34,7 +34,7 @@ from triptych.tracking.tags import read_tags, select
 from triptych.training.epochs import EpochMetrics
 from triptych.training.jobs import list_jobs
 from triptych.tuning.results import TuningResult, summarise_study, use_setting, use_tuned
-from triptych.tuning.search_spaces import SEARCH_SPACES, find_space, lay_over
+from triptych.tuning.search_spaces import SEARCH_SPACES, apply_parameters, find_space
 from triptych.tuning.study import (
     Fit,
     TrialOutcome,
@@ -43,7 +43,7 @@ from triptych.tuning.study import (
     list_settled,
     open_study,
     prepare_study,
-    tell_outcome,
+    store_outcome,
     train_trial,
 )
 from triptych.tuning.trainers import load_trainer
@@ -68,9 +68,9 @@ def run_trials(prepared: PreparedBoard, trials: int, fit: Fit) -> list[TrialOutc
     for index in share:
         study = open_study(prepared, "numpy-mlp")
         with ask_trial(study, SEARCH_SPACES["numpy_mlp"], index) as trial:
-            settings = lay_over(prepared.config.numpy_mlp, trial.params)
+            settings = apply_parameters(prepared.config.numpy_mlp, trial.params)
             outcomes.append(train_trial(trial, settings, fit, lambda metrics: None))
-            tell_outcome(study, trial, outcomes[-1])
+            store_outcome(study, trial, outcomes[-1])
     return outcomes
 
 
@@ -102,7 +102,7 @@ def test_the_first_trial_is_the_panels_own_setting(digits: BoardData) -> None:
     prepare_study(record, "numpy-mlp", 1, workers=1)
     study = open_study(record, "numpy-mlp")
     with ask_trial(study, SEARCH_SPACES["numpy_mlp"], 0) as trial:
-        settings = lay_over(record.config.numpy_mlp, trial.params)
+        settings = apply_parameters(record.config.numpy_mlp, trial.params)
     assert settings == record.config.numpy_mlp.model_copy(update={"keep_best_epoch": True})
 
 
@@ -245,7 +245,7 @@ def test_each_pretrained_network_has_its_own_tuned_head() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("networks={resnet5: {epochs: 3}}", "networks names 'resnet5', which is no pretrained network.*did you mean"),
+        ("networks={resnet5: {epochs: 3}}", "networks has 'resnet5', which is not a pretrained network.*did you mean"),
         ("networks={resnet50: {epoch: 3}}", "networks.resnet50: unknown field 'epoch'"),
         ("networks={resnet50: {weights: random}}", "the same for all networks: set transfer.weights"),
         ("networks={resnet50: {epochs: 0}}", "networks.resnet50: epochs = 0 is not allowed"),
@@ -261,7 +261,7 @@ def test_wrong_networks_are_named(setting: str, message: str) -> None:
     [
         ([], 0, 1, "--trials 0 is not allowed"),
         ([], 1, 0, "--workers 0 is not allowed"),
-        (["split.validation_fraction=0"], 1, 1, "validation part, which is empty on board digits: set split"),
+        (["split.validation_fraction=0"], 1, 1, "validation set, but it is empty on board digits: set split"),
     ],
 )
 def test_what_cannot_be_tuned_is_said_before_anything_starts(

@@ -11,8 +11,8 @@ from triptych.data.boards import PreparedBoard
 from triptych.tracking import MetricLog, StudyRecord, log_outcome, trial_run
 from triptych.training.epochs import EpochMetrics
 from triptych.training.jobs import PanelJob
-from triptych.tuning.search_spaces import find_space, lay_over
-from triptych.tuning.study import Fit, ask_trial, open_study, tell_outcome, train_trial
+from triptych.tuning.search_spaces import apply_parameters, find_space
+from triptych.tuning.study import Fit, ask_trial, open_study, store_outcome, train_trial
 
 
 def run_trial(record: StudyRecord, index: int, fit: Fit, report: Callable[[str], None]) -> str:
@@ -36,13 +36,13 @@ def run_trial(record: StudyRecord, index: int, fit: Fit, report: Callable[[str],
 
             outcome = train_trial(trial, job.settings, fit, on_epoch)
             log_outcome(run_id, job, outcome)
-        tell_outcome(study, trial, outcome)
+        store_outcome(study, trial, outcome)
     score = "no epoch measured" if outcome.score is None else f"{job.settings.monitor} {outcome.score:.4f}"
     return f"trial {trial.number} {outcome.state}, {score}"
 
 
 def make_job(prepared: PreparedBoard, panel: str, parameters: Mapping[str, Any]) -> PanelJob:
     """Return the first repeat of a panel with the settings that Optuna suggested."""
-    settings = lay_over(prepared.config.settings_of(panel), dict(parameters))
+    settings = apply_parameters(prepared.config.settings_of(panel), dict(parameters))
     config = prepared.config.model_copy(update={kind_of_panel(panel): settings, "networks": {}})
     return PanelJob(replace(prepared, config=config), panel, 0)

@@ -1,4 +1,4 @@
-"""What a study has found: the table of its trials, the best setting as a file, and its use in a comparison."""
+"""The results of a study: the table of its trials, and the best setting as a file and for a comparison."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from triptych.config.trainers import EMBEDDING_FIELDS, PanelConfig, TransferConf
 from triptych.data.boards import PreparedBoard
 from triptych.errors import ConfigError, DivergenceError
 from triptych.system.files import write_atomically
-from triptych.tuning.search_spaces import decode_parameters, lay_over
+from triptych.tuning.search_spaces import apply_parameters, decode_parameters
 from triptych.tuning.study import (
     DIRECTIONS,
     OUTCOME,
@@ -22,7 +22,7 @@ from triptych.tuning.study import (
     TrialOutcome,
     identify_study,
     list_settled,
-    open_study,
+    load_study,
     study_file,
 )
 
@@ -34,9 +34,9 @@ class TriedSetting:
     """A settled trial of a study.
 
     Attributes:
-        number: Optuna's, and in the name of its MLflow run.
-        fields: what was tried, by field of the section.
-        outcome: what came of it.
+        number: Optuna's number of the trial, also part of the name of its MLflow run.
+        fields: the values that were tried, by field of the section.
+        outcome: the result.
     """
 
     number: int
@@ -46,14 +46,14 @@ class TriedSetting:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a study has found so far.
+    """The results of a study so far.
 
     Attributes:
-        study: its name.
-        board: the board's name.
-        panel: the panel's name.
-        monitor: what was judged, `val_loss` or `val_accuracy`.
-        trials: the settled trials, best first, the complete ones before the others.
+        study: name of the study.
+        board: name of the board.
+        panel: name of the panel.
+        monitor: the metric that trials are compared by, `val_loss` or `val_accuracy`.
+        trials: the settled trials, best first, complete ones before all others.
         settings: the whole section with the best setting.
     """
 
@@ -71,7 +71,7 @@ class Findings:
 
     @property
     def verdict(self) -> str:
-        """How many trials there were, and the best of them, in a line."""
+        """The number of trials and the best of them, in one line."""
         counts = Counter(trial.outcome.state for trial in self.trials)
         states = ", ".join(f"{count} {state}" for state, count in counts.items())
         return (
@@ -80,13 +80,13 @@ class Findings:
         )
 
     def best_rows(self) -> list[dict[str, str]]:
-        """Return the best complete trials as text, by column; names in words, so that a terminal can break them."""
+        """Return the best complete trials as text by column, with column names that a terminal can wrap."""
         complete = [trial for trial in self.trials if trial.outcome.state == "complete"]
         rows = [_describe_setting(trial, self.monitor) for trial in complete[:PRINTED_TRIALS]]
         return [{name.replace("_", " "): value for name, value in row.items()} for row in rows]
 
     def as_rows(self) -> list[dict[str, str]]:
-        """Return every trial as text, by column."""
+        """Return all trials as text by column."""
         return [
             _describe_setting(trial, self.monitor)
             | {"outcome": trial.outcome.state, "epochs run": str(trial.outcome.epochs)}
@@ -94,26 +94,26 @@ class Findings:
         ]
 
     def as_yaml(self, preset: str) -> str:
-        """Return the best setting as a file for `--config`.
+        """Return the best setting as the text of a file for `--config`.
 
-        A pretrained network gets its fields for itself alone, as there may be others on a board.
+        The fields of a pretrained network go to `networks`, so that they apply to no other network of the board.
         """
         kind = kind_of_panel(self.panel)
         sections: dict[str, Any] = {kind: self.settings.model_dump(mode="json")}
         if isinstance(self.settings, TransferConfig):
             shared = {"weights": self.settings.weights}
-            sections = {"transfer": shared, "networks": {self.panel: list_own_fields(self.settings)}}
+            sections = {"transfer": shared, "networks": {self.panel: select_own_fields(self.settings)}}
         return f"# {self.verdict}\n{yaml.safe_dump({'preset': preset, **sections}, sort_keys=False)}"
 
 
 @dataclass(frozen=True)
 class TuningResult:
-    """What `tune` hands back.
+    """The return value of the flow `tune`.
 
     Attributes:
-        findings: what the study has found.
-        file: the best setting, a file for `--config`.
-        link: MLflow's page of the study.
+        findings: the results of the study.
+        file: path of the best setting, a file for `--config`.
+        link: URL of the study in MLflow.
     """
 
     findings: Findings
@@ -128,12 +128,17 @@ def _describe_setting(trial: TriedSetting, monitor: str) -> dict[str, str]:
 
 
 def summarise_study(prepared: PreparedBoard, panel: str, study: Study | None = None) -> Findings:
-    """Return what the study of a panel has found so far.
+    """Return the results of a panel's study so far.
+
+    Args:
+        prepared: the board.
+        panel: the panel.
+        study: its study, if it is loaded already.
 
     Raises:
-        DivergenceError: no trial came to its end.
+        DivergenceError: no trial is complete.
     """
-    study = study or open_study(prepared, panel)
+    study = study or load_study(prepared, panel)
     section = prepared.config.settings_of(panel)
     sign = 1.0 if DIRECTIONS[section.monitor] == "minimize" else -1.0
     tried = [
@@ -143,27 +148,27 @@ def summarise_study(prepared: PreparedBoard, panel: str, study: Study | None = N
     tried.sort(key=lambda trial: (trial.outcome.state != "complete", sign * (trial.outcome.score or 0.0)))
     if not tried or tried[0].outcome.state != "complete":
         raise DivergenceError(
-            f"none of the {len(tried)} trials of {panel} on board {prepared.config.name} came to its end: "
-            "ask for more --trials, or check the data and the fixed settings"
+            f"none of the {len(tried)} trials of {panel} on board {prepared.config.name} is complete: "
+            "run more --trials, or check the data and the fixed settings"
         )
-    settings = lay_over(section, tried[0].fields)
+    settings = apply_parameters(section, tried[0].fields)
     return Findings(study.study_name, prepared.config.name, panel, section.monitor, tuple(tried), settings)
 
 
 def save_best(findings: Findings, best: str) -> str:
-    """Write the best setting beside its study, and return the file."""
+    """Write the best setting to a file beside its study; return the path."""
     file = study_file(findings.study).with_suffix(".yaml")
     write_atomically(file, best.encode())
     return str(file)
 
 
 def use_tuned(prepared: PreparedBoard) -> PreparedBoard:
-    """Return a board whose panels have the best setting of their study, where there is a finished one.
+    """Return a board with the best settings of all its panels that have a finished study.
 
     Raises:
-        ConfigError: no panel of the board has been tuned, or a study is not finished.
+        ConfigError: no panel of the board has a study, or a study is not finished.
     """
-    found = [finding for panel in prepared.config.panels if (finding := find_finished(prepared, panel))]
+    found = [findings for panel in prepared.config.panels if (findings := find_finished(prepared, panel))]
     if not found:
         panels = ", ".join(prepared.config.panels)
         raise ConfigError(
@@ -178,14 +183,14 @@ def use_tuned(prepared: PreparedBoard) -> PreparedBoard:
 
 
 def find_finished(prepared: PreparedBoard, panel: str) -> Findings | None:
-    """Return what a panel's study has found; None where there is no study.
+    """Return the results of a panel's study; None if it has no study.
 
     Raises:
-        ConfigError: it has fewer trials than it was to have.
+        ConfigError: the study has fewer trials than requested.
     """
     if not study_file(identify_study(prepared, panel)).is_file():
         return None
-    study = open_study(prepared, panel)
+    study = load_study(prepared, panel)
     settled, wanted = len(list_settled(study)), int(study.user_attrs.get(WANTED_TRIALS, 1))
     if settled < wanted:
         raise ConfigError(
@@ -196,12 +201,12 @@ def find_finished(prepared: PreparedBoard, panel: str) -> Findings | None:
 
 
 def use_setting(config: BoardConfig, panel: str, settings: PanelConfig) -> BoardConfig:
-    """Return a board on which one panel is trained with its own setting."""
+    """Return a board with the given settings for one panel."""
     if not isinstance(settings, TransferConfig):
         return config.model_copy(update={kind_of_panel(panel): settings})
-    return config.model_copy(update={"networks": {**config.networks, panel: list_own_fields(settings)}})
+    return config.model_copy(update={"networks": {**config.networks, panel: select_own_fields(settings)}})
 
 
-def list_own_fields(settings: TransferConfig) -> dict[str, Any]:
-    """Return the fields that each pretrained network of a board may have for itself."""
+def select_own_fields(settings: TransferConfig) -> dict[str, Any]:
+    """Return the fields that may differ between the pretrained networks of a board."""
     return settings.model_dump(mode="json", exclude=EMBEDDING_FIELDS)

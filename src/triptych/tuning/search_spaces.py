@@ -1,4 +1,4 @@
-"""Search spaces as Optuna takes them, and how its suggestions become settings."""
+"""Search spaces in Optuna's format, and settings from its suggestions."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from triptych.panels.spaces import Choice, Range
 
 Space = dict[str, BaseDistribution]
 
-# A trial is worth what its best epoch is, so that it must end with the weights of that epoch.
+# A trial is scored by its best epoch, so its setting must keep the weights of that epoch.
 FIXED_FOR_TRIALS = {"keep_best_epoch": True}
 
 
 def find_space(config: BoardConfig, panel: str) -> Space:
-    """Return what may be chosen for a panel.
+    """Return the search space of a panel.
 
     Raises:
-        ConfigError: there is nothing to choose.
+        ConfigError: the panel has nothing to tune.
     """
     space = find_kind(config, panel).space(config.settings_of(panel))
     if not space:
-        raise ConfigError(f"{panel} has nothing to tune: name another panel")
+        raise ConfigError(f"{panel} has nothing to tune: choose another panel")
     return {name: build_distribution(values) for name, values in space.items()}
 
 
 def build_distribution(values: Range | Choice) -> BaseDistribution:
-    """Return a part of a search space as Optuna's distribution.
+    """Return one dimension of a search space as Optuna's distribution.
 
     >>> build_distribution(Range(1, 15)), build_distribution(Choice(((50,), (100, 50))))
     (IntDistribution(high=15, log=False, low=1, step=1), CategoricalDistribution(choices=('[50]', '[100, 50]')))
@@ -45,7 +45,7 @@ def build_distribution(values: Range | Choice) -> BaseDistribution:
 
 
 def select_known(space: Space, settings: PanelConfig) -> dict[str, Any]:
-    """Return the fields of a setting that lie within the search space, as Optuna writes them."""
+    """Return the fields of a setting that lie in the search space, encoded for Optuna."""
     return {
         name: value
         for name, distribution in space.items()
@@ -60,12 +60,12 @@ def _holds(distribution: BaseDistribution, value: Any) -> bool:
 
 
 def _encode(value: Any) -> Any:
-    """Return a value as Optuna stores it: it stores no lists as choices, so that JSON stands for them."""
+    """Return a value in a type that Optuna stores: lists are not allowed as choices, so they become JSON."""
     return json.dumps(value) if isinstance(value, tuple) else value
 
 
 def decode_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return what Optuna suggested as fields of a section.
+    """Return the parameters that Optuna suggested as fields of a section.
 
     >>> decode_parameters({"batch_size": 16, "hidden_units": "[100, 50]", "vote": "uniform"})
     {'batch_size': 16, 'hidden_units': [100, 50], 'vote': 'uniform'}
@@ -77,12 +77,12 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, str) and value.startswith("[")
 
 
-def lay_over(settings: PanelConfig, parameters: dict[str, Any]) -> PanelConfig:
-    """Return a section with the fields that Optuna suggested, and what is fixed for every trial."""
-    fields = settings.model_dump() | list_fixed(settings) | decode_parameters(parameters)
+def apply_parameters(settings: PanelConfig, parameters: dict[str, Any]) -> PanelConfig:
+    """Return a section with the parameters that Optuna suggested and the fields that are fixed for every trial."""
+    fields = settings.model_dump() | select_fixed(settings) | decode_parameters(parameters)
     return type(settings).model_validate(fields)
 
 
-def list_fixed(settings: PanelConfig) -> dict[str, Any]:
-    """Return what is fixed for every trial, as far as the section has such fields."""
+def select_fixed(settings: PanelConfig) -> dict[str, Any]:
+    """Return the fields of a section that are fixed for every trial."""
     return {name: value for name, value in FIXED_FOR_TRIALS.items() if name in type(settings).model_fields}

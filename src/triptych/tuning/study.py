@@ -1,6 +1,6 @@
-"""Hyper-parameter tuning: where a study is kept, who runs which trial, and what one trial is worth.
+"""Hyperparameter tuning: where a study is stored, which worker runs which trial, and how a trial is scored.
 
-Optuna samples, prunes and stores. Every trial is judged on the validation part; the test part stays closed.
+Optuna samples, prunes and stores. Trials are scored on the validation set; the test set is not used.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from triptych.panels.kinds import find_kind
 from triptych.system.paths import cache_home
 from triptych.training.epochs import EpochMetrics, OnEpoch
 from triptych.training.loop import find_best_epoch
-from triptych.tuning.search_spaces import Space, find_space, list_fixed, select_known
+from triptych.tuning.search_spaces import Space, find_space, select_fixed, select_known
 
 Fit = Callable[[Any, OnEpoch], object]
 DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {"val_loss": "minimize", "val_accuracy": "maximize"}
-# What a result does not depend on, or only by rounding.
+# Fields that do not change a result, except by rounding.
 NOT_IDENTIFYING = {
     *("checkpoint_epochs", "threads", "processes"),
     *("cache_embeddings", "embedding_batch_size", "embedding_threads"),
 }
 
-# Before that many trials have ended there is no median worth the name.
+# A median over fewer trials says little.
 TRIALS_BEFORE_PRUNING = 5
 EPOCHS_BEFORE_PRUNING = 3
 SETTLED = (TrialState.COMPLETE, TrialState.PRUNED)
 ASKED_OR_SETTLED = (TrialState.WAITING, *SETTLED)
-# Marks the trial with the panel's own setting.
+# User attributes of trials and studies. The first one marks the trial with the panel's configured setting.
 OWN = "own_setting"
 WANTED_TRIALS = "wanted_trials"
 OUTCOME = "outcome"
@@ -53,13 +53,13 @@ OUTCOME = "outcome"
 
 @dataclass(frozen=True)
 class TrialOutcome:
-    """What a trial came to.
+    """The result of a trial.
 
     Attributes:
-        state: `complete`; `pruned`, as it was worse than the median of the others; or `diverged`.
-        score: the monitored figure of its best epoch; None where no epoch was measured.
-        epochs: how many epochs it lasted.
-        reason: what went wrong, where it diverged.
+        state: `complete`, `pruned` (worse than the median of the other trials) or `diverged`.
+        score: the monitored metric of its best epoch; None if no epoch was measured.
+        epochs: number of epochs trained.
+        reason: the error message if it diverged.
     """
 
     state: Literal["complete", "pruned", "diverged"]
@@ -69,28 +69,28 @@ class TrialOutcome:
 
 
 def check_validation(prepared: PreparedBoard) -> None:
-    """Raise where there is nothing that a setting could be chosen on.
+    """Check that a board has a validation set, on which settings are chosen.
 
     Raises:
-        ConfigError: the validation part is empty.
+        ConfigError: the validation set is empty.
     """
     if not prepared.sizes["validation"]:
         raise ConfigError(
-            f"tuning chooses on the validation part, which is empty on board {prepared.config.name}: "
+            f"tuning needs a validation set, but it is empty on board {prepared.config.name}: "
             "set split.validation_fraction, for instance --set split.validation_fraction=0.2"
         )
 
 
 def identify_study(prepared: PreparedBoard, panel: str) -> str:
-    """Return the name of a study: its board, panel and split, and a hash of what may vary and what is held fixed.
+    """Return the name of a study: its board, panel and split, and a hash of the search space and the fixed fields.
 
-    Whatever is searched does not count, so that a tuned setting leads to the study that it came from.
+    The values of searched fields are not hashed, so a tuned setting identifies the study that it came from.
     """
     space, section = find_space(prepared.config, panel), prepared.config.settings_of(panel)
     uses_pixels = find_kind(prepared.config, panel).input == "thumbnails"
     depends_on = {
         "space": {name: distribution_to_json(distribution) for name, distribution in space.items()},
-        "fixed": section.model_dump(mode="json", exclude={*space, *NOT_IDENTIFYING}) | list_fixed(section),
+        "fixed": section.model_dump(mode="json", exclude={*space, *NOT_IDENTIFYING}) | select_fixed(section),
         "pixels": prepared.dataset_folder.name if uses_pixels else "",
     }
     digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
@@ -98,20 +98,31 @@ def identify_study(prepared: PreparedBoard, panel: str) -> str:
 
 
 def study_file(name: str) -> Path:
-    """Return where a study is kept."""
+    """Return the file of a study."""
     return cache_home() / "studies" / f"{name}.journal"
 
 
-def open_study(prepared: PreparedBoard, panel: str) -> Study:
-    """Return the study of a panel on a board, with the trials that it has so far."""
+def open_storage(name: str) -> JournalStorage:
+    """Return Optuna's storage for a study; it creates the file if there is none."""
+    file = str(study_file(name))
+    # Unlike SQLite, it supports several writers; unlike a symbolic link, this lock works on every system.
+    return JournalStorage(JournalFileBackend(file, JournalFileOpenLock(file)))
+
+
+def load_study(prepared: PreparedBoard, panel: str) -> Study:
+    """Return the study of a panel, which must exist, to read its trials."""
     name = identify_study(prepared, panel)
-    file = study_file(name)
-    file.parent.mkdir(parents=True, exist_ok=True)
+    return optuna.load_study(study_name=name, storage=open_storage(name))
+
+
+def open_study(prepared: PreparedBoard, panel: str) -> Study:
+    """Return the study of a panel, to run trials; it is created if there is none."""
+    name = identify_study(prepared, panel)
+    study_file(name).parent.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(
         study_name=name,
-        # Unlike sqlite it takes several writers, and unlike a symbolic link its lock works on every system.
-        storage=JournalStorage(JournalFileBackend(str(file), JournalFileOpenLock(str(file)))),
+        storage=open_storage(name),
         direction=DIRECTIONS[prepared.config.settings_of(panel).monitor],
         pruner=MedianPruner(n_startup_trials=TRIALS_BEFORE_PRUNING, n_warmup_steps=EPOCHS_BEFORE_PRUNING),
         load_if_exists=True,
@@ -119,19 +130,19 @@ def open_study(prepared: PreparedBoard, panel: str) -> Study:
 
 
 def prepare_study(prepared: PreparedBoard, panel: str, trials: int, workers: int) -> tuple[range, ...]:
-    """Open a study and return what each worker has to do for it to have `trials` settled trials in all.
+    """Open a study, and divide the trials that it lacks among workers.
 
-    The panel's own setting, as far as the search space holds it, is the first trial of a study, and tried again where
-    it was interrupted: what comes out is no worse than that on validation.
+    The first trial has the panel's configured setting, as far as the search space contains it, so that the best trial
+    is at least as good on the validation set. If that trial was interrupted, it is run again.
 
     Args:
         prepared: the board.
         panel: the panel to tune.
-        trials: how many trials are wanted, with those of earlier calls.
-        workers: how many work side by side.
+        trials: number of settled trials that the study should have, including those of earlier calls.
+        workers: maximum number of workers in parallel.
 
     Returns:
-        Ranges of trial indices, none of them empty.
+        For each worker a range of trial indices, none of them empty.
     """
     study = open_study(prepared, panel)
     study.set_user_attr(WANTED_TRIALS, trials)
@@ -143,19 +154,19 @@ def prepare_study(prepared: PreparedBoard, panel: str, trials: int, workers: int
 
 
 def list_settled(study: Study) -> list[FrozenTrial]:
-    """Return the trials that count: complete, pruned or diverged, but not those that were interrupted."""
+    """Return the trials that are complete, pruned or diverged, but not those that were interrupted."""
     return study.get_trials(deepcopy=False, states=SETTLED)
 
 
 @contextmanager
 def ask_trial(study: Study, space: Space, index: int) -> Iterator[Trial]:
-    """Yield a new trial with a suggestion; it counts as failed, and is made up for later, if the block raises.
+    """Yield a new trial with suggested parameters; if the block raises, the trial is failed and replaced later.
 
     Args:
         study: the study.
-        space: what may be chosen.
-        index: of the trial among those that are planned; it seeds the sampler, so that a study which was
-            continued goes on as if it had never stopped.
+        space: the search space.
+        index: index of the trial among the planned ones; it seeds the sampler, so that a resumed study gets the same
+            suggestions as an uninterrupted one.
     """
     study.sampler = TPESampler(seed=index)
     trial = study.ask(space)
@@ -167,17 +178,17 @@ def ask_trial(study: Study, space: Space, index: int) -> Iterator[Trial]:
 
 
 def train_trial(trial: Trial, settings: PanelConfig, fit: Fit, on_epoch: OnEpoch) -> TrialOutcome:
-    """Train with a suggested setting and return what came of it on the validation part.
+    """Train with a suggested setting; return the result on the validation set.
 
     Args:
-        trial: is told of every epoch.
-        settings: what to train with.
-        fit: trains; called with the settings and a callback for each epoch.
+        trial: receives the score of every epoch, and decides about pruning.
+        settings: the suggested setting.
+        fit: trains the panel; called with the settings and a callback for each epoch.
         on_epoch: called with the metrics of each epoch.
     """
     curve: list[EpochMetrics] = []
 
-    def judge(metrics: EpochMetrics) -> None:
+    def report(metrics: EpochMetrics) -> None:
         on_epoch(metrics)
         score = metrics.values()[settings.monitor]
         if not math.isfinite(score):
@@ -188,7 +199,7 @@ def train_trial(trial: Trial, settings: PanelConfig, fit: Fit, on_epoch: OnEpoch
             raise optuna.TrialPruned
 
     try:
-        fit(settings, judge)
+        fit(settings, report)
     except optuna.TrialPruned:
         return _conclude("pruned", curve, settings)
     except DivergenceError as error:
@@ -203,10 +214,10 @@ def _conclude(
     return TrialOutcome(state, best, len(curve))
 
 
-def tell_outcome(study: Study, trial: Trial, outcome: TrialOutcome) -> None:
-    """Store what a trial came to.
+def store_outcome(study: Study, trial: Trial, outcome: TrialOutcome) -> None:
+    """Store the result of a trial in the study.
 
-    For Optuna a diverged trial is a pruned one: a failed one would teach the sampler nothing.
+    A diverged trial is stored as pruned, because Optuna's sampler learns nothing from failed trials.
     """
     trial.set_user_attr(OUTCOME, {"state": outcome.state, "score": outcome.score, "epochs": outcome.epochs})
     if outcome.state == "complete":

@@ -1,4 +1,4 @@
-"""Training for trials: the same trainers as in a comparison, on data that is read once, and nothing is kept."""
+"""Training for trials: the trainers of a comparison, on data that is read once, without saving anything."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from triptych.training.jobs import PanelJob
 from triptych.transfer.records import EmbeddingRecord
 from triptych.tuning.study import Fit
 
-# Every trial starts from the same weights and sees the same batches: they differ by their setting alone.
+# All trials use the same initial weights and batches, so that they differ in their setting alone.
 SEED = 0
-# Trials run side by side: each trains in its own process alone.
+# Trials run in parallel, so each of them trains in a single process.
 ALONE = {"processes": 1}
 
 
 def load_trainer(data: BoardData, panel: str, embedded: Mapping[str, EmbeddingRecord] | None) -> Fit:
-    """Read the training and the validation part, and return a function that trains on them.
+    """Read the training and validation sets, and return a function that trains on them.
 
     Args:
-        data: the board; its test part is left alone.
-        panel: the panel that is tuned.
-        embedded: for each panel with a backbone the record of its embeddings.
+        data: the board; its test set is not used.
+        panel: the panel to tune.
+        embedded: the record of the embeddings of each panel with a frozen backbone.
 
     Returns:
-        A function of settings and a callback for each epoch.
+        A function that takes the settings and a callback for each epoch.
     """
     job = PanelJob(data.prepared, panel, SEED)
     kind = find_kind(data.prepared.config, panel)

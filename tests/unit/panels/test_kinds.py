@@ -20,7 +20,7 @@ from triptych.panels.fitting import Trainer, fit_panel
 from triptych.panels.kinds import KINDS, PREDICTORS, find_kind
 from triptych.training.epochs import EpochMetrics
 from triptych.training.jobs import PanelJob
-from triptych.tuning.search_spaces import build_distribution, find_space, lay_over, select_known
+from triptych.tuning.search_spaces import apply_parameters, build_distribution, find_space, select_known
 
 ON_PIXELS = sorted(name for name, kind in KINDS.items() if kind.input == "thumbnails")
 
@@ -88,7 +88,7 @@ def test_all_trainers_take_part_in_trials(digits: BoardData) -> None:
         space = find_space(digits.prepared.config, panel)
         known = select_known(space, settings)
         assert set(known) == set(space), "the panel's own setting can be the first trial"
-        assert all(getattr(lay_over(settings, known), field) == getattr(settings, field) for field in space)
+        assert all(getattr(apply_parameters(settings, known), field) == getattr(settings, field) for field in space)
 
 
 def test_a_network_that_is_trained_itself_has_a_row_of_its_own() -> None:
