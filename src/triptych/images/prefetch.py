@@ -23,8 +23,8 @@ from triptych.system.threads import count_cores
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Pool = TypeVar("Pool", bound=Executor)
-# With fewer cores, threads are as fast as processes: Pillow releases Python's lock while it decodes and resizes. With
-# more of them, the Python code in between holds up the network, as only one thread at a time can run it.
+# With fewer cores, threads are as fast as processes: Pillow decodes and resizes without Python's global lock. With more
+# cores, the Python code in between holds up the network, as only one thread at a time can run it.
 CORES_WORTH_PROCESSES = 4
 # With fewer files, the processes take longer to start than they save.
 FILES_WORTH_PROCESSES = 500
@@ -99,13 +99,14 @@ def map_ahead(
     ...     list(map_ahead(lambda item: pool.submit(abs, item), [-3, 2], ahead=1))
     [(-3, 3), (2, 2)]
     """
-    rest = iter(items)
-    waiting = deque((item, begin(item)) for item in islice(rest, ahead))
-    while waiting:
-        item, future = waiting.popleft()
-        result = future.result()
-        waiting.extend((following, begin(following)) for following in islice(rest, 1))
-        yield item, result
+    waiting: deque[tuple[Item, Future[Result]]] = deque()
+    for item in items:
+        waiting.append((item, begin(item)))
+        if len(waiting) > ahead:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    for first, future in waiting:
+        yield first, future.result()
 
 
 def load_batches(
