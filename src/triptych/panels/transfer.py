@@ -13,7 +13,7 @@ from triptych.errors import FrozenError
 from triptych.networks.head import Head, TransferNetwork
 from triptych.networks.precision import find_device
 from triptych.panels.fitting import CurveRecorder, Trained, describe_epochs
-from triptych.system.threads import count_cores
+from triptych.system.threads import count_threads
 from triptych.training.checkpoints import CheckpointFile
 from triptych.training.epochs import OnEpoch
 from triptych.training.examples import select_examples
@@ -82,12 +82,12 @@ class HeadTrainer:
             raise FrozenError(f"{self._job.panel} is frozen, but its weights have changed since it was embedded")
         return {
             "weights": settings.weights,
-            "embedded_images": f"{self.embedded.computed_images} of {self.embedded.images}, the others were stored",
+            "embedded_images": self.embedded.describe(),
             "backbone_sha256_before": self.embedded.backbone_digest,
             "backbone_sha256_after": after,
             "number_format": self.embedded.number_format,
             "number_format_reason": self.embedded.reason,
-            "embedding_threads": str(settings.embedding_threads or count_cores()),
+            "embedding_threads": str(settings.embedding_threads or count_threads()),
         }
 
 

@@ -237,7 +237,7 @@ def compute_embeddings(
 
 @dataclass(frozen=True)
 class LiveEmbeddings:
-    """Embeddings that are computed anew at every access: the usual training loop, without the store.
+    """Embeddings that are computed again at every access, as in a usual training loop, instead of being stored.
 
     Attributes:
         backbone: the frozen backbone.
