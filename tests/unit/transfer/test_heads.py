@@ -77,12 +77,11 @@ def solve(classes: int, checkpoint: CheckpointFile | None = None, **fields: Any)
 def test_the_logistic_head_is_scikit_learns(classes: int, weight_decay: float, penalty: float) -> None:
     head, metrics = solve(classes, weight_decay=weight_decay)
     train, validation = make_examples(classes), make_examples(classes, 30)
-    expected = LogisticRegression(C=penalty, max_iter=2000).fit(train.features.astype(np.float64), train.labels)
-    np.testing.assert_allclose(
-        head.predict_proba(validation.features), expected.predict_proba(validation.features), atol=1e-5
-    )
+    features, held_out = np.asarray(train.features), np.asarray(validation.features)
+    expected = LogisticRegression(C=penalty, max_iter=2000).fit(features.astype(np.float64), train.labels)
+    np.testing.assert_allclose(head.predict_proba(held_out), expected.predict_proba(held_out), atol=1e-5)
     assert len(metrics) == metrics[0].epoch == metrics[0].epochs == 1
-    assert metrics[0].val_accuracy == pytest.approx(expected.score(validation.features, validation.labels))
+    assert metrics[0].val_accuracy == pytest.approx(expected.score(held_out, validation.labels))
     assert head.iterations == expected.n_iter_.max()
     again, _ = solve(classes, weight_decay=weight_decay)
     np.testing.assert_array_equal(again.linear.weight.detach().numpy(), head.linear.weight.detach().numpy())
