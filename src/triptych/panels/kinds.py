@@ -24,7 +24,7 @@ from triptych.panels.spaces import (
     SOLVED_HEAD_SPACE,
     Space,
 )
-from triptych.system.threads import count_threads
+from triptych.system.threads import count_cores, count_threads
 
 PIXELS = ("numpy", "pillow")
 # The function that predicts a part of a board, by the input of the panel.
@@ -87,9 +87,14 @@ def import_embedding() -> ModuleType:
     return import_module("triptych.transfer.plan")
 
 
-def describe_threads(settings: TransferConfig) -> dict[str, int]:
+def describe_embedding_threads(settings: TransferConfig) -> dict[str, int]:
     """Return the number of threads that embeddings are computed with, which changes the last bits of sums."""
-    return {"embedding_threads": settings.embedding_threads or count_threads()}
+    return {"threads": settings.embedding_threads or count_threads()}
+
+
+def describe_training_threads(settings: TransferConfig) -> dict[str, int]:
+    """Return the number of threads that fine-tuning computes with, which changes the last bits of sums."""
+    return {"threads": settings.embedding_threads or count_cores()}
 
 
 def choose_head_space(settings: TransferConfig) -> Space:
@@ -121,7 +126,7 @@ KINDS = {
         requirements=(*PIXELS, "torch", "torchvision", "safetensors"),
         onnx="triptych.panels.onnx_modules:export_transfer",
         space=choose_head_space,
-        surroundings=describe_threads,
+        surroundings=describe_embedding_threads,
     ),
     "fine_tuned": Kind(
         section="transfer",
@@ -131,7 +136,7 @@ KINDS = {
         requirements=(*PIXELS, "torch", "torchvision", "safetensors"),
         onnx="triptych.panels.onnx_modules:export_transfer",
         space=choose_head_space,
-        surroundings=describe_threads,
+        surroundings=describe_training_threads,
     ),
     "most_frequent": Kind(
         section="most_frequent",
