@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from helpers.photos import write_photos
 from triptych.system.environment import apply_environment
 
 if TYPE_CHECKING:
@@ -24,6 +23,10 @@ MakePhotos = Callable[..., Path]
 
 # Modules of an earlier version, as its models carry them.
 collect_ignore = ["data"]
+
+# Before anything imports NumPy or PyTorch: two processes of tests with a thread for each core would mostly wait for
+# each other's threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Before anything imports Prefect or MLflow: no telemetry, no window system.
 apply_environment(quiet=True)
@@ -88,10 +91,14 @@ def digits() -> BoardData:
 @pytest.fixture(scope="session")
 def make_photos() -> MakePhotos:
     """The function that writes a folder of photos."""
+    from helpers.photos import write_photos
+
     return write_photos
 
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 40 easy photos in two classes."""
+    from helpers.photos import write_photos
+
     return write_photos(tmp_path_factory.mktemp("photos") / "colours", {"green": 20, "red": 20})

@@ -1,7 +1,7 @@
 """Embeds random images in processes of their own.
 
-Everything is imported once; then each line on standard input, a `Job` as JSON, starts a process that tells how far
-it is on the job's pipe.
+Everything is imported once; then each line on standard input, a `Job` as JSON, starts a process that writes its
+progress to the job's pipe.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from triptych.transfer.weights import load_backbone
 
 @dataclass(frozen=True)
 class Job:
-    """What a process is to do.
+    """The work of a process.
 
     Attributes:
         pipe: a named pipe that it writes lines to: its number, how far it is, and as the last its results as JSON.

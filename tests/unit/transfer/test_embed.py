@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.embeddings import check_stored_is_live
+from helpers.embeddings import check_faster_is_near, check_stored_is_live
 from helpers.idx import write_idx
 from helpers.photos import write_photos
 from triptych.config.resolve import resolve_config
@@ -89,6 +89,10 @@ KINDS_OF_DATA: dict[str, Callable[[Path, Path], ImageSource]] = {
 def test_of_every_kind_of_data_the_store_holds_what_the_network_gives(kind: str, tmp_path: Path, photos: Path) -> None:
     backbone = load_backbone("shufflenet_v2_x0_5", "bundled")
     check_stored_is_live(backbone, KINDS_OF_DATA[kind](tmp_path, photos))
+
+
+def test_what_is_stored_in_faster_formats_is_near_the_exact_embeddings() -> None:
+    check_faster_is_near(load_backbone("shufflenet_v2_x0_5", "bundled"), fetch_dataset("digits").images)
 
 
 def test_networks_share_one_reading_where_they_take_the_same_inputs(

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from triptych.transfer import records as embedding_record
+from triptych.transfer.records import ShardedEmbeddings, load_embeddings
+from triptych.transfer.shards import MappedShard, is_sound, write_shard
+
+
+@pytest.fixture
+def sharded(tmp_path: Path) -> tuple[ShardedEmbeddings, np.ndarray]:
+    array = np.random.default_rng(1).normal(size=(11, 3)).astype(np.float32)
+    files = tuple(tmp_path / f"{start}.npy" for start in range(0, 11, 4))
+    for start, file in zip(range(0, 11, 4), files, strict=True):
+        write_shard(file, array[start : start + 4])
+        assert is_sound(file, array[start : start + 4].shape)
+    return load_embeddings(embedding_record.EmbeddingRecord(files, "", 11, 0, 0.0)), array
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        slice(None),
+        slice(3, 9),
+        slice(None, None, -2),
+        slice(0, 0),
+        np.array([10, 0, 0, 5, -1]),
+        [7, 2],
+        np.array([], dtype=np.int64),
+        np.arange(11) % 3 == 0,
+        6,
+        -1,
+    ],
+    ids=str,
+)
+def test_mapped_shards_are_read_like_one_array(
+    sharded: tuple[ShardedEmbeddings, np.ndarray], rows: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapped, array = sharded
+    taken = mapped[rows]
+    np.testing.assert_array_equal(taken, array[rows])  # type: ignore[call-overload]  # any of NumPy's ways to index
+    assert taken.dtype == np.float32
+    if not isinstance(rows, int):
+        np.testing.assert_array_equal(mapped.select(rows)[:], array[rows])  # type: ignore[call-overload]
+        monkeypatch.setattr(embedding_record, "COPIED_BYTES", 0)
+        left = mapped.select(rows)
+        assert isinstance(left, ShardedEmbeddings) == bool(len(taken))
+        np.testing.assert_array_equal(left[:], array[rows])  # type: ignore[call-overload]
+
+
+def test_pages_that_were_read_are_given_back(
+    sharded: tuple[ShardedEmbeddings, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding_record, "ROWS_BETWEEN_RELEASES", 3)
+    mapped, array = sharded
+    released: list[MappedShard] = []
+    release = MappedShard.release
+
+    def note_and_release(shard: MappedShard) -> None:
+        released.append(shard)
+        release(shard)
+
+    monkeypatch.setattr(MappedShard, "release", note_and_release)
+    for _ in range(2):
+        for row in range(11):
+            np.testing.assert_array_equal(mapped[row], array[row])
+    assert released == mapped.mapped.shards * 7
+
+
+def test_mapped_shards_have_the_properties_of_an_array(sharded: tuple[ShardedEmbeddings, np.ndarray]) -> None:
+    mapped, array = sharded
+    assert (len(mapped), mapped.shape, mapped.dtype) == (11, (11, 3), np.dtype(np.float32))
+    np.testing.assert_array_equal(np.asarray(mapped), array)
+    assert np.asarray(mapped, dtype=np.float64).dtype == np.float64
+    with pytest.raises(IndexError):
+        mapped[11]
