@@ -80,13 +80,13 @@ class BoardSettings(Section):
     """Prefect work pools that train a panel or a kind of panel, such as `{resnet50: gpu}` or `{transfer: gpu}`; all
     other panels are trained where the flow runs."""
     data: DataConfig = DataConfig()
-    """The images."""
+    """The images of the board."""
     split: SplitConfig = SplitConfig()
     """How the images are split."""
     networks: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Fields that override `transfer` for single networks, such as `{resnet50: {learning_rate: 0.003}}`."""
     evaluate: EvaluateConfig = EvaluateConfig()
-    """How trained panels are evaluated."""
+    """How the trained panels of the board are evaluated."""
 
 
 def check_panel(panel: str) -> None:
