@@ -22,7 +22,7 @@ import pytest
 from triptych.config.resolve import Config, resolve_config
 from triptych.data.boards import PreparedBoard, prepare_board
 from triptych.errors import ConcurrentRunError
-from triptych.panels.identity import find_checkpoint, identify_comparison
+from triptych.panels.identity import identify_comparison, open_checkpoint
 from triptych.tracking import ComparisonRecord, StudyRecord, start_comparison, start_study, trial_run
 from triptych.tracking.resume import locks
 from triptych.tracking.tags import FLOW_RUN, PREFIX, read_tags
@@ -129,7 +129,7 @@ def check_whole(home: Path, undisturbed: Path) -> None:
     assert {run.info.status for run in runs} == {"FINISHED"}
     client = mlflow.MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
     for run in runs:
-        panel = read_tags(run).get("panel")
+        panel = read_tags(run).get("panel", "")
         for name in CURVES if panel else ():
             steps = [point.step for point in client.get_metric_history(run.info.run_id, name)]
             assert steps == list(range(1, EPOCHS[panel] + 1)), (panel, name)
@@ -268,18 +268,18 @@ def test_a_fresh_training_is_taken_up_only_if_it_began_since(config: Config) -> 
     began = time.time()
     os.utime(old.file, (began - 10, began - 10))
     fresh = PanelJob(prepared, "numpy-mlp", 0, fresh_since=began)
-    assert find_checkpoint(PanelJob(prepared, "numpy-mlp", 0)) is not None
+    assert open_checkpoint(PanelJob(prepared, "numpy-mlp", 0)) is not None
     assert old.file.exists()
     os.utime(old.file, (began - 10, began - 10))
-    find_checkpoint(fresh)
+    open_checkpoint(fresh)
     assert not old.file.exists()
     old.save(Checkpoint((), {}, {}, {}))
-    find_checkpoint(fresh)
+    open_checkpoint(fresh)
     assert old.file.exists()
 
 
 def find_checkpoint_file(job: PanelJob) -> Path:
-    found = find_checkpoint(job)
+    found = open_checkpoint(job)
     assert found is not None
     return found.file
 
