@@ -51,7 +51,7 @@ def test_weights_do_not_matter_where_no_panel_has_a_backbone() -> None:
     [
         ([], 0, 1, "--trials 0 is not allowed"),
         ([], 1, 0, "--workers 0 is not allowed"),
-        (["split.validation_fraction=0"], 1, 1, "validation part, which is empty on board digits: set split"),
+        (["split.validation_fraction=0"], 1, 1, "validation set, but it is empty on board digits: set split"),
     ],
     ids=["trials", "workers", "validation"],
 )

@@ -124,3 +124,17 @@ def test_bad_input_is_one_line_with_value_rule_and_remedy(given: dict[str, Any],
     with pytest.raises(ConfigError, match=message) as caught:
         resolve_config(**given)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("networks={resnet5: {epochs: 3}}", "networks has 'resnet5', which is not a pretrained network.*did you mean"),
+        ("networks={resnet50: {epoch: 3}}", "networks.resnet50: unknown field 'epoch'"),
+        ("networks={resnet50: {weights: random}}", "the same for all networks: set transfer.weights"),
+        ("networks={resnet50: {epochs: 0}}", "networks.resnet50: epochs = 0 is not allowed"),
+    ],
+)
+def test_wrong_networks_are_named(setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        resolve_config("digits", settings=[setting])

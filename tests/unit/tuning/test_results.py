@@ -1,44 +1,25 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from triptych.config.resolve import resolve_config
-from triptych.config.trainers import MLPConfig
-from triptych.data.boards import BoardData, PreparedBoard
-from triptych.errors import ConfigError
+from helpers.studies import PANEL, distance_from_a_tenth, name_board, pretend, run_trials
+from triptych.config.schema import BoardConfig
+from triptych.config.trainers import MLPConfig, TransferConfig
+from triptych.data.boards import BoardData
+from triptych.errors import ConfigError, DivergenceError
 from triptych.training.epochs import EpochMetrics
-from triptych.tuning.results import find_finished, summarise_study, use_tuned
-from triptych.tuning.search_spaces import apply_parameters, find_space
-from triptych.tuning.study import ask_trial, open_study, prepare_study, store_outcome, study_file, train_trial
-
-PANEL = "numpy-mlp"
-
-
-def name_board(digits: BoardData, name: str) -> PreparedBoard:
-    config = resolve_config("digits", panels=[PANEL], settings=[f"name={name}", "numpy_mlp.epochs=2"]).boards[0]
-    return replace(digits.prepared, config=config)
-
-
-def pretend_to_train(settings: MLPConfig, on_epoch: Callable[[EpochMetrics], None]) -> None:
-    """Report a validation loss that is the learning rate."""
-    for epoch in range(1, settings.epochs + 1):
-        on_epoch(EpochMetrics(epoch, settings.epochs, 1.0, 0.5, 0.0, settings.learning_rate, 0.5))
-
-
-def run_trials(prepared: PreparedBoard, wanted: int) -> None:
-    for index in [index for share in prepare_study(prepared, PANEL, wanted, workers=1) for index in share]:
-        study = open_study(prepared, PANEL)
-        with ask_trial(study, find_space(prepared.config, PANEL), index) as trial:
-            settings = apply_parameters(prepared.config.numpy_mlp, trial.params)
-            store_outcome(study, trial, train_trial(trial, settings, pretend_to_train, lambda metrics: None))
+from triptych.training.jobs import list_jobs
+from triptych.tuning.results import find_finished, summarise_study, use_setting, use_tuned
+from triptych.tuning.study import prepare_study, study_file
 
 
 def test_the_best_setting_of_a_finished_study_is_used(digits: BoardData) -> None:
-    prepared = name_board(digits, "finished")
-    run_trials(prepared, 4)
+    prepared = name_board(digits.prepared, "finished")
+    run_trials(prepared, 4, pretend(lambda settings, epoch: settings.learning_rate))
     findings = summarise_study(prepared, PANEL)
     assert len(findings.trials) == 4
     assert findings.best.outcome.score == min(trial.fields["learning_rate"] for trial in findings.trials)
@@ -46,18 +27,49 @@ def test_the_best_setting_of_a_finished_study_is_used(digits: BoardData) -> None
 
 
 def test_reading_a_study_leaves_its_file_as_it_is(digits: BoardData) -> None:
-    prepared = name_board(digits, "read-only")
+    prepared = name_board(digits.prepared, "read-only")
     assert find_finished(prepared, PANEL) is None
-    run_trials(prepared, 1)
+    run_trials(prepared, 1, pretend(distance_from_a_tenth))
     [file] = study_file("").parent.glob("read-only-*.journal")
     before = file.read_bytes()
     assert find_finished(prepared, PANEL) == summarise_study(prepared, PANEL)
     assert file.read_bytes() == before
 
 
-def test_an_unfinished_study_is_refused(digits: BoardData) -> None:
-    prepared = name_board(digits, "unfinished")
-    run_trials(prepared, 1)
-    prepare_study(prepared, PANEL, 3, workers=1)
-    with pytest.raises(ConfigError, match="has 1 of 3 trials: finish it with `triptych tune numpy-mlp --trials 3`"):
+def test_a_diverged_trial_counts_and_is_not_the_best(digits: BoardData) -> None:
+    def fit(settings: MLPConfig, on_epoch: Callable[[EpochMetrics], None]) -> None:
+        if settings.learning_rate > 0.05:
+            raise DivergenceError("the training loss is nan")
+        pretend(distance_from_a_tenth)(settings, on_epoch)
+
+    prepared = name_board(digits.prepared, "some-diverged")
+    run_trials(prepared, 8, fit)
+    findings = summarise_study(prepared, PANEL)
+    assert findings.best.fields["learning_rate"] <= 0.05
+    assert len(findings.trials) == 8
+    assert "diverged" in findings.verdict
+
+
+def test_a_study_in_which_everything_diverges_says_so(digits: BoardData) -> None:
+    prepared = name_board(digits.prepared, "all-diverged")
+    run_trials(prepared, 2, pretend(lambda settings, epoch: math.nan))
+    with pytest.raises(DivergenceError, match="none of the 2 trials of numpy-mlp on board all-diverged"):
+        summarise_study(prepared, PANEL)
+
+
+def test_tuned_needs_a_finished_study(digits: BoardData) -> None:
+    prepared = name_board(digits.prepared, "unfinished")
+    with pytest.raises(ConfigError, match=r"--tuned finds no study of numpy-mlp on board unfinished .*triptych tune"):
         use_tuned(prepared)
+    run_trials(prepared, 2, pretend(distance_from_a_tenth))
+    prepare_study(prepared, PANEL, 4, workers=1)
+    with pytest.raises(ConfigError, match=r"has 2 of 4 trials: finish it with `triptych tune numpy-mlp --trials 4`"):
+        use_tuned(prepared)
+
+
+def test_each_pretrained_network_has_its_own_tuned_head(digits: BoardData) -> None:
+    config = BoardConfig(panels=("vgg16", "resnet50"))
+    config = use_setting(config, "resnet50", TransferConfig(learning_rate=0.5, epochs=7))
+    jobs = list_jobs(replace(digits.prepared, config=config))
+    rates = {job.panel: job.prepared.config.transfer.learning_rate for job in jobs}
+    assert rates == {"vgg16": 0.01, "resnet50": 0.5}
