@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,15 @@ import triptych
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import PreparedBoard, prepare_board
 from triptych.panels import identity
-from triptych.panels.identity import PACKAGES, find_libraries, hash_code, identify_comparison, identify_training
+from triptych.panels.identity import (
+    PACKAGES,
+    find_libraries,
+    hash_code,
+    identify_comparison,
+    identify_training,
+    open_checkpoint,
+)
+from triptych.training.checkpoints import Checkpoint, CheckpointFile
 from triptych.training.jobs import PanelJob
 from triptych.transfer.records import EmbeddingRecord
 from triptych.transfer.shards import write_shard
@@ -116,3 +126,28 @@ def test_a_comparison_is_named_by_its_trainings_and_not_by_where_they_run(prepar
     assert identify_comparison(replace(prepared, config=elsewhere)) == identify_comparison(prepared)
     twice = prepared.config.model_copy(update={"repeats": 2})
     assert identify_comparison(replace(prepared, config=twice)) != identify_comparison(prepared)
+
+
+def test_a_fresh_training_is_taken_up_only_if_it_began_since(
+    prepared: PreparedBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path))
+    old = CheckpointFile(find_checkpoint_file(PanelJob(prepared, "numpy-mlp", 0)), "key")
+    old.save(Checkpoint((), {}, {}, {}))
+    began = time.time()
+    os.utime(old.file, (began - 10, began - 10))
+    fresh = PanelJob(prepared, "numpy-mlp", 0, fresh_since=began)
+    assert open_checkpoint(PanelJob(prepared, "numpy-mlp", 0)) is not None
+    assert old.file.exists()
+    os.utime(old.file, (began - 10, began - 10))
+    open_checkpoint(fresh)
+    assert not old.file.exists()
+    old.save(Checkpoint((), {}, {}, {}))
+    open_checkpoint(fresh)
+    assert old.file.exists()
+
+
+def find_checkpoint_file(job: PanelJob) -> Path:
+    found = open_checkpoint(job)
+    assert found is not None
+    return found.file

@@ -44,8 +44,8 @@ HOUR = 3_600_000
 
 
 @pytest.fixture
-def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+def client(own_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    del own_store
     monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "cache"))
     return connect()
 
