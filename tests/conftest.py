@@ -58,6 +58,13 @@ def _own_import_path() -> Iterator[None]:
     sys.path = before
 
 
+@pytest.fixture(autouse=True)
+def _own_torch_threads() -> None:
+    """Undo that a training gave PyTorch all cores: a thread for each in both processes of tests is too many."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
     """A real Prefect server, for all tests of a process that run flows."""

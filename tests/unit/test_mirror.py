@@ -67,15 +67,20 @@ def list_imports(file: Path) -> frozenset[str]:
     return frozenset(list_names(run_at_import(ast.parse(file.read_text(encoding="utf-8")))))
 
 
+@cache
+def list_next(file: Path) -> frozenset[Path]:
+    """Return the files of this project that the import of a file executes first."""
+    return frozenset(found for name in list_imports(file) for found in find_files(name))
+
+
 def list_heavy(file: Path) -> set[str]:
     """Return the heavy libraries that the import of a file imports, directly or through others of this project."""
-    waiting, seen, heavy = [file], set(), set()
+    waiting, seen = [file], {file}
     while waiting:
-        seen.add(here := waiting.pop())
-        for name in list_imports(here):
-            heavy |= set(find_heavy(name))
-            waiting += [file for file in find_files(name) if file not in seen]
-    return heavy
+        found = list_next(waiting.pop()) - seen
+        seen |= found
+        waiting += found
+    return {library for file in seen for name in list_imports(file) for library in find_heavy(name)}
 
 
 def find_module(test: Path) -> Path:

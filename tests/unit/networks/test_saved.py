@@ -14,14 +14,10 @@ import pytest
 from triptych.config.trainers import PanelSections
 from triptych.images.pixels import scale_pixels, stack_as
 from triptych.networks.classifiers.contract import PixelClassifier
-from triptych.networks.head import Head, TransferNetwork
 from triptych.networks.initialisation import initialise_layers
-from triptych.networks.light_torch import build_linear
 from triptych.networks.numpy_mlp import NumpyMLP
 from triptych.networks.saved import Network, PixelNetwork, copy_package, find_class, load_model, save_model
-from triptych.networks.torch_mlp import TorchMLP
 from triptych.panels.kinds import KINDS, Kind
-from triptych.transfer.weights import load_backbone
 
 CLASSES = ("ant", "bee", "wasp")
 SHAPE = (8, 8, 3)
@@ -32,10 +28,16 @@ def build_numpy(rng: np.random.Generator, loss: str = "squared_error") -> PixelN
 
 
 def build_torch(rng: np.random.Generator, loss: str = "squared_error") -> PixelNetwork:
+    from triptych.networks.torch_mlp import TorchMLP
+
     return PixelNetwork(TorchMLP(initialise_layers((192, 6, 3), "normal", "float32", rng), loss=loss), SHAPE)
 
 
-def build_transfer(rng: np.random.Generator) -> TransferNetwork:
+def build_transfer(rng: np.random.Generator) -> Network:
+    from triptych.networks.head import Head, TransferNetwork
+    from triptych.networks.light_torch import build_linear
+    from triptych.transfer.weights import load_backbone
+
     backbone = load_backbone("shufflenet_v2_x0_5", "random")
     return TransferNetwork(backbone, Head(build_linear(backbone.dimension, 3, rng), dropout=0.5))
 
