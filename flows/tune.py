@@ -1,4 +1,4 @@
-"""Search for better settings of a panel: a study of trials on the validation part, each a nested run in MLflow."""
+"""Search for better settings of a panel: a study of trials on the validation set, each a nested run in MLflow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Load a logged model, verify it, and evaluate it on the test part."""
+"""Load a logged model, verify it, and evaluate it on the test set."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def promote_champion(comparison: ComparisonRecord, panels: list[EvaluatedPanel])
             register_panel(comparison.prepared, best)
     challenger = choose_best(panels)
     if challenger is None:
-        return "no model was registered: without a validation part, none can be chosen"
+        return "no model was registered: without a validation set, none can be chosen"
     verdict = _describe(challenger, challenge(comparison.prepared, challenger))
     get_run_logger().info(verdict)
     return verdict

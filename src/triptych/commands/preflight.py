@@ -41,7 +41,7 @@ def check_tuning(config: Config, trials: int, workers: int) -> None:
     """Check the inputs, and what else `tune` needs.
 
     Raises:
-        ConfigError: the number of trials or workers is too small, or a validation part is empty.
+        ConfigError: the number of trials or workers is too small, or a validation set is empty.
         DataError: a data set is missing, damaged or cannot be split.
         WeightsError: a file of weights is missing, or the bundled weights belong to another network.
     """

@@ -54,7 +54,7 @@ Examples:
     triptych compare --preset report --panel numpy-mlp --set numpy_mlp.epochs=20 --set numpy_mlp.hidden_units=[100]
 """
 TUNE_EXAMPLES = """
-Search for better settings of one panel, scored on the validation part.
+Search for better settings of one panel, scored on the validation set.
 
 Run the same command again to continue the study.
 

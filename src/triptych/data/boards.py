@@ -96,7 +96,7 @@ def prepare_board(
         on_image: called with the number of images checked so far and their total.
 
     Raises:
-        ConfigError: a panel chooses something on the validation part, which is empty.
+        ConfigError: a panel chooses something on the validation set, which is empty.
         DataError: the data set is missing, damaged or cannot be split.
     """
     dataset = fetch_dataset(config.data.source)
@@ -129,12 +129,12 @@ def _provide_split(dataset: Dataset, config: SplitConfig) -> Path:
 
 
 def _check_choices(config: BoardConfig, split: Split) -> None:
-    """Raise if a panel chooses something on the validation part although it is empty."""
+    """Raise if a panel chooses something on the validation set although it is empty."""
     for panel in config.panels:
         kind = kind_of_panel(panel)
         if config.settings_of(panel).chooses and not len(split.validation):
             raise ConfigError(
-                f"{kind}.patience and {kind}.keep_best_epoch need a validation part, which is empty on board "
+                f"{kind}.patience and {kind}.keep_best_epoch need a validation set, which is empty on board "
                 f"{config.name}: set split.validation_fraction, or leave both out"
             )
 

@@ -35,7 +35,7 @@ def prepare_once(config: BoardConfig, on_image: Callable[[int, int], None] = lam
         on_image: called with the number of images checked so far and their total.
 
     Raises:
-        ConfigError: a panel chooses something on the validation part, which is empty.
+        ConfigError: a panel chooses something on the validation set, which is empty.
         DataError: the data set is missing, damaged or cannot be split.
     """
     prepared = _prepared.get()

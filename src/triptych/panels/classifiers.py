@@ -29,7 +29,7 @@ class ClassifierTrainer:
     embedded = None
 
     def __init__(self, data: BoardData, job: PanelJob, embedded: EmbeddingRecord | None) -> None:  # noqa: ARG002 - Trainer's
-        """Scale the pixels of the training and the validation part."""
+        """Scale the pixels of the training and the validation set."""
         self._data = data
         self._input_range: str = job.settings.input_range
         self._classifier: type[PixelClassifier] = find_class(KINDS[job.kind].network)

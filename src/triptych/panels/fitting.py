@@ -52,7 +52,7 @@ class Trainer(Protocol):
     embedded: EmbeddingRecord | None
 
     def __init__(self, data: BoardData, job: PanelJob, embedded: EmbeddingRecord | None) -> None:
-        """Read the training and the validation part of the data, but not the test part.
+        """Read the training and the validation set of the data, but not the test set.
 
         Args:
             data: the board.
@@ -85,7 +85,7 @@ class FittedPanel:
     Attributes:
         folder: the model, written by `triptych.networks.saved`.
         reference: images and the probabilities that the trainer computed for them.
-        metrics: the final metrics that do not need the test part, by their name in MLflow.
+        metrics: the final metrics that do not need the test set, by their name in MLflow.
         curves: the metrics of every epoch, by name.
         restored_epochs: number of epochs that were restored from a checkpoint.
         tags: further facts about the training.
@@ -175,7 +175,7 @@ def describe_epochs(curve: Sequence[EpochMetrics], settings: TrainingConfig) -> 
 
 
 def measure_fit(recorder: CurveRecorder, folder: Path, parameters: int) -> dict[str, float]:
-    """Return the final metrics that do not need the test part, once the model is saved to `folder`."""
+    """Return the final metrics that do not need the test set, once the model is saved to `folder`."""
     size = sum(file.stat().st_size for file in folder.iterdir())
     return {
         "fit_seconds": recorder.fit_seconds,

@@ -30,7 +30,7 @@ class MLPTrainer:
     embedded = None
 
     def __init__(self, data: BoardData, job: PanelJob, embedded: EmbeddingRecord | None) -> None:  # noqa: ARG002 - Trainer's
-        """Scale the pixels of the training and the validation part."""
+        """Scale the pixels of the training and the validation set."""
         settings: MLPConfig = job.settings
         self._data, self._job = data, job
         self._parts = select_examples(

@@ -21,7 +21,7 @@ class ReferencePredictions:
     """Images and the probabilities that the trainer computed for them.
 
     Attributes:
-        indices: (n,) int64, images of the validation part, or of the training part if that is empty.
+        indices: (n,) int64, images of the validation set, or of the training set if that is empty.
         probabilities: (n, classes).
     """
 
@@ -30,7 +30,7 @@ class ReferencePredictions:
 
 
 def choose_reference_images(data: BoardData, images: int) -> Indices:
-    """Return the indices of the first images of the validation part, or of the training part if that is empty."""
+    """Return the indices of the first images of the validation set, or of the training set if that is empty."""
     split = data.split
     return (split.validation if len(split.validation) else split.train)[:images]
 

@@ -45,14 +45,14 @@ def fit_logistic_head(
     Args:
         settings: the weight decay.
         train: embeddings (n, dimension) and labels (n,); all are read into memory, as float64.
-        validation: the same for the validation part, or None.
+        validation: the same for the validation set, or None.
         classes: number of classes.
         on_epoch: called once, with the metrics of the solution.
         checkpoint: file to restore the solution from or save it to; None saves nothing.
 
     Raises:
         CheckpointError: the checkpoint belongs to another training.
-        ConfigError: a class has no image in the training part.
+        ConfigError: a class has no image in the training set.
     """
     found = checkpoint.load() if checkpoint else None
     if found:
@@ -128,7 +128,7 @@ def train_head(
     Args:
         settings: the section `transfer` of the configuration.
         train: embeddings (n, dimension) and labels (n,).
-        validation: the same for the validation part, or None.
+        validation: the same for the validation set, or None.
         classes: number of classes.
         dropout: probability of dropping an input of the layer; only "sgd" uses it.
         seed: seed of the initial weights, the order of the batches and the dropout.
@@ -137,7 +137,7 @@ def train_head(
 
     Raises:
         CheckpointError: the checkpoint belongs to another training.
-        ConfigError: an epoch is to be chosen without a validation part, or "lbfgs" lacks images of a class.
+        ConfigError: an epoch is to be chosen without a validation set, or "lbfgs" lacks images of a class.
         DivergenceError: a step or the training loss is not finite.
     """
     if settings.head == "lbfgs":

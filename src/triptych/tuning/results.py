@@ -179,7 +179,7 @@ def use_tuned(prepared: PreparedBoard) -> PreparedBoard:
     for findings in found:
         config = use_setting(config, findings.panel, findings.settings)
     tuned = ", ".join(f"{findings.panel} with {len(findings.trials)} trials" for findings in found)
-    return replace(prepared, config=config, notes=(*prepared.notes, f"tuned on the validation part: {tuned}"))
+    return replace(prepared, config=config, notes=(*prepared.notes, f"tuned on the validation set: {tuned}"))
 
 
 def find_finished(prepared: PreparedBoard, panel: str) -> Findings | None:

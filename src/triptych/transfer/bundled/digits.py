@@ -38,7 +38,7 @@ class Digits:
 
 
 def load_digits(folder: Path) -> tuple[Digits, Digits]:
-    """Return the training and the test part of the IDX files in a folder.
+    """Return the training and the test set of the IDX files in a folder.
 
     Raises:
         DataError: a file is missing or damaged.
@@ -51,7 +51,7 @@ def load_digits(folder: Path) -> tuple[Digits, Digits]:
 
 
 def split_digits(digits: Digits, rng: np.random.Generator) -> tuple[Digits, Digits]:
-    """Return a random training part and held-out part, each in the original order."""
+    """Return a random training set and held-out part, each in the original order."""
     order = rng.permutation(len(digits.labels))
     held_out = round(len(order) * HELD_OUT_FRACTION)
     return digits.take(np.sort(order[held_out:])), digits.take(np.sort(order[:held_out]))
