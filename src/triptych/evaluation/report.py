@@ -13,6 +13,7 @@ from triptych.evaluation.columns import Table, build_rows
 from triptych.evaluation.pairs import Pair, compare_pairs, decide
 from triptych.evaluation.predictions import Predictions
 from triptych.evaluation.statistics import wilson_interval
+from triptych.panels.kinds import find_kind
 from triptych.panels.twins import explain_twins
 
 
@@ -224,8 +225,9 @@ def explain_board(prepared: PreparedBoard) -> list[str]:
         caveats.append("the validation set is empty: nothing was selected, and every panel saw all training images")
     if config.backbone_panels and config.transfer.weights == "random":
         caveats.append("the backbones have random weights: an ablation, not transfer learning")
-    if config.backbone_panels and config.transfer.head == "lbfgs" and config.repeats > 1:
-        caveats.append("heads fitted with lbfgs are identical in every repeat, so their standard deviation is 0")
+    equal = [panel for panel in config.panels if not find_kind(config, panel).draws(config.settings_of(panel))]
+    if equal and config.repeats > 1:
+        caveats.append(f"nothing is drawn in the training of {', '.join(equal)}: all repeats are equal, their std is 0")
     if len(config.panels) > 1:
         caveats.append("times are wall-clock times with panels running in parallel; stored embeddings take no time")
     if {NUMPY_MLP, TORCH_MLP} <= set(config.panels):

@@ -47,6 +47,7 @@ class Kind:
         requirements: the packages that a saved model needs, besides MLflow.
         onnx: the function that exports it to ONNX; None if there is none.
         space: returns the search space, given the settings.
+        draws: returns whether its training draws random numbers, given the settings; if not, all repeats are equal.
         surroundings: returns what else the bits of its result depend on, given the settings.
     """
 
@@ -57,6 +58,7 @@ class Kind:
     requirements: tuple[str, ...] = PIXELS
     onnx: str | None = None
     space: Callable[[Any], Space] = lambda settings: NOTHING_TO_TUNE
+    draws: Callable[[Any], bool] = lambda settings: False
     surroundings: Callable[[Any], Mapping[str, Any]] = lambda settings: {}
 
     def find_trainer(self) -> Any:
@@ -109,6 +111,7 @@ KINDS = {
         network="triptych.networks.numpy_mlp:NumpyMLP",
         onnx="triptych.panels.onnx_modules:export_mlp",
         space=lambda settings: MLP_SPACE,
+        draws=lambda settings: True,
     ),
     "torch_mlp": Kind(
         section="torch_mlp",
@@ -117,6 +120,7 @@ KINDS = {
         requirements=(*PIXELS, "torch"),
         onnx="triptych.panels.onnx_modules:export_mlp",
         space=lambda settings: MLP_SPACE,
+        draws=lambda settings: True,
     ),
     "transfer": Kind(
         section="transfer",
@@ -126,6 +130,7 @@ KINDS = {
         requirements=(*PIXELS, "torch", "torchvision", "safetensors"),
         onnx="triptych.panels.onnx_modules:export_transfer",
         space=choose_head_space,
+        draws=lambda settings: settings.head == "sgd",
         surroundings=describe_embedding_threads,
     ),
     "fine_tuned": Kind(
@@ -136,6 +141,7 @@ KINDS = {
         requirements=(*PIXELS, "torch", "torchvision", "safetensors"),
         onnx="triptych.panels.onnx_modules:export_transfer",
         space=choose_head_space,
+        draws=lambda settings: True,
         surroundings=describe_training_threads,
     ),
     "most_frequent": Kind(
