@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -16,7 +17,7 @@ from triptych.evaluation.metrics import measure_calibrated, measure_probabilitie
 from triptych.evaluation.model_card import write_card
 from triptych.evaluation.page import render_page
 from triptych.evaluation.predictions import Predictions
-from triptych.evaluation.report import EvaluatedPanel, Report, write_report
+from triptych.evaluation.report import EvaluatedPanel, Report, explain_board, write_report
 
 # What readers of earlier reports find for each panel in comparison.json.
 OLD_KEYS = {
@@ -141,3 +142,11 @@ def test_a_metric_that_one_repeat_lacks_is_the_mean_of_the_others(
 ) -> None:
     del panels[1][0].metrics["temperature"]
     assert report_on(digits, panels).standings[0].metrics["temperature"] == 1.5
+
+
+def test_panels_that_draw_nothing_are_named_where_there_are_repeats(digits: BoardData) -> None:
+    config = digits.prepared.config.model_copy(update={"panels": ("numpy-mlp", "most-frequent"), "repeats": 1})
+    assert not [caveat for caveat in explain_board(replace(digits.prepared, config=config)) if "drawn" in caveat]
+    twice = replace(digits.prepared, config=config.model_copy(update={"repeats": 2}))
+    [caveat] = [caveat for caveat in explain_board(twice) if "drawn" in caveat]
+    assert caveat == "nothing is drawn in the training of most-frequent: all repeats are equal, their std is 0"
