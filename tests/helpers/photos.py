@@ -28,7 +28,7 @@ def draw_scene(seed: int, height: int = 240, width: int = 320) -> Image.Image:
 
 
 def write_scenes(folder: Path) -> Path:
-    """Write a train and a test part of two classes, `a` and `b`: 25 scenes, no two of which look alike."""
+    """Write a train and a test set of two classes, `a` and `b`: 25 scenes, no two of which look alike."""
     for number in range(25):
         place = folder / ("test" if number % 4 == 0 else "train") / "ab"[number % 2 or number == 24]
         place.mkdir(parents=True, exist_ok=True)

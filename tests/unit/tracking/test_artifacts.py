@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+
+from helpers.comparisons import Recorded
+from triptych.data.boards import load_board
+from triptych.tracking import connect, list_artifacts
+from triptych.tracking.artifacts import (
+    load_evaluation,
+    load_logged_curves,
+    load_logged_model,
+    load_logged_predictions,
+    load_logged_reference,
+)
+
+
+def test_a_logged_model_predicts_what_its_trainer_did(recorded: Recorded) -> None:
+    before = sys.path
+    model = load_logged_model(recorded.panel.model_uri)
+    assert sys.path == before, "processes that are started later would find the modules of the model"
+    reference = load_logged_reference(recorded.panel.run_id)
+    images = load_board(recorded.comparison.prepared).pixels[reference.indices]
+    np.testing.assert_allclose(model.predict(images), reference.probabilities, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(reference.probabilities, recorded.fitted.reference.probabilities)
+    assert model.metadata.signature is not None
+
+
+def test_what_was_logged_is_read_back(recorded: Recorded) -> None:
+    metrics = load_evaluation(recorded.panel.run_id)
+    assert metrics == recorded.panel.metrics
+    assert metrics["test_accuracy"] == recorded.evaluation.metrics["test_accuracy"]
+    predictions = load_logged_predictions(recorded.panel.run_id)
+    np.testing.assert_array_equal(predictions.probabilities, recorded.evaluation.predictions.probabilities)
+    [curves] = load_logged_curves([recorded.panel])["numpy-mlp"]
+    assert curves["val_loss"] == recorded.fitted.curves["val_loss"]
+
+
+def test_a_panel_that_was_not_evaluated_has_no_evaluation(recorded: Recorded) -> None:
+    run = connect().create_run(recorded.comparison.experiment_id)
+    assert load_evaluation(run.info.run_id) is None
+
+
+def test_the_files_of_a_panel_and_of_a_comparison(recorded: Recorded) -> None:
+    panel = {"confusion_matrix.json", "confusion_matrix.png", "curves.png", "probe.npz", "test_predictions.json"}
+    assert panel <= set(list_artifacts(recorded.panel.run_id))
+    whole = {"comparison.json", "comparison.md", "curves.png", "report.html"}
+    assert whole <= set(list_artifacts(recorded.comparison.run_id))
+    run = connect().get_run(recorded.comparison.run_id)
+    assert run.info.status == "FINISHED"
+    assert recorded.link in run.data.tags["mlflow.note.content"]
+    file = mlflow.artifacts.download_artifacts(f"{run.info.artifact_uri}/comparison.json")
+    assert json.loads(Path(file).read_text(encoding="utf-8"))["board"] == "digits"

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
+from requests.exceptions import Timeout
+
+from helpers.waiting import free_port
+from triptych.errors import ConfigError
+from triptych.tracking.client import check_server, connect, create_store, find_or_create_experiment, is_transient
+
+
+def test_an_address_without_a_server_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    with pytest.raises(ConfigError, match=f"no tracking server answers at MLFLOW_TRACKING_URI={address}"):
+        connect()
+    check_server("sqlite:///nowhere.db")
+
+
+def test_a_store_is_created_with_all_its_tables(tmp_path: Path) -> None:
+    create_store(f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}")
+    [file] = (tmp_path / "new").glob("*.db")
+    with sqlite3.connect(file) as database:
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert {"experiments", "runs", "registered_models", "alembic_version"} <= tables
+    before = file.read_bytes()
+    create_store(f"sqlite:///{file}")
+    assert file.read_bytes() == before
+
+
+def test_a_deleted_experiment_is_restored(own_store: str) -> None:
+    client = connect()
+    experiment = find_or_create_experiment(client, "board")
+    client.delete_experiment(experiment)
+    assert find_or_create_experiment(client, "board") == experiment
+    found = client.get_experiment(experiment)
+    assert found.lifecycle_stage == "active"
+    folder = Path(own_store.removeprefix("sqlite:///")).parent
+    assert found.artifact_location == (folder / "artifacts" / "board").as_uri()
+
+
+@pytest.mark.parametrize(
+    ("error", "transient"),
+    [
+        (Timeout(), True),
+        (MlflowException("busy", TEMPORARILY_UNAVAILABLE), True),
+        (MlflowException("no such metric", INVALID_PARAMETER_VALUE), False),
+        (KeyError("name"), False),
+    ],
+)
+def test_only_errors_that_pass_are_transient(error: Exception, transient: bool) -> None:  # noqa: FBT001
+    assert is_transient(error) is transient
+    outer = RuntimeError("the step failed")
+    outer.__cause__ = error
+    assert is_transient(outer) is transient

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from helpers.comparisons import Recorded
+from triptych.errors import ConfigError
+from triptych.tracking import start_comparison
+from triptych.tracking.queries import fetch_report, find_panel_runs, find_recorded
+from triptych.tracking.resume import locks
+
+
+def test_a_comparison_is_found_with_its_panels(recorded: Recorded) -> None:
+    comparison = recorded.comparison
+    [found] = find_recorded()
+    assert (found.role, found.name, found.board, found.status) == (
+        "comparison",
+        comparison.comparison,
+        "digits",
+        "FINISHED",
+    )
+    assert found.verdict.startswith("numpy-mlp reaches")
+    assert found.address == recorded.link
+    assert [panel.run_id for panel in found.panels] == [recorded.panel.run_id]
+    [run] = find_panel_runs(comparison.experiment_id, comparison.comparison)
+    assert run.info.run_id == recorded.panel.run_id
+
+
+def test_only_what_was_active_since_then_is_listed(recorded: Recorded) -> None:
+    now = datetime.now(UTC)
+    assert [found.name for found in find_recorded(now - timedelta(days=1))] == [recorded.comparison.comparison]
+    assert find_recorded(now + timedelta(days=1)) == []
+
+
+def test_the_report_of_a_comparison_is_fetched(recorded: Recorded) -> None:
+    page = fetch_report().read_text(encoding="utf-8")
+    assert recorded.comparison.comparison in page
+    assert fetch_report(recorded.comparison.run_id).read_text(encoding="utf-8") == page
+    with pytest.raises(ConfigError, match="no comparison 'another'"):
+        fetch_report("another")
+
+
+def test_a_comparison_that_was_not_finished_has_no_report(recorded: Recorded) -> None:
+    open_one = start_comparison(recorded.comparison.prepared, {}, "another identity", fresh=True)
+    with pytest.raises(ConfigError, match=r"has no report, and its status is RUNNING: run `triptych compare` again"):
+        fetch_report(open_one.comparison)
+    locks.release(open_one.comparison)
+
+
+@pytest.mark.usefixtures("own_store")
+def test_an_empty_store_has_no_comparison() -> None:
+    assert find_recorded() == []
+    with pytest.raises(ConfigError, match="no comparison yet: run `triptych compare`"):
+        fetch_report()

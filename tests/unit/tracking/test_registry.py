@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from helpers.comparisons import Recorded
+from triptych.errors import ConfigError
+from triptych.tracking.registry import (
+    challenge,
+    fetch_model,
+    find_champion,
+    find_version,
+    promote,
+    register_panel,
+    rollback,
+)
+from triptych.tracking.tags import PREFIX
+
+
+def test_the_first_challenger_is_the_champion_and_is_judged_once(recorded: Recorded) -> None:
+    prepared = recorded.comparison.prepared
+    first = challenge(prepared, recorded.panel)
+    assert (first.promoted, first.reason) == (True, "there was no champion")
+    again = challenge(prepared, recorded.panel)
+    assert (again.promoted, again.reason) == (True, "there was no champion")
+    champion = find_champion("digits")
+    assert champion is not None
+    assert champion.run_id == recorded.panel.run_id
+    assert champion.tags[PREFIX + "split_id"] == prepared.split_id
+    assert "540 test images" in str(champion.description)
+
+
+def test_a_champion_of_another_split_is_not_compared(recorded: Recorded) -> None:
+    challenge(recorded.comparison.prepared, recorded.panel)
+    other = replace(recorded.comparison.prepared, split_id="0123456789abcdef")
+    panel = replace(recorded.panel, run_id=recorded.comparison.run_id)
+    refused = challenge(other, panel)
+    assert not refused.promoted
+    assert f"was tested on split {recorded.comparison.prepared.split_id}" in refused.reason
+
+
+def test_a_champion_is_promoted_and_rolled_back_by_hand(recorded: Recorded) -> None:
+    challenge(recorded.comparison.prepared, recorded.panel)
+    with pytest.raises(ConfigError, match="is its first champion"):
+        rollback("digits")
+    mlflow.register_model(recorded.panel.model_uri, "digits")
+    promote("digits", "2")
+    assert str(find_version("digits").version) == "2"
+    assert rollback("digits") == "1"
+    assert str(find_version("digits@champion").version) == "1"
+
+
+def test_what_is_not_registered_is_named(recorded: Recorded) -> None:
+    register_panel(recorded.comparison.prepared, recorded.panel)
+    for reference in ("digits-numpy-mlp/2", "digits-numpy-mlp@champion", "nothing"):
+        with pytest.raises(ConfigError, match="digits-numpy-mlp"):
+            find_version(reference)
+    with pytest.raises(ConfigError, match="no version 7"):
+        promote("digits-numpy-mlp", "7")
+    with pytest.raises(ConfigError, match="has no champion"):
+        rollback("digits-numpy-mlp")
+    assert find_champion("nothing") is None
+
+
+def test_a_fetched_model_has_a_card_and_checksums(recorded: Recorded, tmp_path: Path) -> None:
+    register_panel(recorded.comparison.prepared, recorded.panel)
+    folder = fetch_model("digits-numpy-mlp/1", tmp_path / "fetched")
+    assert "540 test images" in (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    lines = [line.split("  ") for line in (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()]
+    assert {"MLmodel", "MODEL_CARD.md"} <= {name for _, name in lines}
+    for digest, name in lines:
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    with pytest.raises(ConfigError, match="is not empty: name a new one"):
+        fetch_model("digits-numpy-mlp/1", folder)
+    with pytest.raises(ConfigError, match=r"--format 'onxx' is not allowed: .*did you mean 'onnx'"):
+        fetch_model("digits-numpy-mlp/1", tmp_path / "other", "onxx")
