@@ -42,5 +42,7 @@ def apply_environment(*, quiet: bool) -> None:
         os.environ.setdefault(name, value)
     # An image above Pillow's limit is an error of one line; Pillow's warning would be a second line.
     warnings.filterwarnings("ignore", message="Image size .* could be decompression bomb")
+    # requests ignores this one itself, unless a library imported in another thread restores the filters meanwhile.
+    warnings.filterwarnings("ignore", message="SOCKS support in urllib3 requires")
     # With a run id inherited from another program, the first run opened here would continue that run.
     os.environ.pop("MLFLOW_RUN_ID", None)
