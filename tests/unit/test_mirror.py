@@ -73,9 +73,9 @@ def list_next(file: Path) -> frozenset[Path]:
     return frozenset(found for name in list_imports(file) for found in find_files(name))
 
 
-def list_heavy(file: Path) -> set[str]:
-    """Return the heavy libraries that the import of a file imports, directly or through others of this project."""
-    waiting, seen = [file], {file}
+def list_heavy(*files: Path) -> set[str]:
+    """Return the heavy libraries that the import of files imports, directly or through others of this project."""
+    waiting, seen = list(files), set(files)
     while waiting:
         found = list_next(waiting.pop()) - seen
         seen |= found
@@ -90,7 +90,8 @@ def find_module(test: Path) -> Path:
 
 def find_strays(test: Path, module: Path) -> set[str]:
     """Return the heavy libraries that a test imports at its top although its module does without."""
-    return list_heavy(test) - (list_heavy(module) if module.is_file() else set())
+    name = ".".join(module.relative_to(HOMES["triptych"]).with_suffix("").parts)
+    return list_heavy(test) - list_heavy(*find_files(name))
 
 
 @pytest.mark.parametrize("test", TESTS, ids=lambda test: str(test.relative_to(UNIT)))

@@ -23,8 +23,6 @@ def test_check_prints_ten_examples_or_all_or_json(tmp_path: Path) -> None:
     done = run("check", tmp_path)
     assert done.returncode == 2
     assert done.stdout.count("the file is empty") == 10
-    assert "and 2 more (--all)" in done.stdout
-    assert "training would refuse the data" in done.stdout
     assert run("check", tmp_path, "--all").stdout.count("the file is empty") == 12
     done = run("check", tmp_path, "--json")
     assert done.returncode == 2

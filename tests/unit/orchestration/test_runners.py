@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from triptych.data.boards import BoardData
+from triptych.orchestration.runners import run_on, share_shards
+from triptych.transfer import records
+
+
+class Flow:
+    """Stands for a flow: notes the task runner that it is given, and its parameters."""
+
+    runner: Any = None
+
+    def with_options(self, *, task_runner: Any) -> Flow:
+        self.runner = task_runner
+        return self
+
+    def __call__(self, *parameters: Any) -> tuple[Any, ...]:
+        return parameters
+
+
+def test_threads_are_the_flows_own_runner() -> None:
+    flow: Any = Flow()
+    assert run_on("threads", flow, 1, "two") == (1, "two")
+    assert flow.runner is None
+
+
+def test_a_cluster_is_reached_by_its_address_or_started() -> None:
+    flow: Any = Flow()
+    assert run_on("dask:tcp://10.0.0.7:8786", flow, 3) == (3,)
+    assert flow.runner.address == "tcp://10.0.0.7:8786"
+    run_on("dask", flow)
+    assert flow.runner.address is None
+    assert flow.runner.cluster_kwargs["n_workers"] >= 2
+
+
+@pytest.mark.parametrize(
+    ("runner", "shares"),
+    [(None, [range(3)]), (ThreadPoolTaskRunner(), [range(3)]), (Flow(), [range(1), range(1, 2), range(2, 3)])],
+    ids=["no flow", "threads", "a cluster"],
+)
+def test_only_on_a_cluster_there_is_a_task_for_each_shard(
+    runner: Any, shares: list[range], digits: BoardData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "IMAGES_PER_SHARD", 4)
+    context = None if runner is None else SimpleNamespace(task_runner=runner)
+    monkeypatch.setattr("triptych.orchestration.runners.FlowRunContext.get", lambda: context)
+    assert share_shards(replace(digits.prepared, sizes={"train": 6, "validation": 2, "test": 3})) == shares

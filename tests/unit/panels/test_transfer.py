@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from triptych.config.resolve import resolve_config
+from triptych.data.boards import BoardData, load_board, prepare_board
+from triptych.errors import FrozenError
+from triptych.panels.transfer import HeadTrainer, predict_embeddings
+from triptych.training.jobs import PanelJob
+from triptych.transfer.plan import embed_board, plan_board
+from triptych.transfer.records import EmbeddingRecord
+
+PANEL = "shufflenet_v2_x0_5"
+
+
+@pytest.fixture(scope="module")
+def data(photos: Path) -> BoardData:
+    settings = ["transfer.weights=bundled", "transfer.epochs=3", "transfer.precision=float32"]
+    config = resolve_config("photos", data=str(photos), panels=[PANEL], settings=settings)
+    return load_board(prepare_board(config.boards[0]))
+
+
+@pytest.fixture(scope="module")
+def embedded(data: BoardData) -> EmbeddingRecord:
+    return embed_board(data, plan_board(data, [PANEL]), range(1), lambda done, total: None)[PANEL]
+
+
+def test_a_head_is_trained_on_stored_embeddings(data: BoardData, embedded: EmbeddingRecord) -> None:
+    job = PanelJob(data.prepared, PANEL, 0)
+    trainer = HeadTrainer(data, job, embedded)
+    trained = trainer.train(job.settings, lambda metrics: None)
+    described = trained.describe()
+    assert described["backbone_sha256_before"] == described["backbone_sha256_after"] == embedded.backbone_digest
+    assert described["trained_parameters"] == str(1024 * 2 + 2)
+    network: Any = trained.network
+    stored = trainer.predict(network, data.split.test)
+    np.testing.assert_array_equal(predict_embeddings(network, data, embedded, data.split.test), stored)
+    live = network.predict_images([data.images[int(index)] for index in data.split.test])
+    np.testing.assert_allclose(live, stored, atol=1e-5)
+
+
+def test_a_backbone_that_is_not_the_embedded_one_is_noticed(data: BoardData, embedded: EmbeddingRecord) -> None:
+    job = PanelJob(data.prepared, PANEL, 0)
+    trainer = HeadTrainer(data, job, embedded)
+    trainer.embedded = replace(embedded, backbone_digest="that of another")
+    trained = trainer.train(job.settings, lambda metrics: None)
+    with pytest.raises(FrozenError, match=f"{PANEL} is frozen, but its weights have changed"):
+        trained.describe()
