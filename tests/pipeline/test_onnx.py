@@ -24,9 +24,13 @@ from triptych.config.resolve import resolve_config
 from triptych.data.boards import BoardData
 from triptych.errors import ConfigError
 from triptych.images.preprocessing import Preprocessing
-from triptych.networks.numpy_mlp import NumpyMLP
-from triptych.networks.torch_mlp import TorchMLP
+from triptych.networks.head import Head, TransferNetwork
+from triptych.networks.light_torch import build_linear
+from triptych.networks.saved import save_model
+from triptych.panels import onnx_modules
+from triptych.panels.onnx_export import export_model
 from triptych.tracking import connect
+from triptych.transfer.weights import load_backbone
 
 TOLERANCE = 1e-5
 SETTINGS = ("numpy_mlp.epochs=3", "torch_mlp.epochs=3", "transfer.epochs=3", "transfer.precision=float32")
@@ -37,9 +41,7 @@ PANELS = (
     "digits-nearest-neighbours",
     "digits-most-frequent",
 )
-SHAPE = (5, 7, 3)
 CLASSES = tuple("abcd")
-NETWORKS: dict[str, Any] = {"numpy_mlp": NumpyMLP, "torch_mlp": TorchMLP}
 
 
 @pytest.fixture(scope="module")
@@ -170,3 +172,47 @@ def test_a_missing_extra_is_one_line_and_exit_code_two(tmp_path: Path, monkeypat
         f"triptych: --format onnx needs {package}: install it with `pip install 'triptych[onnx]'`"
         for package in packages
     ]
+
+
+def save_bundled(folder: Path, number_format: str) -> TransferNetwork:
+    backbone = load_backbone("shufflenet_v2_x0_5", "bundled").in_format(number_format)
+    linear = build_linear(backbone.dimension, len(CLASSES), np.random.default_rng(0))
+    linear.weight.data *= 20.0  # far apart, so that rounding is seen in the probabilities
+    network = TransferNetwork(backbone, Head(linear))
+    save_model("transfer", network, CLASSES, folder)
+    return network
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number_format", ["float32-folded", "bfloat16-folded"])
+def test_other_number_formats_are_exported_in_float32_and_said_to_be(
+    tmp_path: Path, digits: BoardData, number_format: str
+) -> None:
+    network = save_bundled(tmp_path / "model", number_format)
+    card = export_model(tmp_path / "model", tmp_path)
+    contract = read_contract(tmp_path)
+    exact = TransferNetwork(network.backbone.in_format("float32"), network.head)
+    pixels = digits.pixels[:40]
+    function = Preprocessing.from_json(contract["preprocessing"]).build()
+    found = run(tmp_path, torch.stack([function(image) for image in pixels]).numpy(), 7)
+    np.testing.assert_allclose(found, exact.predict_images(pixels), rtol=0, atol=TOLERANCE)
+    formats = contract["number_format"]
+    assert (formats["logged"], formats["exported"]) == (number_format, "float32")
+    assert f"computes in {number_format}" in card
+    rounding = number_format.startswith("float32")
+    assert (formats["logged_differs_from_exported_by"] <= TOLERANCE) == rounding
+    assert bool(np.abs(found - network.predict_images(pixels)).max() <= TOLERANCE) == rounding
+
+
+def test_large_weights_lie_in_a_file_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_modules, "LARGEST_FILE_BYTES", 1000)
+    network = save_bundled(tmp_path / "model", "float32")
+    export_model(tmp_path / "model", tmp_path)
+    names = {file.name for file in tmp_path.iterdir() if file.is_file()}
+    assert names == {"model.onnx", "model.onnx.data", "onnx.json"}
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for name in names:
+        (tmp_path / name).rename(moved / name)
+    side = network.backbone.preprocessing.crop_size
+    assert run(moved, np.zeros((2, 3, side, side), dtype=np.float32), 2).shape == (2, 4)

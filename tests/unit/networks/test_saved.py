@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,54 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from triptych.config.trainers import PanelSections
+from helpers.panels import BUILDERS, CLASSES, SHAPE, build_numpy, build_torch
 from triptych.images.pixels import scale_pixels, stack_as
-from triptych.networks.classifiers.contract import PixelClassifier
 from triptych.networks.initialisation import initialise_layers
 from triptych.networks.numpy_mlp import NumpyMLP
-from triptych.networks.saved import Network, PixelNetwork, copy_package, find_class, load_model, save_model
-from triptych.panels.kinds import KINDS, Kind
-
-CLASSES = ("ant", "bee", "wasp")
-SHAPE = (8, 8, 3)
-
-
-def build_numpy(rng: np.random.Generator, loss: str = "squared_error") -> PixelNetwork:
-    return PixelNetwork(NumpyMLP(initialise_layers((192, 6, 3), "normal", "float32", rng), loss=loss), SHAPE)
-
-
-def build_torch(rng: np.random.Generator, loss: str = "squared_error") -> PixelNetwork:
-    from triptych.networks.torch_mlp import TorchMLP
-
-    return PixelNetwork(TorchMLP(initialise_layers((192, 6, 3), "normal", "float32", rng), loss=loss), SHAPE)
-
-
-def build_transfer(rng: np.random.Generator) -> Network:
-    from triptych.networks.head import Head, TransferNetwork
-    from triptych.networks.light_torch import build_linear
-    from triptych.transfer.weights import load_backbone
-
-    backbone = load_backbone("shufflenet_v2_x0_5", "random")
-    return TransferNetwork(backbone, Head(build_linear(backbone.dimension, 3, rng), dropout=0.5))
-
-
-def build_classifier(kind: Kind) -> PixelNetwork:
-    rng = np.random.default_rng(0)
-    rows, labels = rng.uniform(-1.0, 1.0, size=(30, 192)).astype(np.float32), np.arange(30) % 3
-    classifier: type[PixelClassifier] = find_class(kind.network)
-    return PixelNetwork(classifier.fit(rows, labels, 3, PanelSections.model_fields[kind.section].default), SHAPE)
-
-
-BUILDERS: dict[str, Callable[[np.random.Generator], Network]] = {
-    "numpy_mlp": build_numpy,
-    "torch_mlp": build_torch,
-    "transfer": build_transfer,
-    **{
-        name: lambda rng, kind=kind: build_classifier(kind)  # type: ignore[misc]  # nothing is drawn
-        for name, kind in KINDS.items()
-        if ".classifiers." in kind.network
-    },
-}
+from triptych.networks.saved import PixelNetwork, find_class, load_model, save_model
+from triptych.panels.kinds import KINDS
 
 
 def test_every_kind_is_built_here() -> None:
@@ -135,46 +91,3 @@ def test_a_changed_description_loads_no_class_of_another_package(tmp_path: Path)
         load_model(tmp_path / "model")
     with pytest.raises(ValueError, match="is not one of"):
         find_class("triptych.networks_of_others:X")
-
-
-# The copied package comes first, and whatever the panel does not name among its requirements can't be imported.
-LOAD_ALONE = """
-import sys
-forbidden = set(sys.argv[3].split(","))
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in forbidden:
-            raise ImportError(name + " is not here")
-sys.meta_path.insert(0, Refuse())
-sys.path.insert(0, sys.argv[1])
-import numpy as np
-from triptych.networks import saved
-assert saved.__file__.startswith(sys.argv[1]), saved.__file__
-print(saved._load_pyfunc(sys.argv[2]).predict(np.zeros((2, 8, 8, 3), np.uint8)).shape)
-"""
-# Whatever else this project imports, by the name of its distribution. scikit-learn needs scipy and threadpoolctl.
-MODULES = {
-    "prefect": "prefect",
-    "pydantic": "pydantic",
-    "platformdirs": "platformdirs",
-    "filelock": "filelock",
-    "rich": "rich",
-    "matplotlib": "matplotlib",
-    "safetensors": "safetensors",
-    "scikit-learn": "sklearn",
-    "torch": "torch",
-    "torchvision": "torchvision",
-}
-# PyTorch and torchvision import these themselves, or at least look for them.
-NEEDED_BY = {"torch": {"filelock"}, "torchvision": {"filelock", "matplotlib", "scikit-learn"}}
-
-
-@pytest.mark.parametrize("kind", BUILDERS)
-def test_a_panel_loads_with_its_own_few_requirements(kind: str, tmp_path: Path) -> None:
-    save_model(kind, BUILDERS[kind](np.random.default_rng(1)), CLASSES, tmp_path / "model")
-    package = copy_package(tmp_path / "code")
-    needed = set(KINDS[kind].requirements).union(*(NEEDED_BY.get(name, ()) for name in KINDS[kind].requirements))
-    forbidden = ",".join(module for name, module in MODULES.items() if name not in needed)
-    command = [sys.executable, "-c", LOAD_ALONE, str(package.parent), str(tmp_path / "model"), forbidden]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "(2, 3)", done.stderr

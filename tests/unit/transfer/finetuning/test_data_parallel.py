@@ -1,68 +1,68 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from helpers.photos import write_photos
 from triptych.config.resolve import resolve_config
 from triptych.config.trainers import TransferConfig
-from triptych.data.boards import PreparedBoard, open_board, prepare_board
-from triptych.errors import DivergenceError
-from triptych.training.checkpoints import CheckpointFile
+from triptych.data.boards import open_board, prepare_board
+from triptych.errors import ConfigError
+from triptych.training.checkpoints import Checkpoint, CheckpointFile
 from triptych.training.epochs import EpochMetrics
 from triptych.training.examples import select_parts
 from triptych.training.jobs import PanelJob
 from triptych.training.loop import fit_network
-from triptych.transfer.finetuning.data_parallel import train_in_processes
+from triptych.transfer.finetuning import data_parallel
+from triptych.transfer.finetuning.ranks import Rank
 from triptych.transfer.finetuning.steps import FineTuning
 from triptych.transfer.weights import load_backbone
 
 NAME = "shufflenet_v2_x0_5"
-SETTINGS = TransferConfig(
-    unfreeze_blocks=2, epochs=2, batch_size=11, weights="bundled", embedding_threads=1, cache_embeddings=False
-)
-PHOTOS = {"green": 12, "red": 12}
 
 
-@pytest.fixture(scope="module")
-def prepared(make_photos: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> PreparedBoard:
-    """A board whose 12 training images make batches of 11 and 1: two processes can share neither evenly."""
-    folder = make_photos(tmp_path_factory.mktemp("few") / "colours", PHOTOS)
-    board = resolve_config("digits", data=f"folder:{folder}").boards[0]
-    return prepare_board(board.model_copy(update={"panels": (NAME,), "transfer": SETTINGS}))
+@pytest.mark.parametrize(("gpus", "processes", "count"), [(0, 0, 1), (0, 3, 3), (2, 0, 2), (2, 1, 1)])
+def test_there_is_a_process_for_each_gpu(
+    gpus: int, processes: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    settings = TransferConfig(processes=processes, cache_embeddings=False)
+    assert data_parallel.count_processes(settings) == count
 
 
-def make_job(prepared: PreparedBoard, **fields: Any) -> PanelJob:
-    transfer = prepared.config.transfer.model_copy(update=fields)
-    return PanelJob(replace(prepared, config=prepared.config.model_copy(update={"transfer": transfer})), NAME, 0)
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ConfigError, match="processes = 3 is more than the 2 GPUs here"):
+        data_parallel.count_processes(TransferConfig(processes=3, cache_embeddings=False))
 
 
-def test_two_processes_give_the_weights_of_one(prepared: PreparedBoard, tmp_path: Path) -> None:
-    job = make_job(prepared, augmentation="flip", keep_best_epoch=True, checkpoint_epochs=1)
-    board, settings = open_board(job.prepared), job.prepared.config.transfer
-    train_part, validation = select_parts(board)
-    assert len(train_part) == 12
-    alone: list[EpochMetrics] = []
+def test_only_the_first_process_writes_the_checkpoint(tmp_path: Path) -> None:
+    others = data_parallel.OthersCheckpoint(tmp_path / "checkpoint.npz", "key")
+    others.save(Checkpoint((), {}, {}, {}))
+    assert not list(tmp_path.iterdir())
+    CheckpointFile(tmp_path / "checkpoint.npz", "key").save(Checkpoint((), {}, {}, {}))
+    assert others.load() is not None
+
+
+def test_a_process_alone_trains_what_fine_tuning_trains(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "colours", {"green": 12, "red": 12})
+    settings = TransferConfig(
+        unfreeze_blocks=1, epochs=1, weights="bundled", embedding_threads=1, cache_embeddings=False
+    )
+    board = resolve_config("digits", data=f"folder:{photos}").boards[0]
+    prepared = prepare_board(board.model_copy(update={"panels": (NAME,), "transfer": settings}))
+    sent: list[EpochMetrics] = []
+    state = data_parallel._train(PanelJob(prepared, NAME, 0), None, Rank(0, 1), sent.append)
     tuning = FineTuning(load_backbone(NAME, "bundled"), settings, 2, seed=0)
-    fit_network(tuning, settings, train_part, validation, rng=tuning.rng, on_epoch=alone.append)
-    together: list[EpochMetrics] = []
-    checkpoint = CheckpointFile(tmp_path / "checkpoint.npz", "shared")
-    state = train_in_processes(job, 2, checkpoint, together.append)
+    parts = select_parts(open_board(prepared))
+    fit_network(tuning, settings, *parts, rng=tuning.rng, on_epoch=lambda metrics: None)
     expected = tuning.copy_state()
+    assert [metrics.epoch for metrics in sent] == [1]
     assert state.keys() == expected.keys()
     for name, array in state.items():
-        np.testing.assert_allclose(array, expected[name], rtol=0.0, atol=1e-5, err_msg=name)
-    for one, other in zip(alone, together, strict=True):
-        assert (one.epoch, one.val_accuracy) == (other.epoch, other.val_accuracy)
-        assert one.train_loss == pytest.approx(other.train_loss, rel=1e-4)
-    assert checkpoint.count_epochs() == settings.epochs
-
-
-def test_an_error_in_a_process_is_the_parents(prepared: PreparedBoard) -> None:
-    with pytest.raises(DivergenceError, match="learning rate 1e\\+30 is too large") as caught:
-        train_in_processes(make_job(prepared, learning_rate=1e30), 1, None, lambda metrics: None)
-    assert "\n" not in str(caught.value)
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)

@@ -1,165 +1,87 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from multiprocessing.connection import Pipe
 from pathlib import Path
-from typing import Any
+from queue import Queue
 
 import pytest
 
-from triptych.errors import DivergenceError, ProcessError, TriptychError, UnreadableImageError
-from triptych.transfer.finetuning.processes import Send, run_in_processes
+from triptych.errors import DivergenceError, ProcessError
+from triptych.transfer.finetuning import processes
 
 
-def has_ended(pid: int) -> bool:
-    """Return whether a process is gone, or only waits for its parent to read its exit code."""
-    command = Path(f"/proc/{pid}/cmdline")
-    return not command.exists() or not command.read_bytes()
+class Process:
+    """Stands for a process that has ended."""
+
+    def __init__(self, exitcode: int) -> None:
+        self.exitcode = exitcode
+
+    def join(self) -> None:
+        """It has ended."""
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30.0
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
+def explain(folder: Path, *codes: int) -> str:
+    failed = [number for number, code in enumerate(codes) if code]
+    return processes._explain([Process(code) for code in codes], failed, folder)  # type: ignore[misc]
 
 
-# What processes do is looked up by name in this module, which they import.
+def test_the_process_that_a_signal_killed_is_named_with_the_remedy(tmp_path: Path) -> None:
+    assert explain(tmp_path, 1, -9).startswith("process 2 of 2 was killed by signal 9: try transfer.processes=1")
 
 
-def kill_the_second(number: int, _: Send) -> None:
-    if number == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(60)
+def test_the_last_line_that_a_process_printed_is_quoted(tmp_path: Path) -> None:
+    (tmp_path / "output-1.txt").write_text("Traceback ...\nValueError: no luck\n\n", encoding="utf-8")
+    assert explain(tmp_path, 0, 3).startswith("process 2 of 2 ended with exit code 3 (ValueError: no luck): try")
 
 
-def fail_first_kill_second(number: int, send: Send) -> None:
-    send(os.getpid())
-    if number == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    raise RuntimeError("connection closed by peer")
+def test_only_errors_of_this_project_are_returned() -> None:
+    error = DivergenceError("the loss is nan")
+
+    def work(number: int, send: processes.Send) -> None:
+        send(number)
+        if number:
+            raise error if number == 1 else ValueError("no luck")
+
+    sent: list[object] = []
+    assert processes._attempt(work, 0, sent.append) is None
+    assert processes._attempt(work, 1, sent.append) is error
+    with pytest.raises(ValueError, match="no luck"):
+        processes._attempt(work, 2, sent.append)
+    assert sent == [0, 1, 2]
 
 
-def fail(number: int, _: Send) -> None:
-    print("no result")
-    raise ValueError(f"no luck in {number}")
+def test_messages_that_arrived_before_a_process_ended_are_read() -> None:
+    ours, theirs = Pipe()
+    for message in (1, "two"):
+        theirs.send(message)
+    theirs.close()
+    assert list(processes._receive(ours)) == [1, "two"]
 
 
-def raise_error(error: TriptychError, number: int, _: Send) -> None:
-    if number == 1:
-        raise error
-    time.sleep(60)
-
-
-def send_pid_and_wait(_: int, send: Send) -> None:
-    send(os.getpid())
-    time.sleep(60)
-
-
-def send_pid_and_report_when(file: Path, _: int, send: Send) -> None:
-    send(os.getpid())
-    wait_until(file.exists)
-    send("still running")
-
-
-def print_and_count(number: int, send: Send) -> None:
-    print("printed")
-    print("an error", file=sys.stderr)
-    for count in range(3):
-        send((number, count))
-
-
-def test_a_process_that_is_killed_ends_the_others(tmp_path: Path) -> None:
-    remedy = "try transfer.processes=1, which takes less memory and shows the whole error"
-    with pytest.raises(ProcessError, match=f"^process 2 of 2 was killed by signal 9: {remedy}$"):
-        run_in_processes(kill_the_second, 2, tmp_path, print)
-    assert not multiprocessing.active_children()
-
-
-def test_a_killed_process_is_named_rather_than_those_that_missed_it(tmp_path: Path) -> None:
-    pids: list[int] = []
-
-    def wait_for_both_to_end(pid: int) -> None:
-        pids.append(pid)
-        if len(pids) == 2:
-            wait_until(lambda: all(has_ended(pid) for pid in pids))
-
-    with pytest.raises(ProcessError, match="process 2 of 2 was killed by signal 9"):
-        run_in_processes(fail_first_kill_second, 2, tmp_path, wait_for_both_to_end)
-
-
-def test_a_process_that_fails_is_quoted(tmp_path: Path) -> None:
-    with pytest.raises(ProcessError, match=r"process 1 of 1 ended with exit code 1 \(ValueError: no luck in 0\): try"):
-        run_in_processes(fail, 1, tmp_path, print)
-
-
-@pytest.mark.parametrize(
-    "error", [DivergenceError("the loss is nan"), UnreadableImageError(Path("a.jpg"), "it is cut off", "remove it")]
-)
-def test_an_error_of_this_project_is_raised_as_it_is(error: TriptychError, tmp_path: Path) -> None:
-    with pytest.raises(type(error)) as caught:
-        run_in_processes(partial(raise_error, error), 2, tmp_path, print)
-    assert str(caught.value) == str(error)
-    assert vars(caught.value) == vars(error)
-
-
-def test_an_error_while_a_message_is_handled_ends_the_processes(tmp_path: Path) -> None:
-    pids: list[int] = []
-
-    def interrupt(pid: int) -> None:
-        pids.append(pid)
-        if len(pids) == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run_in_processes(send_pid_and_wait, 2, tmp_path, interrupt)
-    assert all(has_ended(pid) for pid in pids)
-
-
-def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
-    (tmp_path / "waiting.py").write_text(
-        "import os, time\ndef work(number, send):\n    send(os.getpid())\n    time.sleep(60)\n"
-    )
-    parent = (
-        "import os, signal\nfrom pathlib import Path\nfrom waiting import work\n"
-        "from triptych.transfer.finetuning.processes import run_in_processes\n"
-        "def die(pid):\n    print(pid, flush=True)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "run_in_processes(work, 1, Path.cwd(), die)\n"
-    )
-    killed = subprocess.run([sys.executable, "-c", parent], cwd=tmp_path, timeout=60, check=False, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL
-    wait_until(lambda: has_ended(int(killed.stdout)))
-
-
-def test_interrupts_reach_the_parent_alone(tmp_path: Path) -> None:
-    received: list[Any] = []
-
-    def interrupt(message: Any) -> None:
-        received.append(message)
-        if isinstance(message, int):
-            assert os.getpgid(message) != os.getpgid(0)
-            os.kill(message, signal.SIGINT)
-            (tmp_path / "interrupted").touch()
-
-    run_in_processes(partial(send_pid_and_report_when, tmp_path / "interrupted"), 1, tmp_path, interrupt)
-    assert received[1:] == ["still running"]
+def test_a_daemon_may_start_processes_meanwhile_and_interrupts_are_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiprocessing.current_process(), "daemon", True)
+    with processes._children_allowed(), processes._interrupts_blocked():
+        assert not multiprocessing.current_process().daemon
+        assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    assert multiprocessing.current_process().daemon
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
-def test_a_thread_of_a_daemon_starts_processes_too(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(multiprocessing.current_process(), "daemon", True)
-    received: list[tuple[int, int]] = []
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(run_in_processes, print_and_count, 2, tmp_path, received.append).result()
-    assert sorted(received) == [(number, count) for number in range(2) for count in range(3)]
-    assert multiprocessing.current_process().daemon
-    assert capfd.readouterr() == ("", "")
+def test_a_process_ends_when_its_parent_has_closed_the_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes: Queue[int] = Queue()
+    monkeypatch.setattr("triptych.transfer.finetuning.processes.os._exit", codes.put)
+    ours, theirs = Pipe()
+    processes._end_with_parent(theirs)
+    ours.close()
+    assert codes.get(timeout=30) == 1
+
+
+def test_a_process_that_fails_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ProcessError, match=r"process 1 of 1 ended with exit code 1 \(ValueError: invalid literal"):
+        processes.run_in_processes(convert, 1, tmp_path, print)
+
+
+def convert(number: int, _: processes.Send) -> None:
+    int(f"process {number}")
