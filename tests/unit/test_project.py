@@ -28,7 +28,8 @@ def test_no_python_file_hides_the_installed_mlflow() -> None:
 
 
 def test_no_init_file_under_tests_hides_the_real_tasks() -> None:
-    names = list_files("tests/unit", "tests/pipeline", "tests/endurance", "tests/helpers", "tests/*.py")
+    # Those of modules that models carry are never on the import path of the tests.
+    names = [name for name in list_files("tests") if not name.startswith("tests/data/")]
     assert names
     assert not [name for name in names if Path(name).name == "__init__.py"]
 
