@@ -6,10 +6,8 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +21,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from flows.compare import compare
+from helpers.waiting import ask, free_port, wait_until
 from triptych.cli import app
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import PreparedBoard, load_board, prepare_board
@@ -32,18 +31,8 @@ from triptych.tracking import challenge, connect, list_artifacts, pin_weights, p
 from triptych.tracking.tags import PREFIX, read_tags, select
 from triptych.transfer.weights import load_backbone
 
-SETTINGS = ("numpy_mlp.epochs=3", "torch_mlp.epochs=3", "transfer.epochs=3")
-
-
-@pytest.fixture(scope="module")
-def result(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComparisonResult]:
-    del prefect_server
-    folder = tmp_path_factory.mktemp("winners")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-    patch.setenv("TRIPTYCH_CACHE_HOME", str(folder / "cache"))
-    yield compare(resolve_config("digits", settings=SETTINGS))[0]
-    patch.undo()
+# Panels that MLflow's own server is started for: one with few requirements, and one with all of them.
+SERVED = ("numpy-mlp", "shufflenet_v2_x0_5")
 
 
 @pytest.fixture(scope="module")
@@ -122,36 +111,24 @@ np.save({str(tmp_path / "out.npy")!r}, model.predict(np.load({str(tmp_path / "in
 
 @pytest.fixture(scope="module")
 def servers(result: ComparisonResult) -> Iterator[dict[str, str]]:
-    """MLflow's own model server for each panel, all started at once: they take ten seconds to come up."""
+    """The addresses of MLflow's own model servers, all started at once: they take ten seconds to come up."""
+    del result
     scripts = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
-    processes, addresses = [], {}
-    for standing in result.report.standings:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        where = ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-        command = [str(scripts / "mlflow"), "models", "serve", "-m", f"models:/digits-{standing.label}/1", *where]
+    addresses = {panel: f"http://127.0.0.1:{free_port()}" for panel in SERVED}
+    processes = []
+    for panel, address in addresses.items():
+        model = ["-m", f"models:/digits-{panel}/1", "--env-manager", "local", "--workers", "1"]
+        where = ["--host", "127.0.0.1", "--port", address.rpartition(":")[2]]
+        command = [str(scripts / "mlflow"), "models", "serve", *model, *where]
         processes.append(
             subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         )
-        addresses[standing.label] = f"http://127.0.0.1:{port}"
     yield addresses
     for process in processes:
         process.terminate()
     for process in processes:
         process.wait()
-
-
-def wait_until_up(address: str) -> None:
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(f"{address}/ping").close()  # noqa: S310 - an address on this machine
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    pytest.fail(f"{address} did not come up in a minute")
 
 
 def load_test_images(panel: str, folder: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -165,12 +142,12 @@ def load_test_images(panel: str, folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("panel", ["numpy-mlp", "torch-mlp", "shufflenet_v2_x0_5"])
+@pytest.mark.parametrize("panel", SERVED)
 def test_mlflows_own_server_answers_with_the_pipelines_probabilities(
     servers: dict[str, str], panel: str, tmp_path: Path
 ) -> None:
     images, probabilities = load_test_images(panel, tmp_path)
-    wait_until_up(servers[panel])
+    wait_until(lambda: ask(f"{servers[panel]}/ping") == 200, "model server")
     asked = urllib.request.Request(  # noqa: S310 - an address on this machine
         f"{servers[panel]}/invocations",
         json.dumps({"inputs": images.tolist()}).encode(),
@@ -184,7 +161,7 @@ def read_panel(result: ComparisonResult, panel: str) -> tuple[PreparedBoard, Eva
     version = connect().get_model_version(f"digits-{panel}", "1")
     run = connect().get_run(str(version.run_id))
     assert read_tags(run)["comparison"] == result.comparison
-    prepared = prepare_board(resolve_config("digits", settings=SETTINGS).boards[0])
+    prepared = prepare_board(resolve_config("digits").boards[0])
     return prepared, EvaluatedPanel(panel, panel, 0, run.info.run_id, dict(run.data.metrics), 0, str(version.source))
 
 
@@ -253,18 +230,18 @@ def test_a_registered_network_can_be_a_panels_starting_weights(result: Compariso
     ours = load_backbone("shufflenet_v2_x0_5", pinned.transfer.weights)
     bundled = load_backbone("shufflenet_v2_x0_5", "bundled")
     assert (ours.digest(), ours.preprocessing) == (bundled.digest(), bundled.preprocessing)
-    for weights, told in {
+    for weights, done in {
         "models:/digits-numpy-mlp/1": "hold no pretrained network",
         "models:/digits-shufflenet_v2_x0_5@nobody": "no registered model",
     }.items():
         wrong = board.model_copy(update={"transfer": board.transfer.model_copy(update={"weights": weights})})
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=done):
             pin_weights(wrong)
 
 
 @pytest.mark.slow
-def test_predict_on_a_folder_of_real_photos(result: ComparisonResult, data_home: Path, tmp_path: Path) -> None:
-    del result
+@pytest.mark.usefixtures("prefect_server", "result")
+def test_predict_on_a_folder_of_real_photos(data_home: Path, tmp_path: Path) -> None:
     config = resolve_config(
         "photos", data=str(data_home / "hymenoptera"), panels=["numpy-mlp"], settings=["numpy_mlp.epochs=2"]
     )
@@ -273,20 +250,20 @@ def test_predict_on_a_folder_of_real_photos(result: ComparisonResult, data_home:
     for photo in photos:
         shutil.copy(photo, tmp_path)
     (tmp_path / "torn.jpg").write_bytes(photos[0].read_bytes()[:2000])
-    told = CliRunner().invoke(app, ["predict", config.boards[0].name, str(tmp_path)])
-    assert told.exit_code == 1
-    assert "torn.jpg" in told.stderr
-    lines = told.stdout.splitlines()
+    done = CliRunner().invoke(app, ["predict", config.boards[0].name, str(tmp_path)])
+    assert done.exit_code == 1
+    assert "torn.jpg" in done.stderr
+    lines = done.stdout.splitlines()
     assert [Path(line.partition(": ")[0]).name for line in lines] == [photo.name for photo in photos]
     assert all(line.partition(": ")[2].split()[0] in {"ants", "bees"} for line in lines)
 
 
 def test_predict_names_what_it_cannot_read_and_goes_on(result: ComparisonResult, photos: Path) -> None:
     del result
-    told = CliRunner().invoke(app, ["predict", "digits", str(photos), "--json", "--top", "2"])
-    assert told.exit_code == 1
-    assert "torn.png" in told.stderr
-    rows = json.loads(told.stdout)
+    done = CliRunner().invoke(app, ["predict", "digits", str(photos), "--json", "--top", "2"])
+    assert done.exit_code == 1
+    assert "torn.png" in done.stderr
+    rows = json.loads(done.stdout)
     assert [Path(row["image"]).name for row in rows] == ["0.png", "1.png", "2.png"]
     assert all(len(row["classes"]) == 2 for row in rows)
     assert all(row["classes"][0]["probability"] >= row["classes"][1]["probability"] for row in rows)

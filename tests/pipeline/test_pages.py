@@ -6,11 +6,9 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,15 +18,12 @@ import pytest
 from typer.testing import CliRunner
 from websockets.sync.client import ClientConnection, connect
 
-from flows.compare import compare
+from helpers.waiting import ask, free_port, wait_until
 from triptych.cli import app
-from triptych.config.resolve import resolve_config
 from triptych.evaluation.report import ComparisonResult
 from triptych.tracking.links import FIRST_CHARTS, LOCAL_PAGE
 
 CHROMIUM = shutil.which("chromium")
-SETTINGS = ("repeats=2", "numpy_mlp.epochs=3", "torch_mlp.epochs=3")
-LABELS = ("numpy-mlp", "torch-mlp")
 SECONDS = 100.0
 SERVER = ("--host", "127.0.0.1", "--workers", "1")
 QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
@@ -73,16 +68,7 @@ class Tab:
         return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
 
     def wait(self, expression: str) -> None:
-        wait_until(
-            lambda: bool(self.evaluate(expression)), lambda: f"{expression}: {self.evaluate('document.body.innerText')}"
-        )
-
-
-def wait_until(holds: Callable[[], bool], told: Callable[[], str]) -> None:
-    end = time.monotonic() + SECONDS
-    while not holds():
-        assert time.monotonic() < end, told()
-        time.sleep(0.3)
+        wait_until(lambda: self.evaluate(expression), expression, SECONDS)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -91,36 +77,15 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="module")
-def result(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComparisonResult]:
-    del prefect_server
-    folder = tmp_path_factory.mktemp("pages")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-        patch.setenv("TRIPTYCH_CACHE_HOME", str(folder / "cache"))
-        yield compare(resolve_config("digits", settings=SETTINGS, panels=LABELS))[0]
-
-
-@pytest.fixture(scope="module")
 def server(result: ComparisonResult) -> Iterator[str]:
     del result
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", *SERVER, "--port", str(port)]
+    address = f"http://127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "mlflow", "server", *SERVER, "--port", address.rpartition(":")[2]]
     store = ["--backend-store-uri", os.environ["MLFLOW_TRACKING_URI"]]
     process = subprocess.Popen([*command, *store], env={**os.environ, **QUIET}, start_new_session=True)
-    address = f"http://127.0.0.1:{port}"
-    wait_until(lambda: answers(f"{address}/health"), lambda: "MLflow's server does not answer")
+    wait_until(lambda: ask(f"{address}/health") == 200, "MLflow's server", SECONDS, process)
     yield address
     stop(process)
-
-
-def answers(address: str) -> bool:
-    try:
-        with urlopen(address, timeout=5) as answer:  # noqa: S310 - on this machine
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 @pytest.fixture
@@ -128,7 +93,7 @@ def tab(tmp_path: Path) -> Iterator[Tab]:
     own = ["--remote-debugging-port=0", f"--user-data-dir={tmp_path}", "--window-size=1700,1200", "about:blank"]
     process = subprocess.Popen([str(CHROMIUM), *HEADLESS, *own], start_new_session=True, stderr=subprocess.DEVNULL)
     written = tmp_path / "DevToolsActivePort"
-    wait_until(lambda: written.exists() and written.read_text().count("\n") > 0, lambda: "Chromium does not start")
+    wait_until(lambda: written.exists() and "\n" in written.read_text(), "Chromium", SECONDS, process)
     with urlopen(f"http://127.0.0.1:{written.read_text().splitlines()[0]}/json", timeout=30) as answer:
         pages = [page for page in json.load(answer) if page["type"] == "page"]
     one = Tab(pages[0]["webSocketDebuggerUrl"])
@@ -140,7 +105,7 @@ def tab(tmp_path: Path) -> Iterator[Tab]:
 @pytest.mark.timeout(360)
 def test_the_link_shows_every_run_and_the_useful_charts_first(result: ComparisonResult, server: str, tab: Tab) -> None:
     tab.call("Page.navigate", url=result.link.replace(LOCAL_PAGE, server))
-    names = [f"{label} #{repeat}" for label in LABELS for repeat in range(2)]
+    names = [standing.label for standing in result.report.standings]
     tab.wait(f"{json.dumps(names)}.every(name => document.body.innerText.includes(name))")
     tab.wait("document.querySelectorAll('.js-plotly-plot').length > 2")
     text = tab.evaluate("document.body.innerText")

@@ -17,6 +17,7 @@ import pytest
 
 from helpers.waiting import wait_until
 from triptych.errors import ProcessError, TriptychError, UnreadableImageError
+from triptych.system.files import write_atomically
 from triptych.transfer.finetuning.processes import Send, run_in_processes
 
 
@@ -35,10 +36,12 @@ def kill_the_second(number: int, _: Send) -> None:
     time.sleep(60)
 
 
-def fail_first_kill_second(number: int, send: Send) -> None:
-    send(os.getpid())
+def fail_first_kill_second(file: Path, number: int, send: Send) -> None:
     if number == 1:
+        write_atomically(file, str(os.getpid()).encode())
         os.kill(os.getpid(), signal.SIGKILL)
+    send(os.getpid())
+    wait_until(file.exists, "the second process")
     raise RuntimeError("connection closed by peer")
 
 
@@ -74,15 +77,13 @@ def test_a_process_that_is_killed_ends_the_others(tmp_path: Path) -> None:
 
 
 def test_a_killed_process_is_named_rather_than_those_that_missed_it(tmp_path: Path) -> None:
-    pids: list[int] = []
+    file = tmp_path / "second"
 
-    def wait_for_both_to_end(pid: int) -> None:
-        pids.append(pid)
-        if len(pids) == 2:
-            wait_until(lambda: all(has_ended(pid) for pid in pids), "the end of both")
+    def wait_for_both_to_end(first: int) -> None:
+        wait_until(lambda: has_ended(first) and has_ended(int(file.read_text())), "the end of both")
 
     with pytest.raises(ProcessError, match="process 2 of 2 was killed by signal 9"):
-        run_in_processes(fail_first_kill_second, 2, tmp_path, wait_for_both_to_end)
+        run_in_processes(partial(fail_first_kill_second, file), 2, tmp_path, wait_for_both_to_end)
 
 
 def test_an_error_of_this_project_is_raised_as_it_is(tmp_path: Path) -> None:

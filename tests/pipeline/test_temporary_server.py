@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
+from helpers.waiting import wait_until
 
 ADOPTED = """
 import sys
@@ -39,25 +41,23 @@ def lives(pid: int) -> bool:
     return stat.exists() and stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
 
 
-def wait_for_the_end(pid: int) -> None:
-    deadline = time.monotonic() + 30.0
-    while lives(pid):
-        assert time.monotonic() < deadline, f"process {pid} goes on"
-        time.sleep(0.1)
-
-
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
-def test_the_early_server_is_prefects_and_ends_with_the_process_also_where_that_is_killed() -> None:
-    for ending in (signal.SIGTERM, signal.SIGKILL):
-        with subprocess.Popen(
-            [sys.executable, "-c", ADOPTED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as process:
+def test_the_early_server_is_prefects_and_ends_with_the_process_also_where_that_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ADOPTED]
+    with ExitStack() as stack:
+        started = {}
+        for ending in (signal.SIGTERM, signal.SIGKILL):
+            environment = os.environ | {"PREFECT_HOME": str(tmp_path / ending.name)}
+            started[ending] = stack.enter_context(
+                subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            )
+        for ending, process in started.items():
             assert process.stdout is not None
             server = int(process.stdout.readline())
             assert lives(server)
             assert os.getpgid(server) == server, "an interrupt from the keyboard would reach it"
             process.send_signal(ending)
-        wait_for_the_end(server)
+            wait_until(lambda: not lives(server), f"end of the server {server}")  # noqa: B023 - at once
 
 
 def test_where_a_server_is_configured_none_is_started() -> None:
