@@ -30,6 +30,7 @@ import yaml
 from mlflow.exceptions import MlflowException
 from mlflow.server import get_app_client
 
+from helpers.pages import Reader, make_reader, read_text
 from helpers.waiting import ask, free_port, wait_until
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import load_board, prepare_board
@@ -40,6 +41,7 @@ ROOT = Path(__file__).parents[2]
 SERVERS = ROOT / "mlflow"
 BIN = Path(sys.executable).parent
 ANN, PASSWORD = "ann", "correct horse battery"
+PAGE = "docs/servers.md"
 PIPELINES, PANELS, EPOCHS = 8, 3, 5
 
 pytestmark = pytest.mark.endurance
@@ -289,3 +291,26 @@ def test_eight_pipelines_at_once_lose_nothing(
         for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "epoch_seconds"):
             steps = [point.step for point in client.get_metric_history(run.info.run_id, name)]
             assert steps == list(range(1, EPOCHS + 1))
+
+
+@pytest.mark.timeout(900)
+def test_the_page_about_servers_runs_as_written(team: Team, tmp_path: Path) -> None:
+    reader = make_reader(tmp_path)
+    own = {
+        # `make serve`, further up on the page, has the reader's own ports.
+        "127.0.0.1:4200": f"127.0.0.1:{team.prefect_port}",
+        "127.0.0.1:5000": f"127.0.0.1:{team.mlflow_port}",
+        "ADMIN_PASSWORD": PASSWORD,
+        "TEAM_PASSWORD": PASSWORD,
+        # Users whom the team does not have yet.
+        '"worker"': '"another-worker"',
+        f'"{ANN}"': '"bea"',
+        f"USERNAME={ANN}": "USERNAME=bea",
+    }
+    settings = "".join(f"{name}={shlex.quote(value)}\n" for name, value in team.settings.items())
+    (reader.checkout / "mlflow" / "team.env").write_text(settings, encoding="utf-8")
+    with team.unit("worker") as worker:
+        wait_until(lambda: "started!" in (team.folder / "worker.log").read_text(), "worker", 60, worker)
+        Reader(tmp_path, reader.places | own).read(PAGE, read_text(PAGE))
+    with acting_as("admin", team):
+        assert find_finished("digits")
