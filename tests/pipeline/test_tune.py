@@ -92,7 +92,7 @@ def test_the_best_setting_is_kept_as_parameters_and_as_a_file_for_compare(
 
 def test_compare_uses_the_tuned_settings_and_says_so(tuned: list[TuningResult], tuned_config: Config) -> None:
     [result] = compare(tuned_config.model_copy(update={"tuned": True}))
-    line = f"tuned on the validation part: numpy-mlp with 5 trials, {BACKBONE} with 5 trials"
+    line = f"tuned on the validation set: numpy-mlp with 5 trials, {BACKBONE} with 5 trials"
     assert line in result.report.caveats
     experiment = connect().get_experiment_by_name("tuned")
     assert experiment is not None

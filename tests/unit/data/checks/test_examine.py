@@ -36,7 +36,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def divided(scenes: Path, tmp_path: Path) -> Path:
-    """A folder with a train and a test part of two classes, no picture like another."""
+    """A folder with a train and a test set of two classes, no picture like another."""
     return shutil.copytree(scenes, tmp_path / "divided")
 
 
