@@ -59,7 +59,10 @@ def _draw_band(axes: Any, repeats: Sequence[Sequence[float]], label: str, colour
         return
     epochs = range(1, max(len(values) for values in repeats) + 1)
     going = [[values[epoch - 1] for values in repeats if len(values) >= epoch] for epoch in epochs]
-    axes.plot(epochs, [fmean(now) for now in going], style, color=colour, linewidth=1.5, label=escape_text(label))
+    means = [fmean(now) for now in going]
+    # A panel that is fitted in one go has a single epoch, and a line of one point would be invisible.
+    marker = "o" if len(means) == 1 else ""
+    axes.plot(epochs, means, style, color=colour, marker=marker, linewidth=1.5, label=escape_text(label))
     if len(repeats) > 1:
         lowest, highest = [min(now) for now in going], [max(now) for now in going]
         axes.fill_between(epochs, lowest, highest, color=colour, alpha=0.15, linewidth=0)

@@ -39,6 +39,13 @@ def test_curves_have_a_line_for_each_panel_and_part_and_a_band_for_repeats() -> 
     np.testing.assert_array_equal(mean.get_ydata(), [1.0, 0.5])
 
 
+def test_a_panel_of_one_epoch_is_visible() -> None:
+    once = {"train_loss": [2.3], "val_loss": [2.4], "train_accuracy": [0.1], "val_accuracy": [0.1]}
+    twice = {name: values * 2 for name, values in once.items()}
+    figure = draw_curves({"most-frequent": [once], "numpy-mlp": [twice]})
+    assert [line.get_marker() for line in figure.axes[0].lines] == ["o", "o", "", ""]
+
+
 def test_a_matrix_shows_every_count_as_long_as_there_are_few_classes() -> None:
     counts = np.array([[3, 1], [0, 5]])
     figure = draw_confusions(counts, ("ant", "bee $"), "a title")
