@@ -62,11 +62,11 @@ lint: setup ## Check style, types and who imports whom.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint ## Check everything, on two to four cores.
+test: lint ## Check everything but what takes minutes, on two to four cores.
 	$(BIN)/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile $(ARGS)
 
-endurance: setup ## Kill, crowd and starve the pipeline, as nights do; some minutes.
-	$(BIN)/pytest -m endurance $(ARGS)
+endurance: setup ## Kill, crowd and starve the pipeline, and run the documentation; a quarter of an hour.
+	$(BIN)/pytest -m endurance --numprocesses=2 --dist=loadfile $(ARGS)
 
 format: setup ## Mend what can be mended of style.
 	$(BIN)/ruff check --fix

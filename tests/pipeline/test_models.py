@@ -62,7 +62,6 @@ def test_the_first_champion_is_the_best_on_validation(result: ComparisonResult) 
     assert names == {"digits", *(f"digits-{standing.label}" for standing in result.report.standings)}
 
 
-@pytest.mark.slow
 def test_rollback_gives_back_what_promotion_took(result: ComparisonResult) -> None:
     del result
     run = CliRunner().invoke
@@ -77,7 +76,6 @@ def test_rollback_gives_back_what_promotion_took(result: ComparisonResult) -> No
     assert "no version 99" in str(run(app, ["promote", "digits/99"]).exception)
 
 
-@pytest.mark.slow
 def test_a_fetched_model_by_hand_needs_neither_torch_nor_this_package(result: ComparisonResult, tmp_path: Path) -> None:
     del result
     folder = fetch("digits-numpy-mlp/1", tmp_path / "model")
@@ -141,7 +139,6 @@ def load_test_images(panel: str, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(data.pixels)[indices], probabilities
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("panel", SERVED)
 def test_mlflows_own_server_answers_with_the_pipelines_probabilities(
     servers: dict[str, str], panel: str, tmp_path: Path
@@ -239,7 +236,6 @@ def test_a_registered_network_can_be_a_panels_starting_weights(result: Compariso
             pin_weights(wrong)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server", "result")
 def test_predict_on_a_folder_of_real_photos(data_home: Path, tmp_path: Path) -> None:
     config = resolve_config(

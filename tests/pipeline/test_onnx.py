@@ -81,7 +81,6 @@ def load_test_part(name: str) -> tuple[NDArray[np.int64], NDArray[Any]]:
         return arrays["indices"], arrays["probabilities"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("batch", [7, 540])
 @pytest.mark.parametrize("name", PANELS)
 def test_every_panel_repeats_the_pipelines_test_probabilities(
@@ -96,7 +95,6 @@ def test_every_panel_repeats_the_pipelines_test_probabilities(
     np.testing.assert_allclose(run(fetched[name], inputs, batch), expected, rtol=0, atol=TOLERANCE)
 
 
-@pytest.mark.slow
 def test_checksums_card_and_contract_say_what_was_fetched(fetched: dict[str, Path]) -> None:
     for name, folder in fetched.items():
         lines = (folder / "SHA256SUMS").read_text().splitlines()
@@ -119,7 +117,6 @@ def test_checksums_card_and_contract_say_what_was_fetched(fetched: dict[str, Pat
             assert [contract[part][key] for key in ("name", "shape")] == [found.name, found.shape]
 
 
-@pytest.mark.slow
 def test_an_unknown_format_is_refused_before_anything_is_downloaded(result: ComparisonResult, tmp_path: Path) -> None:
     del result
     folder = tmp_path / "model"
@@ -169,7 +166,6 @@ def save_bundled(folder: Path, number_format: str) -> TransferNetwork:
     return network
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number_format", ["float32-folded", "bfloat16-folded"])
 def test_other_number_formats_are_exported_in_float32_and_said_to_be(
     tmp_path: Path, digits: BoardData, number_format: str

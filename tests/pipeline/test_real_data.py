@@ -26,7 +26,7 @@ def test_real_weights_keep_their_accuracy(data_home: Path) -> None:
     weights = data_home / "weights" / "mobilenet_v2-imagenet-dequantised-ptq-bnstats.pth"
     data = load_board(prepare_board(resolve_config("photos", data=str(data_home / "hymenoptera")).boards[0]))
     backbone = load_backbone("mobilenet_v2", str(weights))
-    stored = load_embeddings(store_embeddings([backbone], data.images, batch_size=32, threads=2)[0])
+    stored = load_embeddings(store_embeddings([backbone], data.images, batch_size=32, threads=1)[0])
     training = np.concatenate([data.split.train, data.split.validation])
     probe = LogisticRegression(max_iter=2000).fit(stored[training], data.labels[training])
     right = int((probe.predict(stored[data.split.test]) == data.labels[data.split.test]).sum())

@@ -55,7 +55,6 @@ def served(environment: dict[str, str]) -> Iterator[subprocess.CompletedProcess[
     serve("stop", environment)
 
 
-@pytest.mark.slow
 def test_serve_starts_both_servers_and_a_worker_and_stop_ends_them(
     served: subprocess.CompletedProcess[str], environment: dict[str, str]
 ) -> None:
@@ -92,7 +91,6 @@ def test_a_taken_port_is_named_and_nothing_starts(name: str, environment: dict[s
     assert not Path(environment["SERVE_HOME"]).exists()
 
 
-@pytest.mark.slow
 def test_a_server_that_ends_at_once_is_named_and_the_other_ended(environment: dict[str, str]) -> None:
     refused = serve("start", environment | {"MLFLOW_BACKEND_STORE_URI": "nonsense://store"})
     log = Path(environment["SERVE_HOME"]) / "mlflow.log"
