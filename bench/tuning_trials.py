@@ -40,7 +40,7 @@ def measure_trials(data: BoardData, panel: str, forget: Callable[[], None], *, q
     fit = load_trainer(data, panel, records)
     prepare_study(data.prepared, panel, trials, 1)
     started = time.perf_counter()
-    space = find_space(data.prepared.config, panel)
+    space = find_space(data.prepared.config, panel, data.prepared.sizes["train"])
     for index in range(trials):
         # Opened again for each trial, as in `run_trial`.
         study = open_study(data.prepared, panel)

@@ -27,7 +27,7 @@ def run_trials(prepared: PreparedBoard, trials: int, fit: Fit) -> list[TrialOutc
     outcomes = []
     for index in [index for share in prepare_study(prepared, PANEL, trials, workers=1) for index in share]:
         study = open_study(prepared, PANEL)
-        with ask_trial(study, find_space(prepared.config, PANEL), index) as trial:
+        with ask_trial(study, find_space(prepared.config, PANEL, prepared.sizes["train"]), index) as trial:
             settings = apply_parameters(prepared.config.numpy_mlp, trial.params)
             outcomes.append(train_trial(trial, settings, fit, lambda metrics: None))
             store_outcome(study, trial, outcomes[-1])

@@ -12,6 +12,7 @@ import yaml
 from flows.compare import compare
 from flows.tune import tune
 from triptych.config.resolve import Config, resolve_config
+from triptych.errors import ConfigError
 from triptych.panels.spaces import MLP_SPACE, Range
 from triptych.tracking import connect
 from triptych.tracking.studies import find_trial_runs
@@ -129,3 +130,23 @@ def test_a_diverged_trial_is_marked_and_stops_nothing(prefect_server: None, monk
     assert statuses["diverged"] == "FAILED"
     assert statuses["complete"] == "FINISHED"
     assert "too large" in next(read_tags(run)["diverged"] for run in trials if read_tags(run)["outcome"] == "diverged")
+
+
+def test_classifiers_that_are_fitted_in_one_go_are_tuned_and_used(prefect_server: None, photos: Path) -> None:
+    """On twenty-odd training images, of which no more neighbours are asked for than there are."""
+    del prefect_server
+    panels = ["nearest-neighbours", "logistic-regression"]
+    config = resolve_config("photos", data=str(photos), panels=panels, settings=["repeats=1", "name=one-go"])
+    results = tune(config, trials=4, workers=1)
+    for result in results:
+        _, runs = find_study_runs(config.boards[0].name, result.findings.study)
+        assert {read_tags(run)["trained_epochs"] for run in runs} == {"1 of 1"}
+        assert len(result.findings.trials) == 4
+    [compared] = compare(config.model_copy(update={"tuned": True}))
+    assert len(compared.report.standings) == 2
+
+
+def test_a_panel_without_anything_to_tune_is_refused(prefect_server: None) -> None:
+    del prefect_server
+    with pytest.raises(ConfigError, match="most-frequent has nothing to tune: choose another panel"):
+        tune(resolve_config("digits", panels=["most-frequent"]), trials=1, workers=1)

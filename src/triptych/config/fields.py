@@ -15,9 +15,9 @@ Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class Section(BaseModel):
-    """A part of the configuration: immutable, without unknown fields."""
+    """A part of the configuration: immutable, without unknown fields, with finite numbers only."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 def make_absolute(path: str) -> str:

@@ -32,6 +32,11 @@ class PanelConfig(Section):
         return False
 
     @property
+    def most_epochs(self) -> int:
+        """How many epochs a training lasts at most; a panel that is fitted in one go has one."""
+        return 1
+
+    @property
     def fine_tunes(self) -> bool:
         """Whether training changes more of a pretrained network than its last layer."""
         return False
@@ -62,6 +67,11 @@ class TrainingConfig(PanelConfig):
     """Epochs between checkpoints, from which an interrupted training resumes exactly; 0 saves none."""
     threads: PositiveInt = 1
     """Threads of the matrix products; small layers are no faster with more."""
+
+    @property
+    def most_epochs(self) -> int:
+        """How many epochs a training lasts at most."""
+        return self.epochs
 
     @property
     def chooses(self) -> bool:

@@ -195,12 +195,17 @@ def find_class(name: str) -> Any:
     >>> find_class("triptych.networks.saved:ServedModel").__name__
     'ServedModel'
     """
-    if not name.startswith(HOME):
+    try:
+        found = pkgutil.resolve_name(name) if name.startswith(HOME) else None
+    except (ImportError, AttributeError, ValueError):
+        found = None
+    # A dotted name could lead out of the package again.
+    if not isinstance(found, type) or not found.__module__.startswith(HOME):
         raise ValueError(
             f"a saved model names the class {name!r}, which is not one of {HOME}*: its files were modified, "
             "so save or fetch it again"
         )
-    return pkgutil.resolve_name(name)
+    return found
 
 
 def copy_package(folder: Path) -> Path:

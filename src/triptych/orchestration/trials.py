@@ -25,7 +25,9 @@ def run_trial(record: StudyRecord, index: int, fit: Fit, report: Callable[[str],
         report: called with the progress after each epoch; may raise an error to stop the trial.
     """
     study = open_study(record.prepared, record.panel)
-    with ask_trial(study, find_space(record.prepared.config, record.panel), index) as trial:
+    with ask_trial(
+        study, find_space(record.prepared.config, record.panel, record.prepared.sizes["train"]), index
+    ) as trial:
         job = make_job(record.prepared, record.panel, trial.params)
         with trial_run(record, job, trial.number) as run_id:
             log = MetricLog(run_id)

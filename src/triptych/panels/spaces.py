@@ -18,11 +18,13 @@ class Range:
         low: the smallest value.
         high: the largest value.
         log: whether to sample on a logarithmic scale.
+        counts_images: whether it is a number of training images, so that `high` is no larger than there are.
     """
 
     low: float
     high: float
     log: bool = False
+    counts_images: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,5 +58,8 @@ HEAD_SPACE: Space = {
 # The solver has no learning rate, batches or epochs.
 SOLVED_HEAD_SPACE: Space = {"weight_decay": Range(1e-6, 1.0, log=True)}
 LOGISTIC_REGRESSION_SPACE: Space = {"weight_decay": Range(1e-6, 10.0, log=True)}
-NEAREST_NEIGHBOURS_SPACE: Space = {"neighbours": Range(1, 15), "vote": Choice(("uniform", "distance"))}
+NEAREST_NEIGHBOURS_SPACE: Space = {
+    "neighbours": Range(1, 15, counts_images=True),
+    "vote": Choice(("uniform", "distance")),
+}
 NOTHING_TO_TUNE: Space = {}

@@ -20,6 +20,7 @@ from triptych.evaluation.model_card import write_card
 from triptych.evaluation.promotion import Promotion, judge
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.panels.identity import TRAINING
+from triptych.panels.kinds import find_kind
 from triptych.panels.onnx_export import check_packages, export_model
 from triptych.system.paths import cache_home
 from triptych.tracking.artifacts import load_logged_predictions
@@ -162,11 +163,13 @@ def _register(name: str, prepared: PreparedBoard, panel: EvaluatedPanel) -> Mode
 
 
 def _find_registered(name: str, prepared: PreparedBoard, panel: EvaluatedPanel, training: str) -> ModelVersion | None:
-    """Return the version of the same run or, for a training from the cache, of the same training and split."""
+    """Return the version of the same run or, where no new result was computed, of the same training and split."""
+    draws = find_kind(prepared.config, panel.panel).draws(prepared.config.settings_of(panel.panel))
+    repeated = bool(panel.restored_epochs) or not draws
     for version in connect().search_model_versions(f"name = '{name}'"):
         tags = read_tags(version)
         same = (tags.get(TRAINING), tags.get(SPLIT_ID)) == (training, prepared.split_id)
-        if version.run_id == panel.run_id or (panel.restored_epochs and training and same):
+        if version.run_id == panel.run_id or (repeated and training and same):
             return version
     return None
 

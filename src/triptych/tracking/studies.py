@@ -105,7 +105,7 @@ def log_outcome(run_id: str, job: PanelJob, outcome: TrialOutcome) -> None:
     if outcome.score is not None:
         _log_best(client, run_id, job.settings.monitor, outcome.score, step=outcome.epochs)
     reason = {DIVERGED: outcome.reason} if outcome.reason else {}
-    tags = {OUTCOME: outcome.state, TRAINED_EPOCHS: f"{outcome.epochs} of {job.settings.epochs}", **reason}
+    tags = {OUTCOME: outcome.state, TRAINED_EPOCHS: f"{outcome.epochs} of {job.settings.most_epochs}", **reason}
     set_tags(client, run_id, tags)
     client.set_terminated(run_id, STATUS_OF_OUTCOME[outcome.state])
 

@@ -19,8 +19,13 @@ Space = dict[str, BaseDistribution]
 FIXED_FOR_TRIALS = {"keep_best_epoch": True}
 
 
-def find_space(config: BoardConfig, panel: str) -> Space:
+def find_space(config: BoardConfig, panel: str, images: int) -> Space:
     """Return the search space of a panel.
+
+    Args:
+        config: the board.
+        panel: the panel.
+        images: number of training images.
 
     Raises:
         ConfigError: the panel has nothing to tune.
@@ -28,20 +33,27 @@ def find_space(config: BoardConfig, panel: str) -> Space:
     space = find_kind(config, panel).space(config.settings_of(panel))
     if not space:
         raise ConfigError(f"{panel} has nothing to tune: choose another panel")
-    return {name: build_distribution(values) for name, values in space.items()}
+    return {name: build_distribution(values, images) for name, values in space.items()}
 
 
-def build_distribution(values: Range | Choice) -> BaseDistribution:
+def build_distribution(values: Range | Choice, images: int) -> BaseDistribution:
     """Return one dimension of a search space as Optuna's distribution.
 
-    >>> build_distribution(Range(1, 15)), build_distribution(Choice(((50,), (100, 50))))
-    (IntDistribution(high=15, log=False, low=1, step=1), CategoricalDistribution(choices=('[50]', '[100, 50]')))
+    Args:
+        values: the dimension.
+        images: number of training images.
+
+    >>> build_distribution(Range(1, 15, counts_images=True), images=6)
+    IntDistribution(high=6, log=False, low=1, step=1)
+    >>> build_distribution(Choice(((50,), (100, 50))), images=6)
+    CategoricalDistribution(choices=('[50]', '[100, 50]'))
     """
     if isinstance(values, Choice):
         return CategoricalDistribution(tuple(_encode(value) for value in values.values))
-    if isinstance(values.low, int) and isinstance(values.high, int):
-        return IntDistribution(values.low, values.high, log=values.log)
-    return FloatDistribution(values.low, values.high, log=values.log)
+    high = min(values.high, images) if values.counts_images else values.high
+    if isinstance(values.low, int) and isinstance(high, int):
+        return IntDistribution(values.low, high, log=values.log)
+    return FloatDistribution(values.low, high, log=values.log)
 
 
 def select_known(space: Space, settings: PanelConfig) -> dict[str, Any]:

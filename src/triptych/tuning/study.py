@@ -86,7 +86,7 @@ def identify_study(prepared: PreparedBoard, panel: str) -> str:
 
     The values of searched fields are not hashed, so a tuned setting identifies the study that it came from.
     """
-    space, section = find_space(prepared.config, panel), prepared.config.settings_of(panel)
+    space, section = find_space(prepared.config, panel, prepared.sizes["train"]), prepared.config.settings_of(panel)
     uses_pixels = find_kind(prepared.config, panel).input == "thumbnails"
     depends_on = {
         "space": {name: distribution_to_json(distribution) for name, distribution in space.items()},
@@ -147,7 +147,9 @@ def prepare_study(prepared: PreparedBoard, panel: str, trials: int, workers: int
     study = open_study(prepared, panel)
     study.set_user_attr(WANTED_TRIALS, trials)
     if not any(trial.user_attrs.get(OWN) for trial in study.get_trials(deepcopy=False, states=ASKED_OR_SETTLED)):
-        own = select_known(find_space(prepared.config, panel), prepared.config.settings_of(panel))
+        own = select_known(
+            find_space(prepared.config, panel, prepared.sizes["train"]), prepared.config.settings_of(panel)
+        )
         study.enqueue_trial(own, user_attrs={OWN: True})
     missing = range(len(list_settled(study)), trials)
     return tuple(missing[worker::workers] for worker in range(min(workers, len(missing))))

@@ -138,3 +138,9 @@ def test_bad_input_is_one_line_with_value_rule_and_remedy(given: dict[str, Any],
 def test_wrong_networks_are_named(setting: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         resolve_config("digits", settings=[setting])
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan"])
+def test_numbers_are_finite(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"logistic_regression\.weight_decay = .* is not allowed"):
+        resolve_config("digits", settings=[f"logistic_regression.weight_decay={value}"])

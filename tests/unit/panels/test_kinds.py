@@ -49,7 +49,7 @@ def test_a_row_names_what_exists(name: str) -> None:
     assert set(kind.surroundings(section)) >= set()
     for field, values in kind.space(section).items():
         assert field in type(section).model_fields
-        build_distribution(values)
+        build_distribution(values, images=100)
 
 
 @pytest.mark.parametrize("name", ON_PIXELS)
@@ -83,9 +83,9 @@ def test_all_trainers_take_part_in_trials(digits: BoardData) -> None:
         settings = digits.prepared.config.settings_of(panel)
         if not KINDS[name].space(settings):
             with pytest.raises(ConfigError, match="has nothing to tune"):
-                find_space(digits.prepared.config, panel)
+                find_space(digits.prepared.config, panel, images=1005)
             continue
-        space = find_space(digits.prepared.config, panel)
+        space = find_space(digits.prepared.config, panel, images=1005)
         known = select_known(space, settings)
         assert set(known) == set(space), "the panel's own setting can be the first trial"
         assert all(getattr(apply_parameters(settings, known), field) == getattr(settings, field) for field in space)

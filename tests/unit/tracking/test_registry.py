@@ -9,7 +9,10 @@ import pytest
 
 from helpers.comparisons import Recorded
 from triptych.errors import ConfigError
+from triptych.panels.identity import TRAINING
+from triptych.panels.kinds import KINDS
 from triptych.tracking.registry import (
+    _find_registered,
     challenge,
     fetch_model,
     find_champion,
@@ -78,3 +81,16 @@ def test_a_fetched_model_has_a_card_and_checksums(recorded: Recorded, tmp_path: 
         fetch_model("digits-numpy-mlp/1", folder)
     with pytest.raises(ConfigError, match=r"--format 'onxx' is not allowed: .*did you mean 'onnx'"):
         fetch_model("digits-numpy-mlp/1", tmp_path / "other", "onxx")
+
+
+@pytest.mark.parametrize("draws", [False, True])
+def test_a_panel_that_draws_nothing_is_registered_once(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch, *, draws: bool
+) -> None:
+    """A second run of it brings nothing new; one that draws, and was not restored, may."""
+    prepared = recorded.comparison.prepared
+    register_panel(prepared, recorded.panel)
+    monkeypatch.setitem(KINDS, "numpy_mlp", replace(KINDS["numpy_mlp"], draws=lambda settings: draws))
+    training = recorded.fitted.tags[TRAINING]
+    found = _find_registered("digits-numpy-mlp", prepared, replace(recorded.panel, run_id="another"), training)
+    assert (found is None) == draws

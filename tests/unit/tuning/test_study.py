@@ -24,7 +24,9 @@ BACKBONE = "shufflenet_v2_x0_5"
 def test_the_first_trial_is_the_panels_own_setting(digits: BoardData) -> None:
     prepared = name_board(digits.prepared, "own-first")
     prepare_study(prepared, PANEL, 1, workers=1)
-    with ask_trial(open_study(prepared, PANEL), find_space(prepared.config, PANEL), 0) as trial:
+    with ask_trial(
+        open_study(prepared, PANEL), find_space(prepared.config, PANEL, prepared.sizes["train"]), 0
+    ) as trial:
         settings = apply_parameters(prepared.config.numpy_mlp, trial.params)
     assert settings == prepared.config.numpy_mlp.model_copy(update={"keep_best_epoch": True})
 
