@@ -25,13 +25,14 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from helpers.epochs import count_epochs
 from helpers.waiting import free_port, wait_until
 from triptych.config.resolve import resolve_config
 from triptych.tracking.tags import read_tags
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-PANELS = {"numpy-mlp": 60, "torch-mlp": 60, "shufflenet_v2_x0_5": 25}
+EPOCHS = count_epochs(resolve_config("digits").boards[0])
 # Twice the time between two signs of life, of which the test has one every half minute.
 SECONDS = {"triptych: a run that fell silent goes on": 60, "triptych: a run that crashed goes on": 20}
 
@@ -157,12 +158,12 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 def check_comparison(machine: Machine, flow_run: str) -> None:
     """One run for each panel, each metric once for each epoch, nothing left open."""
     runs = machine.runs(flow_run)
-    assert sorted(read_tags(run).get("panel", "comparison") for run in runs) == sorted([*PANELS, "comparison"])
+    assert sorted(read_tags(run).get("panel", "comparison") for run in runs) == sorted([*EPOCHS, "comparison"])
     assert {run.info.status for run in runs} == {"FINISHED"}
     for run in runs:
         if panel := read_tags(run).get("panel"):
             points = machine.client.get_metric_history(run.info.run_id, "val_accuracy")
-            assert [point.step for point in points] == list(range(1, PANELS[panel] + 1))
+            assert [point.step for point in points] == list(range(1, EPOCHS[panel] + 1))
 
 
 def test_late_runs_are_one(machine: Machine) -> None:
@@ -208,7 +209,7 @@ def test_a_failed_night_is_told_as_the_documentation_says(
     address, arrived = webhook
     with temporary_settings({PREFECT_API_URL: machine.api}):
         json_data = {"title": "{{subject}}", "text": "{{body}}"}
-        block = CustomWebhookNotificationBlock(name="told", url=address, json_data=json_data).save("told")
+        block = CustomWebhookNotificationBlock(name="webhook", url=address, json_data=json_data).save("webhook")
     [described] = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "machines.md").read_text(), re.DOTALL)
     notification = machine.folder / "notification.yaml"
     notification.write_text(described.replace("ID", str(block)))

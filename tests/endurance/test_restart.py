@@ -19,13 +19,14 @@ import mlflow
 import numpy as np
 import pytest
 
+from helpers.epochs import count_epochs
 from triptych.config.resolve import resolve_config
 from triptych.tracking.tags import read_tags
 
 KILLS = 20
 # The fastest number format is measured in each store anew, and two runs may choose differently: the exact one is set.
 SETTINGS = ("numpy_mlp.epochs=30", "torch_mlp.epochs=30", "transfer.epochs=10", "transfer.precision=float32")
-EPOCHS = {"numpy-mlp": 30, "torch-mlp": 30, "shufflenet_v2_x0_5": 10}
+EPOCHS = count_epochs(resolve_config("digits", settings=SETTINGS).boards[0])
 CURVES = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "epoch_seconds")
 
 

@@ -29,7 +29,7 @@ class Job:
     """The work of a process.
 
     Attributes:
-        pipe: a named pipe that it writes lines to: its number, how far it is, and as the last its results as JSON.
+        pipe: a named pipe that it writes lines to: its process id, its progress, and last its results as JSON.
         cache: its cache home.
         images: how many to embed.
         images_per_shard: how many in a file.
@@ -46,26 +46,26 @@ class Job:
 
 
 def embed(job: Job, full: Backbone) -> None:
-    """Embed, and write what was computed and where it lies."""
+    """Embed the images, and write how many were computed and the paths of the files."""
     os.environ["TRIPTYCH_CACHE_HOME"] = job.cache
     embedding_record.IMAGES_PER_SHARD = job.images_per_shard
     pixels = np.random.default_rng(0).integers(0, 256, size=(job.images, job.side, job.side, 3), dtype=np.uint8)
     preprocessing = Preprocessing(job.side, job.side, (0.5,) * 3, (0.25,) * 3, "bilinear")
     with Path(job.pipe).open("w", encoding="utf-8", buffering=1) as pipe:
-        tell(pipe, str(os.getpid()))
+        write_line(pipe, str(os.getpid()))
         [record] = store_embeddings(
             [replace(full, preprocessing=preprocessing)],
             ArrayImages(pixels),
             batch_size=job.batch_size,
             threads=1,
-            on_images=lambda done, total: tell(pipe, f"{done} of {total}"),
+            on_images=lambda done, total: write_line(pipe, f"{done} of {total}"),
         )
         shards = [str(shard) for shard in record.shards]
-        tell(pipe, json.dumps({"computed": record.computed_images, "shards": shards}))
+        write_line(pipe, json.dumps({"computed": record.computed_images, "shards": shards}))
 
 
-def tell(pipe: IO[str], line: str) -> None:
-    """Write a line, so long that few of them fill the pipe: who tells is never far ahead of who listens."""
+def write_line(pipe: IO[str], line: str) -> None:
+    """Write a line, so long that few of them fill the pipe: the writer is never far ahead of the reader."""
     pipe.write(f"{line:<1000}\n")
 
 
@@ -74,15 +74,15 @@ def main() -> None:
     full = load_backbone("shufflenet_v2_x0_5", "bundled")
     for line in sys.stdin:
         if not os.fork():
-            with suppress(BrokenPipeError):  # nobody listens any more
+            with suppress(BrokenPipeError):  # the reader is gone
                 embed(Job(**json.loads(line)), full)
             os._exit(0)
-        while _bury_one():
+        while _reap_one():
             pass
 
 
-def _bury_one() -> bool:
-    """Forget one process that has ended; return whether there was one."""
+def _reap_one() -> bool:
+    """Reap one process that has ended; return whether there was one."""
     try:
         return os.waitpid(-1, os.WNOHANG)[0] != 0
     except ChildProcessError:
