@@ -31,7 +31,6 @@ NOT_RUN = {
     ("CONTRIBUTING.md", "make test"): "runs this test",
     (README, "python3 -m venv .venv"): "belongs to the next line",
     (README, ".venv/bin/pip install --constraint"): "downloads PyTorch, from the index that the reader fills in",
-    ("docs/performance.md", "make bench-quick"): "measures for two minutes, on a machine that does nothing else",
     ("docs/servers.md", "python3 -m venv .venv"): "belongs to the next line",
     ("docs/servers.md", ".venv/bin/pip install --constraint"): "downloads packages",
     ("docs/servers.md", "createuser"): "asks for a password; the test's PostgreSQL has the role",
