@@ -21,10 +21,13 @@ import torchvision.models  # noqa: E402, F401
 from flows.compare import compare  # noqa: E402
 from triptych.config.resolve import resolve_config  # noqa: E402
 
+# Those that are trained in epochs, each of which is logged.
+PANELS = ("numpy-mlp", "torch-mlp", "shufflenet_v2_x0_5")
+
 
 def run(seed: int, epochs: int) -> None:
     lengths = [f"{section}.epochs={epochs}" for section in ("numpy_mlp", "torch_mlp", "transfer")]
-    compare(resolve_config("digits", settings=[f"split.seed={seed}", *lengths]))
+    compare(resolve_config("digits", panels=PANELS, settings=[f"split.seed={seed}", *lengths]))
 
 
 if __name__ == "__main__":

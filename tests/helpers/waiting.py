@@ -18,7 +18,7 @@ def free_port() -> int:
 
 
 def wait_until(
-    ready: Callable[[], Any], what: str, seconds: float = 120.0, process: subprocess.Popen[Any] | None = None
+    ready: Callable[[], Any], what: str, seconds: float = 300.0, process: subprocess.Popen[Any] | None = None
 ) -> Any:
     """Return the first true result of `ready`; fail after some seconds, or where the process has ended."""
     end = time.monotonic() + seconds
