@@ -1,4 +1,4 @@
-"""Compare the panels of the preset `digits` on many splits, each in a process of its own, all at once.
+"""Compare three panels of the digits on many splits, each in a process of its own, all at the same time.
 
 Arguments: how many, and the epochs of each. They are forked after the imports, so that all meet at the store.
 """
