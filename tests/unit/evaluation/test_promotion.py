@@ -15,7 +15,7 @@ def predictions(correct: np.ndarray) -> Predictions:
 
 def test_false_promotions_stay_below_the_level() -> None:
     rng = np.random.default_rng(0)
-    simulations, images, promoted = 400, 150, 0
+    simulations, images, promoted = 250, 150, 0
     for _ in range(simulations):
         accuracy = rng.uniform(0.6, 0.98)
         first, second = rng.random((2, images)) < accuracy

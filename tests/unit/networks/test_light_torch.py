@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
 
-from helpers.mlps import TORCH_MLP
 from triptych.networks.light_torch import GradientDescent, copy_state, restore_state, wrap_weights
 
 
@@ -76,16 +71,3 @@ def test_a_layer_holds_its_weights_and_draws_nothing() -> None:
     assert linear.weight.is_contiguous()
     assert torch.equal(linear(torch.ones(1, 3, dtype=torch.float64)), bias[None])
     assert all(parameter.requires_grad for parameter in linear.parameters())
-
-
-def test_a_training_imports_nothing_of_pytorchs_compiler() -> None:
-    trained = f"""
-import sys
-sys.path.insert(0, {str(Path(__file__).parents[2] / "helpers")!r})
-sys.argv = ["train", {TORCH_MLP!r}]
-import train_until_killed
-train_until_killed.main()
-print([name for name in ("torch._dynamo", "torch._inductor", "sympy") if name in sys.modules])
-"""
-    done = subprocess.run([sys.executable, "-c", trained], capture_output=True, check=True, text=True)
-    assert done.stdout.splitlines()[-1] == "[]"

@@ -52,14 +52,13 @@ def images() -> NDArray[np.uint8]:
     return np.random.default_rng(5).integers(0, 256, size=(7, *SHAPE), dtype=np.uint8)
 
 
-# Every activation, loss and number format, and every two of them that meet in the export.
+# Every kind, activation, loss and number format.
 @pytest.mark.parametrize(
     ("kind", "dtype", "activation", "loss"),
     [
         ("numpy_mlp", "float32", "sigmoid", "squared_error"),
         ("torch_mlp", "float64", "tanh", "squared_error"),
-        ("numpy_mlp", "float64", "relu", "cross_entropy"),
-        ("torch_mlp", "float32", "tanh", "cross_entropy"),
+        ("torch_mlp", "float64", "relu", "cross_entropy"),
     ],
 )
 def test_each_kind_of_mlp_is_repeated(

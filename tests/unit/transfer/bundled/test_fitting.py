@@ -18,18 +18,18 @@ CARD = read_card()
 
 
 def probe_digits(network: nn.Module, preprocessing: Preprocessing) -> float:
-    """Measure a logistic regression on the frozen embeddings of the digits, on a stratified 30 % of them.
+    """Measure a logistic regression on the frozen embeddings of every second digit, on a stratified 30 % of them.
 
     The embeddings are standardised first: those of an untrained trunk are tiny, and should not lose by that.
     """
     digits = load_digits_images("digits")
-    transform, labels = preprocessing.build(), digits.labels
-    inputs = torch.stack([transform(digits.images[row]) for row in range(len(labels))])
+    transform, labels = preprocessing.build(), digits.labels[::2]
+    inputs = torch.stack([transform(digits.images[row]) for row in range(0, len(digits.labels), 2)])
     network.fc = nn.Identity()
     network.eval()
     with torch.inference_mode():
         embeddings = torch.cat([network(batch) for batch in inputs.split(64)]).numpy()
-    assert embeddings.shape == (1797, 1024)
+    assert embeddings.shape == (899, 1024)
     parts = train_test_split(embeddings, labels, test_size=0.3, stratify=labels, random_state=0)
     fit_x, test_x, fit_y, test_y = parts
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
