@@ -14,7 +14,7 @@ from triptych.errors import ConfigError
         ("ray", "use threads, dask or dask:tcp://HOST:PORT"),
         ("dask:127.0.0.1", "use threads, dask or dask:tcp://HOST:PORT"),
         ("dask:tcp://127.0.0.1:1", "no Dask scheduler answers there"),
-        ("dask:tcp://127.0.0.1:99999", "no Dask scheduler answers there"),
+        ("dask:tcp://127.0.0.1:65537", "no Dask scheduler answers there"),
     ],
 )
 def test_a_runner_that_is_none_is_refused(runner: str, rule: str) -> None:
