@@ -33,7 +33,7 @@ IMAGES = 1797
 
 @flow
 def embed_board(prepared: PreparedBoard) -> dict[str, EmbeddingRecord]:
-    opened: Any = SimpleNamespace(board=prepared, backbones=[PANEL])
+    opened: Any = SimpleNamespace(prepared=prepared, backbones=[PANEL])
     submitted = submit_embedding(opened)
     for step in submitted.steps:
         step.result()
