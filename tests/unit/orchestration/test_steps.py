@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,9 +16,10 @@ from triptych.tracking.resume import locks
 
 
 @pytest.fixture
-def comparison(digits: BoardData, own_store: str, monkeypatch: pytest.MonkeyPatch) -> ComparisonRecord:
-    """A comparison of one panel; its tasks are called without Prefect."""
+def comparison(digits: BoardData, own_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ComparisonRecord:
+    """A comparison of one panel; its tasks are called without Prefect, and no other test left checkpoints for it."""
     del own_store
+    monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(steps, "get_run_logger", lambda: logging.getLogger("test"))
     monkeypatch.setattr(steps, "report_epochs", lambda label, log: log)
     prepared = name_board(digits.prepared, "steps", epochs=2)
