@@ -91,8 +91,8 @@ def embed_with(workers: int, data: BoardData) -> float:
 
 def embed_share(prepared: PreparedBoard, share: range, plan: EmbeddingPlan) -> int:
     """Embed a range of shards in a worker, which reads the data from its own disk; return the number of images."""
-    records = embed_board(load_board(prepared), plan, share, on_images=lambda done, total: None)
-    return sum(record.images for record in records.values())
+    embedded = embed_board(load_board(prepared), plan, share, on_images=lambda done, total: None)
+    return sum(record.images for record in embedded.records.values())
 
 
 def open_mnist() -> BoardData:

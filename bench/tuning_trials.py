@@ -12,7 +12,7 @@ from triptych.data.boards import BoardData
 from triptych.orchestration.trials import make_job
 from triptych.system.paths import cache_home
 from triptych.transfer.plan import embed_board, plan_board
-from triptych.transfer.records import collect_records, count_shards
+from triptych.transfer.records import collect_embeddings, count_shards
 from triptych.tuning.search_spaces import find_space
 from triptych.tuning.study import ask_trial, list_settled, open_study, prepare_study, store_outcome, train_trial
 from triptych.tuning.trainers import load_trainer
@@ -33,7 +33,7 @@ def measure_trials(data: BoardData, panel: str, forget: Callable[[], None], *, q
     plan = plan_board(data, data.prepared.config.backbone_panels)
     started = time.perf_counter()
     shards = range(count_shards(len(data.images)))
-    records = collect_records(plan, [embed_board(data, plan, shards, lambda done, total: None)])
+    records = collect_embeddings(plan, [embed_board(data, plan, shards, lambda done, total: None)])
     embedding_seconds = time.perf_counter() - started
     trials = TRIALS // 5 if quick else TRIALS
     shutil.rmtree(cache_home() / "studies", ignore_errors=True)

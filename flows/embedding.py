@@ -9,12 +9,10 @@ from typing import Any
 from prefect import unmapped
 from prefect.futures import PrefectFuture
 
-from tasks.embed import collect_embeddings, embed_shards, plan_embedding
+from tasks.embed import embed_shards, join_embeddings, plan_embedding
 from triptych.orchestration import share_shards
 from triptych.tracking import ComparisonRecord, StudyRecord
-from triptych.transfer.records import EmbeddingRecord
-
-Records = dict[str, EmbeddingRecord]
+from triptych.transfer.records import BoardEmbeddings
 
 
 @dataclass(frozen=True)
@@ -23,15 +21,15 @@ class SubmittedEmbedding:
 
     Attributes:
         panels: the panels with a backbone.
-        records: the record of each panel's embeddings, by panel; None if no panel has a backbone.
+        records: their embeddings; None if no panel has a backbone.
         steps: all tasks of the embedding.
     """
 
     panels: Sequence[str] = ()
-    records: PrefectFuture[Records] | None = None
+    records: PrefectFuture[BoardEmbeddings] | None = None
     steps: list[PrefectFuture[Any]] = field(default_factory=list)
 
-    def needed_by(self, panel: str) -> PrefectFuture[Records] | None:
+    def needed_by(self, panel: str) -> PrefectFuture[BoardEmbeddings] | None:
         """Return the records if a panel needs them, else None, so that it is trained without waiting."""
         return self.records if panel in self.panels else None
 
@@ -46,5 +44,5 @@ def submit_embedding(opened: ComparisonRecord | StudyRecord) -> SubmittedEmbeddi
         return SubmittedEmbedding()
     plan = plan_embedding.submit(opened)
     shards = embed_shards.map(unmapped(opened), share_shards(opened.prepared), unmapped(plan))
-    records = collect_embeddings.submit(plan, shards)
+    records = join_embeddings.submit(plan, shards)
     return SubmittedEmbedding(opened.backbones, records, [plan, *shards, records])

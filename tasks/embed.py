@@ -6,40 +6,44 @@ from collections.abc import Sequence
 
 from prefect.logging import get_run_logger
 
+from triptych.errors import describe_error
 from triptych.orchestration import ProgressReporter, long_step, provide_board
 from triptych.panels.kinds import import_embedding
 from triptych.tracking import ComparisonRecord, StudyRecord
 from triptych.training.jobs import PanelJob
-from triptych.transfer.records import EmbeddingPlan, EmbeddingRecord, collect_records
+from triptych.transfer.records import BoardEmbeddings, EmbeddingPlan, collect_embeddings
 
 
 @long_step("choose number formats")
 def plan_embedding(opened: ComparisonRecord | StudyRecord) -> EmbeddingPlan:
-    """Choose the fastest number format on this machine that is accurate enough, for each backbone."""
+    """Choose the fastest number format on this machine that is accurate enough, for each backbone by itself."""
     plan: EmbeddingPlan = import_embedding().plan_board(provide_board(opened.prepared), opened.backbones)
     for panel, planned in plan.networks.items():
         get_run_logger().info("%s is embedded in %s (%s)", panel, planned.number_format, planned.reason)
+    for panel, error in plan.failures.items():
+        get_run_logger().error("%s is left out: %s", panel, describe_error(error))
     return plan
 
 
 @long_step("embed from shard {numbers.start}")
-def embed_shards(
-    opened: ComparisonRecord | StudyRecord, numbers: range, plan: EmbeddingPlan
-) -> dict[str, EmbeddingRecord]:
-    """Compute the embeddings of some shards of images, unless they are stored; return a record by panel."""
+def embed_shards(opened: ComparisonRecord | StudyRecord, numbers: range, plan: EmbeddingPlan) -> BoardEmbeddings:
+    """Compute the embeddings of some shards of images, unless they are stored."""
+    if not plan.networks:
+        return BoardEmbeddings({})
     names = [PanelJob(opened.prepared, panel, 0).label for panel in plan.networks]
     report = ProgressReporter(f"embed {', '.join(names)}", key=f"shard {numbers.start}")
-    records: dict[str, EmbeddingRecord] = import_embedding().embed_board(
+    embedded: BoardEmbeddings = import_embedding().embed_board(
         provide_board(opened.prepared), plan, numbers, on_images=report
     )
-    embeddings = sum(record.images for record in records.values())
-    report(embeddings, embeddings, "; ".join(dict.fromkeys(record.describe() for record in records.values())))
-    for shard in [shard for record in records.values() for shard in record.damaged_shards]:
+    records = embedded.records.values()
+    if embeddings := sum(record.images for record in records):
+        report(embeddings, embeddings, "; ".join(dict.fromkeys(record.describe() for record in records)))
+    for shard in [shard for record in records for shard in record.damaged_shards]:
         get_run_logger().warning("embeddings %s were damaged in the store and have been computed again", shard)
-    return records
+    return embedded
 
 
 @long_step("collect embeddings")
-def collect_embeddings(plan: EmbeddingPlan, parts: Sequence[dict[str, EmbeddingRecord]]) -> dict[str, EmbeddingRecord]:
+def join_embeddings(plan: EmbeddingPlan, parts: Sequence[BoardEmbeddings]) -> BoardEmbeddings:
     """Join the records of all shards into one for each panel."""
-    return collect_records(plan, parts)
+    return collect_embeddings(plan, parts)

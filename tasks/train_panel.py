@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from triptych.orchestration import long_step, train_in_run
 from triptych.tracking import ComparisonRecord, TrainedPanel
 from triptych.training.jobs import PanelJob
-from triptych.transfer.records import EmbeddingRecord
+from triptych.transfer.records import BoardEmbeddings
 
 
 @long_step("train {job.run_label}")
-def train_panel(
-    comparison: ComparisonRecord, job: PanelJob, embedded: Mapping[str, EmbeddingRecord] | None
-) -> TrainedPanel:
+def train_panel(comparison: ComparisonRecord, job: PanelJob, embedded: BoardEmbeddings | None) -> TrainedPanel:
     """Train a panel once.
 
     Args:
         comparison: the comparison that it belongs to.
         job: the panel and its repeat.
-        embedded: the records of the embeddings, by panel; None if the panel needs none.
+        embedded: the embeddings of the board; None if the panel needs none.
     """
-    return train_in_run(comparison, job, (embedded or {}).get(job.panel))
+    return train_in_run(comparison, job, embedded.record_of(job.panel) if embedded else None)

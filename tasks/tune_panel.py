@@ -12,7 +12,7 @@ from triptych.data.preparation import prepare_once
 from triptych.orchestration import ProgressReporter, describe_flow_run, long_step, name_key, provide_board
 from triptych.orchestration.trials import run_trial
 from triptych.tracking import StudyRecord, finish_study, pin_weights, start_study
-from triptych.transfer.records import EmbeddingRecord
+from triptych.transfer.records import BoardEmbeddings
 from triptych.tuning.results import TuningResult, save_best, summarise_study
 from triptych.tuning.study import check_validation, identify_study, prepare_study
 from triptych.tuning.trainers import load_trainer
@@ -28,7 +28,7 @@ def start_tuning(config: BoardConfig, panel: str, trials: int, workers: int) -> 
 
 
 @long_step("tune {study.panel}, share {worker}")
-def run_trials(study: StudyRecord, worker: int, embedded: dict[str, EmbeddingRecord] | None) -> None:
+def run_trials(study: StudyRecord, worker: int, embedded: BoardEmbeddings | None) -> None:
     """Run one worker's share of the trials, one after another, on data that is read once."""
     share = study.shares[worker]
     fit = load_trainer(provide_board(study.prepared), study.panel, embedded)

@@ -32,14 +32,13 @@ IMAGES = 1797
 
 
 @flow
-def embed_board(prepared: PreparedBoard) -> dict[str, EmbeddingRecord]:
+def embed_board(prepared: PreparedBoard) -> EmbeddingRecord:
     opened: Any = SimpleNamespace(prepared=prepared, backbones=[PANEL])
     submitted = submit_embedding(opened)
     for step in submitted.steps:
         step.result()
     assert submitted.records is not None
-    records: dict[str, EmbeddingRecord] = submitted.records.result()
-    return records
+    return submitted.records.result().record_of(PANEL)
 
 
 @pytest.fixture
@@ -77,7 +76,7 @@ def test_a_killed_worker_changes_nothing(
     killer.start()
     runner: Any = DaskTaskRunner(address=cluster.scheduler_address)
     on_dask = embed_board.with_options(task_runner=runner)
-    record = on_dask(prepare_board(board))[PANEL]
+    record = on_dask(prepare_board(board))
     killer.join()
     assert killed
     assert record.images == IMAGES
@@ -85,7 +84,7 @@ def test_a_killed_worker_changes_nothing(
     # The workers have one thread each, too: more of them add up in another order.
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     threads: Any = ThreadPoolTaskRunner()
-    alone = embed_board.with_options(task_runner=threads)(prepare_board(board))[PANEL]
+    alone = embed_board.with_options(task_runner=threads)(prepare_board(board))
     assert len(record.shards) == len(alone.shards) == count_shards(IMAGES) > 2
     for there, here in zip(record.shards, alone.shards, strict=True):
         assert there.relative_to(tmp_path / "shared") == here.relative_to(tmp_path / "alone")

@@ -3,59 +3,83 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
 
 from triptych.data.boards import BoardData
+from triptych.errors import WeightsError
 from triptych.networks.precision import PRECISIONS, find_device
 from triptych.system.threads import count_threads
 from triptych.transfer.choose_precision import choose_format_for
 from triptych.transfer.embed import OnImages, store_embeddings
-from triptych.transfer.records import EmbeddingPlan, EmbeddingRecord, PlannedNetwork
+from triptych.transfer.records import BoardEmbeddings, EmbeddingPlan, EmbeddingRecord, PlannedNetwork
 from triptych.transfer.weights import fetch_backbone
+
+# What concerns one backbone alone; PyTorch raises the second where memory is short or a layer does not fit.
+BACKBONE_ERRORS = (WeightsError, RuntimeError, MemoryError)
 
 
 def plan_board(data: BoardData, panels: Sequence[str]) -> EmbeddingPlan:
-    """Choose the number format of each backbone.
+    """Choose the number format of each backbone; one that cannot be used is left out, with its error.
 
     Args:
         data: the board.
         panels: those of its panels that have a backbone.
-
-    Raises:
-        WeightsError: the weights are unknown, missing, or those of another network.
     """
-    settings = data.prepared.config.transfer
-    torch.set_num_threads(settings.embedding_threads or count_threads())
-    planned = {}
+    torch.set_num_threads(data.prepared.config.transfer.embedding_threads or count_threads())
+    planned: dict[str, PlannedNetwork] = {}
+    failures: dict[str, Exception] = {}
     for panel in panels:
-        started = time.perf_counter()
-        backbone = fetch_backbone(panel, settings.weights).on_device(find_device())
-        number_format, reason = choose_format_for(backbone, data.images, PRECISIONS[settings.precision])
-        planned[panel] = PlannedNetwork(number_format, reason, time.perf_counter() - started)
-    return EmbeddingPlan(planned)
+        try:
+            planned[panel] = _plan_network(data, panel)
+        except BACKBONE_ERRORS as error:
+            failures[panel] = error
+    return EmbeddingPlan(planned, failures)
 
 
-def embed_board(
-    data: BoardData, plan: EmbeddingPlan, numbers: range, on_images: OnImages
-) -> dict[str, EmbeddingRecord]:
-    """Compute and store some shards of the embeddings of a board, for every backbone; return a record by panel.
+def _plan_network(data: BoardData, panel: str) -> PlannedNetwork:
+    settings = data.prepared.config.transfer
+    started = time.perf_counter()
+    backbone = fetch_backbone(panel, settings.weights).on_device(find_device())
+    number_format, reason = choose_format_for(backbone, data.images, PRECISIONS[settings.precision])
+    return PlannedNetwork(number_format, reason, time.perf_counter() - started)
+
+
+def embed_board(data: BoardData, plan: EmbeddingPlan, numbers: range, on_images: OnImages) -> BoardEmbeddings:
+    """Compute and store some shards of the embeddings of a board, for every backbone that is planned.
+
+    The backbones share one pass over the images. If that fails because of one of them, each is computed by itself.
 
     Args:
         data: the board.
         plan: the number format of each backbone.
         numbers: indices of the shards.
         on_images: called with the number of embeddings done so far and their total.
-
-    Raises:
-        WeightsError: the weights are unknown, missing, or those of another network.
     """
+    try:
+        return BoardEmbeddings(_embed_together(data, plan.networks, numbers, on_images))
+    except BACKBONE_ERRORS as error:
+        if len(plan.networks) == 1:
+            return BoardEmbeddings({}, dict.fromkeys(plan.networks, error))
+    alone = [
+        embed_board(data, EmbeddingPlan({panel: planned}), numbers, on_images)
+        for panel, planned in plan.networks.items()
+    ]
+    return BoardEmbeddings(
+        {panel: record for part in alone for panel, record in part.records.items()},
+        {panel: error for part in alone for panel, error in part.failures.items()},
+    )
+
+
+def _embed_together(
+    data: BoardData, networks: Mapping[str, PlannedNetwork], numbers: range, on_images: OnImages
+) -> dict[str, EmbeddingRecord]:
     settings = data.prepared.config.transfer
     backbones = [
         fetch_backbone(panel, settings.weights).on_device(find_device()).in_format(planned.number_format)
-        for panel, planned in plan.networks.items()
+        for panel, planned in networks.items()
     ]
     records = store_embeddings(
         backbones,
@@ -65,7 +89,7 @@ def embed_board(
         numbers=numbers,
         on_images=on_images,
     )
-    return dict(zip(plan.networks, records, strict=True))
+    return dict(zip(networks, records, strict=True))
 
 
 def provide_embeddings(data: BoardData, panel: str, record: EmbeddingRecord) -> EmbeddingRecord:
@@ -84,5 +108,5 @@ def provide_embeddings(data: BoardData, panel: str, record: EmbeddingRecord) -> 
     if all(shard.is_file() for shard in record.shards):
         return record
     plan = EmbeddingPlan({panel: PlannedNetwork(record.number_format, record.reason, 0.0)})
-    found = embed_board(data, plan, range(len(record.shards)), on_images=lambda done, total: None)[panel]
-    return replace(found, reason=record.reason)
+    found = embed_board(data, plan, range(len(record.shards)), on_images=lambda done, total: None)
+    return replace(found.record_of(panel), reason=record.reason)

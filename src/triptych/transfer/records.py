@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -102,23 +103,50 @@ class EmbeddingPlan:
 
     Attributes:
         networks: the format of each panel's backbone, by panel.
+        failures: why a panel's backbone cannot be used, by panel.
     """
 
     networks: dict[str, PlannedNetwork]
+    failures: dict[str, Exception] = field(default_factory=dict)
 
 
-def collect_records(plan: EmbeddingPlan, parts: Sequence[Mapping[str, EmbeddingRecord]]) -> dict[str, EmbeddingRecord]:
+@dataclass(frozen=True)
+class BoardEmbeddings:
+    """The stored embeddings of all backbones of a board. A backbone that fails leaves the others as they are.
+
+    Attributes:
+        records: the records by panel.
+        failures: why the images could not be embedded with a panel's backbone, by panel.
+    """
+
+    records: dict[str, EmbeddingRecord]
+    failures: dict[str, Exception] = field(default_factory=dict)
+
+    def record_of(self, panel: str) -> EmbeddingRecord:
+        """Return the record of a panel.
+
+        Raises:
+            Exception: the panel has none; it is the error of its backbone.
+        """
+        if panel in self.failures:
+            raise self.failures[panel]
+        return self.records[panel]
+
+
+def collect_embeddings(plan: EmbeddingPlan, parts: Sequence[BoardEmbeddings]) -> BoardEmbeddings:
     """Return one record for each panel, joined from the records of consecutive parts of the shards.
 
     Args:
         plan: the number formats, whose reasons and seconds are added.
-        parts: the records of each part by panel, in the order of the shards.
+        parts: the records of each part, in the order of the shards.
     """
-    collected = {}
-    for panel, planned in plan.networks.items():
-        whole = reduce(EmbeddingRecord.join, (part[panel] for part in parts))
-        collected[panel] = replace(whole, seconds=whole.seconds + planned.seconds, reason=planned.reason)
-    return collected
+    failures = reduce(operator.or_, (part.failures for part in parts), plan.failures)
+    records = {}
+    for panel in plan.networks.keys() - failures.keys():
+        planned = plan.networks[panel]
+        whole = reduce(EmbeddingRecord.join, (part.records[panel] for part in parts))
+        records[panel] = replace(whole, seconds=whole.seconds + planned.seconds, reason=planned.reason)
+    return BoardEmbeddings(records, failures)
 
 
 class MappedShards:

@@ -27,7 +27,7 @@ def data(photos: Path) -> BoardData:
 
 @pytest.fixture(scope="module")
 def embedded(data: BoardData) -> EmbeddingRecord:
-    return embed_board(data, plan_board(data, [PANEL]), range(1), lambda done, total: None)[PANEL]
+    return embed_board(data, plan_board(data, [PANEL]), range(1), lambda done, total: None).record_of(PANEL)
 
 
 def test_a_head_is_trained_on_stored_embeddings(data: BoardData, embedded: EmbeddingRecord) -> None:
