@@ -36,4 +36,4 @@ def compare_board(config: BoardConfig, *, fresh: bool, tuned: bool) -> Compariso
     """Compare the panels of one board, trained and evaluated on the same split."""
     comparison = split_data(config, tuned=tuned, fresh=fresh)
     panels, missing = train_panels(comparison)
-    return record_comparison(comparison, panels, missing, promote_champion(comparison, panels))
+    return record_comparison(comparison, panels, missing, promote_champion(comparison, panels, missing))

@@ -33,6 +33,7 @@ from triptych.tracking import (
     load_evaluation,
     load_logged_model,
 )
+from triptych.tracking.registry import find_champion
 from triptych.tracking.tags import read_tags, select
 
 
@@ -247,6 +248,9 @@ def test_a_failing_panel_does_not_stop_the_others_and_leaves_no_run_open(
     [result] = caught.value.results
     assert caught.value.bad_input
     assert [standing.label for standing in result.report.standings] == ["numpy-mlp"]
+    assert result.report.verdict.endswith(" incomplete, without shufflenet_v2_x0_5 #0 and shufflenet_v2_x0_5 #1.")
+    assert "decides by hand" in result.promotion
+    assert find_champion("failing-colours") is None
     assert [panel.label for panel in result.report.missing] == ["shufflenet_v2_x0_5 #0", "shufflenet_v2_x0_5 #1"]
     assert any(caveat.startswith("missing: shufflenet_v2_x0_5 #0 (weights") for caveat in result.report.caveats)
     experiment = connect().get_experiment_by_name("failing-colours")

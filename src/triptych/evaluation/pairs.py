@@ -86,8 +86,8 @@ def decide(best: str, accuracy: float, pairs: Sequence[Pair], test_images: int, 
     beaten = [pair.second for pair in own if pair.separated]
     near = [pair.second for pair in own if not pair.separated]
     if near:
-        rest = f"; it is significantly better than {_join_words(beaten)}" if beaten else ""
-        return f"{best} leads with {score}, but its lead over {_join_words(near)} could be chance{rest}."
+        rest = f"; it is significantly better than {join_words(beaten)}" if beaten else ""
+        return f"{best} leads with {score}, but its lead over {join_words(near)} could be chance{rest}."
     closest = own[0]
     paired = closest.paired
     return (
@@ -97,6 +97,11 @@ def decide(best: str, accuracy: float, pairs: Sequence[Pair], test_images: int, 
     )
 
 
-def _join_words(words: Sequence[str]) -> str:
+def join_words(words: Sequence[str]) -> str:
+    """Return words as an enumeration.
+
+    >>> join_words(["one", "two", "three"])
+    'one, two and three'
+    """
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last

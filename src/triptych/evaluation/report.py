@@ -10,7 +10,7 @@ from typing import Any
 from triptych.config.names import NUMPY_MLP, TORCH_MLP
 from triptych.data.boards import PreparedBoard
 from triptych.evaluation.columns import Table, build_rows
-from triptych.evaluation.pairs import Pair, compare_pairs, decide
+from triptych.evaluation.pairs import Pair, compare_pairs, decide, join_words
 from triptych.evaluation.predictions import Predictions
 from triptych.evaluation.statistics import wilson_interval
 from triptych.panels.kinds import find_kind
@@ -182,7 +182,7 @@ def write_report(
         test_images=prepared.sizes["test"],
         standings=tuple(standings),
         pairs=pairs,
-        verdict=decide(best.label, best.test_accuracy, pairs, prepared.sizes["test"], level),
+        verdict=decide(best.label, best.test_accuracy, pairs, prepared.sizes["test"], level) + name_missing(missing),
         caveats=(
             *(f"missing: {panel.label} ({panel.reason})" for panel in missing),
             *prepared.notes,
@@ -215,6 +215,16 @@ def _average_metrics(repeats: Sequence[EvaluatedPanel]) -> dict[str, float]:
     names = dict.fromkeys(name for panel in repeats for name in panel.metrics)
     means = {name: fmean(panel.metrics[name] for panel in repeats if name in panel.metrics) for name in names}
     return means | {"parameters": round(means["parameters"])}
+
+
+def name_missing(missing: Sequence[MissingPanel]) -> str:
+    """Return the sentence of the verdict that names what could not be compared; nothing if all panels were.
+
+    >>> name_missing([MissingPanel("vgg16 #0", "no weights"), MissingPanel("vgg16 #1", "no weights")])
+    ' The comparison is incomplete, without vgg16 #0 and vgg16 #1.'
+    """
+    labels = [panel.label for panel in missing]
+    return f" The comparison is incomplete, without {join_words(labels)}." if labels else ""
 
 
 def explain_board(prepared: PreparedBoard) -> list[str]:

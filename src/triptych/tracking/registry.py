@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +18,7 @@ from mlflow.utils.logging_utils import disable_logging, enable_logging
 from triptych.data.boards import PreparedBoard
 from triptych.errors import ConfigError, suggest
 from triptych.evaluation.model_card import write_card
+from triptych.evaluation.pairs import join_words
 from triptych.evaluation.promotion import Promotion, judge
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.panels.identity import TRAINING
@@ -48,14 +50,15 @@ def register_panel(prepared: PreparedBoard, panel: EvaluatedPanel) -> None:
     _register(f"{prepared.config.name}-{panel.panel}", prepared, panel)
 
 
-def challenge(prepared: PreparedBoard, panel: EvaluatedPanel) -> Promotion:
+def challenge(prepared: PreparedBoard, panel: EvaluatedPanel, missing: Sequence[str] = ()) -> Promotion:
     """Register the model of a panel under the board's name, and make it the champion if it is significantly better.
 
-    A decision about a version is never repeated.
+    A decision about a version is never repeated. While panels are missing from its comparison, none is made.
 
     Args:
         prepared: the board.
         panel: the challenger.
+        missing: the labels of the panels that are missing from the comparison.
     """
     name = prepared.config.name
     # Of two comparisons of this machine that end at the same time, one decides after the other.
@@ -67,6 +70,12 @@ def challenge(prepared: PreparedBoard, panel: EvaluatedPanel) -> Promotion:
         tags = read_tags(version)
         if DECISION in tags or is_champion:
             return Promotion(is_champion, tags.get(DECISION, "it was made the champion before"))
+        if missing:
+            return Promotion(
+                promoted=False,
+                reason=f"the comparison is incomplete, without {join_words(missing)}; `triptych promote "
+                f"{name}/{version.version}` decides by hand",
+            )
         promotion = _decide(prepared, panel, champion)
         if promotion.promoted:
             _move_alias(name, str(version.version), champion)
