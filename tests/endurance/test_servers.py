@@ -238,7 +238,7 @@ def test_a_schedule_runs_without_a_person_and_a_second_user_reads_the_result(tea
         connect().set_tag(by_hand.info.run_id, "seen", "by ann")
     data = load_board(prepare_board(config.boards[0]))
     images = np.stack([data.images[index] for index in data.split.test])
-    right = model.predict(images).argmax(axis=1) == data.labels[data.split.test]
+    right = model.predict(images).to_numpy().argmax(axis=1) == data.labels[data.split.test]
     assert right.mean() == pytest.approx(by_hand.data.metrics["test_accuracy"])
 
 

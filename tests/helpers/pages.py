@@ -29,8 +29,6 @@ PORTS = ("4200", "5000", "5001", "8786")
 NOT_RUN = {
     (README, "make test"): "runs this test",
     ("CONTRIBUTING.md", "make test"): "runs this test",
-    (README, "python3 -m venv .venv"): "belongs to the next line",
-    (README, ".venv/bin/pip install --constraint"): "downloads PyTorch, from the index that the reader fills in",
     ("docs/servers.md", "python3 -m venv .venv"): "belongs to the next line",
     ("docs/servers.md", ".venv/bin/pip install --constraint"): "downloads packages",
     ("docs/servers.md", "createuser"): "asks for a password; the test's PostgreSQL has the role",
@@ -176,7 +174,7 @@ class Reader:
 
 
 def make_reader(folder: Path) -> Reader:
-    """Return a reader with a copy of the checkout, two classes of photos, a picture of a digit, and free ports."""
+    """Return a reader with a copy of the checkout, two classes of photos, and free ports."""
     ports = {port: str(free_port()) for port in PORTS}
     home = folder / "home"
     places = ports | {
@@ -192,7 +190,6 @@ def make_reader(folder: Path) -> Reader:
     settings.write_text(reader.here(settings.read_text(encoding="utf-8")), encoding="utf-8")
     write_photos(home / "photos", {"ants": 12, "bees": 12})
     shutil.copytree(home / "photos", reader.checkout / "photos")
-    shutil.copy(home / "photos" / "ants" / "0.jpg", reader.checkout / "digit.png")
     return reader
 
 

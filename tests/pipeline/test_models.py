@@ -151,7 +151,9 @@ def test_mlflows_own_server_answers_with_the_pipelines_probabilities(
         {"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(asked) as answer:  # noqa: S310 - the same
-        np.testing.assert_allclose(json.load(answer)["predictions"], probabilities, rtol=0, atol=1e-6)
+        rows = json.load(answer)["predictions"]
+    assert [list(row) for row in rows] == [[str(digit) for digit in range(10)]] * len(images)
+    np.testing.assert_allclose([list(row.values()) for row in rows], probabilities, rtol=0, atol=1e-6)
 
 
 def read_panel(result: ComparisonResult, panel: str) -> tuple[PreparedBoard, EvaluatedPanel]:

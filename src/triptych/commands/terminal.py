@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -35,6 +36,21 @@ def build_table(title: str, rows: list[dict[str, str]]) -> Table:
     for row in rows:
         table.add_row(*row.values())
     return table
+
+
+def explain_champion(name: str) -> list[str]:
+    """Return how other programs load the champion of a board, which plain MLflow finds only by the store's address.
+
+    Without a champion there is nothing to explain.
+    """
+    from triptych.tracking import find_champion, tracking_uri
+
+    if find_champion(name) is None:
+        return []
+    return [
+        f'In other programs: mlflow.pyfunc.load_model("models:/{name}@champion"), after',
+        f"export MLFLOW_TRACKING_URI={shlex.quote(tracking_uri())}",
+    ]
 
 
 def explain_page() -> str:

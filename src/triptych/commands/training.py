@@ -24,6 +24,7 @@ from triptych.commands.terminal import (
     EXIT_INPUT,
     build_table,
     errors,
+    explain_champion,
     explain_interrupt,
     explain_page,
     terminal,
@@ -128,6 +129,8 @@ def _print_comparison(result: ComparisonResult) -> None:
     for caveat in report.caveats:
         terminal.print(f"- {caveat}", highlight=False)
     terminal.print(f"Champion: {result.promotion}", highlight=False)
+    for line in explain_champion(report.board):
+        terminal.print(line, soft_wrap=True, highlight=False)
     terminal.print(f"Curves and metrics ({explain_page()}):", highlight=False)
     terminal.print(result.link, soft_wrap=True, highlight=False, style="cyan")
 

@@ -67,7 +67,7 @@ def check_reload(
         by_shape.setdefault(image.shape, []).append(position)
     difference = 0.0
     for positions in by_shape.values():
-        probabilities = model.predict(np.stack([images[position] for position in positions]))
+        probabilities = np.asarray(model.predict(np.stack([images[position] for position in positions])))
         difference = max(difference, float(np.abs(probabilities - reference.probabilities[positions]).max()))
     if not difference <= tolerance:
         raise ReloadError(

@@ -1,8 +1,9 @@
 """A trained panel on disk: arrays and a small JSON file without pickle, which plain MLflow loads.
 
 Every panel has the same interface: raw images in, (n, height, width, channels) uint8; class probabilities out,
-(n, classes) float32. Preprocessing is included. This package and `triptych.images` are saved with the model, so that
-it loads without triptych installed. A panel that does not use PyTorch loads without PyTorch.
+(n, classes) float32, with the class names as columns. Preprocessing is included. This package and `triptych.images`
+are saved with the model, so that it loads without triptych installed. A panel that does not use PyTorch loads without
+PyTorch.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from triptych.images.pixels import Pixels, scale_pixels, stack_as
 
-Probabilities = NDArray[np.float32]
+if TYPE_CHECKING:
+    import pandas as pd
+
 Description = dict[str, Any]
 
 DESCRIPTION, ARRAYS = "model.json", "weights.npz"
@@ -119,14 +122,17 @@ class ServedModel:
     network: Network
     classes: tuple[str, ...]
 
-    def predict(self, images: Pixels, params: dict[str, Any] | None = None) -> Probabilities:  # noqa: ARG002 - MLflow's
-        """Return class probabilities, (n, classes) float32.
+    def predict(self, images: Pixels, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002 - MLflow's
+        """Return class probabilities, (n, classes) float32, with the class names as columns.
 
         Args:
             images: (n, height, width, channels) uint8.
             params: ignored.
         """
-        return np.asarray(self.network.predict_images(images), dtype=np.float32)
+        import pandas as pd  # comes with MLflow, and takes a second
+
+        probabilities = np.asarray(self.network.predict_images(images), dtype=np.float32)
+        return pd.DataFrame(probabilities, columns=list(self.classes))
 
     def get_raw_model(self) -> Network:
         """Return the panel itself, which also accepts a list of images of different sizes."""
@@ -156,8 +162,9 @@ def load_model(folder: Path) -> ServedModel:
     >>> with tempfile.TemporaryDirectory() as parent:
     ...     save_model("numpy_mlp", network, ("cat", "dog"), Path(parent) / "model")
     ...     model = load_model(Path(parent) / "model")
-    >>> model.classes, model.predict(np.zeros((1, 2, 2, 1), np.uint8))
-    (('cat', 'dog'), array([[0.5, 0.5]], dtype=float32))
+    >>> model.predict(np.zeros((1, 2, 2, 1), np.uint8))
+       cat  dog
+    0  0.5  0.5
     """
     description = read_description(folder)
     network: type[Network] = find_class(description["network"])

@@ -24,6 +24,7 @@ from triptych.tracking.records import ComparisonRecord, PanelRun, RecordedRun, S
 from triptych.tracking.registry import (
     challenge,
     fetch_model,
+    find_champion,
     find_version,
     model_uri,
     promote,
@@ -56,6 +57,7 @@ __all__ = [
     "describe_board",
     "fetch_model",
     "fetch_report",
+    "find_champion",
     "find_panel_runs",
     "find_recorded",
     "find_trained",

@@ -14,7 +14,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.models import ModelSignature
-from mlflow.types import Schema, TensorSpec
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from triptych.config.names import NUMPY_MLP, TORCH_MLP
@@ -68,7 +68,7 @@ def log_fitted(run_id: str, job: PanelJob, fitted: FittedPanel, data: BoardData)
 
 def _log_model(job: PanelJob, fitted: FittedPanel, data: BoardData, package: Path) -> str:
     classes = job.prepared.classes
-    outputs = TensorSpec(np.dtype(np.float32), (-1, len(classes)))
+    outputs = Schema([ColSpec(DataType.float, name) for name in classes])
     example = data.images[int(fitted.reference.indices[0])]
     step = max(1, -(-max(example.shape[:2]) // EXAMPLE_PIXELS))
     model = mlflow.pyfunc.log_model(
@@ -76,7 +76,7 @@ def _log_model(job: PanelJob, fitted: FittedPanel, data: BoardData, package: Pat
         loader_module="triptych.networks.saved",
         data_path=str(fitted.folder),
         code_paths=[str(package)],
-        signature=ModelSignature(inputs=Schema([IMAGES_IN]), outputs=Schema([outputs])),
+        signature=ModelSignature(inputs=Schema([IMAGES_IN]), outputs=outputs),
         input_example=np.ascontiguousarray(example[None, ::step, ::step]),
         pip_requirements=pin_requirements(find_kind(job.prepared.config, job.panel).requirements),
         metadata={"classes": list(classes), "board": job.prepared.config.name, "panel": job.panel, "label": job.label},

@@ -58,7 +58,7 @@ def test_a_panel_on_pixels_is_fitted_saved_and_predicts_the_same(name: str, digi
     job = PanelJob(digits.prepared, name.replace("_", "-"), 0)
     fitted = fit_panel(digits, job, tmp_path / "model", epochs.append)
     served = load_model(fitted.folder)
-    again = served.predict(digits.pixels[fitted.reference.indices])
+    again = served.predict(digits.pixels[fitted.reference.indices]).to_numpy()
     assert np.abs(again - fitted.reference.probabilities).max() < 1e-6
     assert np.allclose(again.sum(axis=1), 1.0, atol=1e-5)
     assert read_description(fitted.folder)["kind"] == name
