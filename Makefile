@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+STAMP := $(VENV)/.installed$(if $(CPU),-cpu)
+INSTALL := $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt
 ARGS ?=
 # The certificates that the machine trusts, as pip does: networks with a proxy of their own need it.
 export UV_SYSTEM_CERTS := true
@@ -15,15 +16,25 @@ export UV_SYSTEM_CERTS := true
 help: ## List what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-setup: $(STAMP) ## Create .venv with the pinned requirements.
+setup: $(STAMP) ## Create .venv with the pinned requirements; CPU=1 for PyTorch without the libraries for GPUs.
 
+# PyTorch's own index has a build for CPUs, a third of the size, and one for each driver of a GPU. uv takes what this
+# machine needs; where the index cannot be reached, the build is the registry's.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is too old: triptych needs Python 3.11 or newer; name one with make PYTHON=..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable . --group dev
-	@touch $@
+	@set -e; build=$(if $(CPU),cpu,auto); \
+	if UV_HTTP_RETRIES=0 $(INSTALL) --dry-run --quiet --no-deps --torch-backend $$build torch torchvision 2>/dev/null; then \
+		from="--torch-backend $$build"; \
+	elif [ -n "$(CPU)" ]; then \
+		echo "CPU=1 needs PyTorch's own index, which cannot be reached: run make without it" >&2; exit 2; \
+	else from=; fi; \
+	echo "Installing PyTorch and about 200 packages: 1 GB on disk for a CPU; with the libraries for NVIDIA's GPUs" \
+		"6 GB, of which 3.4 GB are downloaded"; \
+	$(INSTALL) $$from $(if $(CPU),--reinstall-package torch --reinstall-package torchvision) --editable . --group dev
+	@touch $@ $(VENV)/.installed
 
 compare: setup ## Train the panels of the digits side by side; ARGS="--preset photos --data DIR" for others.
 	$(BIN)/triptych compare $(ARGS)
