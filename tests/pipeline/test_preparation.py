@@ -11,7 +11,7 @@ from triptych.config.resolve import resolve_config
 from triptych.data.datasets import Dataset, fetch_dataset
 from triptych.data.preparation import boards_prepared_once
 from triptych.tracking import ComparisonRecord
-from triptych.tracking.resume import locks
+from triptych.tracking.leases import own_leases
 
 
 @pytest.fixture
@@ -38,6 +38,6 @@ def test_a_flow_finds_the_boards_that_its_command_has_checked(photos: Path, load
     with boards_prepared_once():
         [checked] = check_inputs(config)
         comparison = open_comparison()
-    locks.release(comparison.comparison)
+    own_leases.release(comparison.run_id)
     assert comparison.prepared is checked
     assert len(loaded) == 1

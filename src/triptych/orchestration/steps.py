@@ -20,9 +20,11 @@ from triptych.tracking import (
     find_trained,
     log_fitted,
     note_trained,
+    own_leases,
     panel_run,
     pin_weights,
 )
+from triptych.training.epochs import EpochMetrics
 from triptych.training.jobs import PanelJob
 from triptych.transfer.records import EmbeddingRecord
 
@@ -58,7 +60,13 @@ def train_in_run(comparison: ComparisonRecord, job: PanelJob, embedded: Embeddin
         return replace(trained, embedded=embedded)
     data = provide_board(job.prepared)
     with panel_run(comparison, job, describe_flow_run()) as run_id, TemporaryDirectory() as folder:
-        on_epoch = report_epochs(job.run_label, MetricLog(run_id).log_epoch)
+        log = MetricLog(run_id)
+
+        def log_epoch(metrics: EpochMetrics) -> None:
+            own_leases.require(comparison.run_id)
+            log.log_epoch(metrics)
+
+        on_epoch = report_epochs(job.run_label, log_epoch)
         try:
             fitted = fit_panel(data, job, Path(folder) / "model", on_epoch, embedded)
         except DivergenceError as error:

@@ -16,6 +16,7 @@ from triptych.tracking.artifacts import (
     log_fitted,
 )
 from triptych.tracking.client import connect, is_transient, list_artifacts, local_uri, tracking_uri
+from triptych.tracking.leases import own_leases
 from triptych.tracking.links import page_address
 from triptych.tracking.metrics import MetricLog
 from triptych.tracking.provenance import describe_board
@@ -78,6 +79,7 @@ __all__ = [
     "log_outcome",
     "model_uri",
     "note_trained",
+    "own_leases",
     "page_address",
     "panel_run",
     "pin_weights",

@@ -29,12 +29,12 @@ from triptych.panels.fitting import FittedPanel
 from triptych.panels.kinds import find_kind
 from triptych.panels.reference import ReferencePredictions, load_reference, save_reference
 from triptych.tracking.client import connect
+from triptych.tracking.leases import own_leases
 from triptych.tracking.links import link_to_view
 from triptych.tracking.metrics import MetricLog, read_metrics
 from triptych.tracking.provenance import pin_requirements
 from triptych.tracking.queries import REPORT_FILE
 from triptych.tracking.records import ComparisonRecord
-from triptych.tracking.resume import locks
 from triptych.tracking.tags import EVALUATED, RELOAD_DIFFERENCE, REPORTED, read_tags, set_tags
 from triptych.training.jobs import PanelJob
 
@@ -210,7 +210,7 @@ def finish_comparison(
     # In this order, so that an interruption in between leaves a comparison that is continued, not one that stays open.
     client.set_terminated(record.run_id, "FAILED" if result["missing"] else "FINISHED")
     set_tags(client, record.run_id, {REPORTED: "true"})
-    locks.release(record.comparison)
+    own_leases.release(record.run_id)
     about = f"Board `{record.prepared.config.name}`: {record.prepared.data_name}, every panel on the same split."
     client.set_experiment_tag(record.experiment_id, EXPERIMENT_NOTE, f"{about}\n\n[The latest comparison]({link})")
     return link

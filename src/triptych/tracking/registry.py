@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import mlflow
-from filelock import FileLock
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
@@ -24,13 +25,14 @@ from triptych.evaluation.report import EvaluatedPanel
 from triptych.panels.identity import TRAINING
 from triptych.panels.kinds import find_kind
 from triptych.panels.onnx_export import check_packages, export_model
-from triptych.system.paths import cache_home
 from triptych.tracking.artifacts import load_logged_predictions
 from triptych.tracking.client import connect
+from triptych.tracking.leases import Lease
 from triptych.tracking.tags import (
     BOARD,
     DECISION,
     LABEL,
+    LEASE,
     PANEL,
     PREFIX,
     PREVIOUS,
@@ -43,6 +45,8 @@ from triptych.tracking.tags import (
 CHAMPION = "champion"
 CARD_FILE, CHECKSUMS_FILE = "MODEL_CARD.md", "SHA256SUMS"
 MAX_TAG_LENGTH = 5000
+# A decision takes a second or two; one that takes longer was given up.
+DECISION_SECONDS, SECONDS_BETWEEN_CHECKS = 60.0, 0.1
 
 
 def register_panel(prepared: PreparedBoard, panel: EvaluatedPanel) -> None:
@@ -61,13 +65,11 @@ def challenge(prepared: PreparedBoard, panel: EvaluatedPanel, missing: Sequence[
         missing: the labels of the panels that are missing from the comparison.
     """
     name = prepared.config.name
-    # Of two comparisons of this machine that end at the same time, one decides after the other.
-    (cache_home() / "locks").mkdir(parents=True, exist_ok=True)
-    with FileLock(cache_home() / "locks" / f"champion-{name}.lock"):
+    version = _register(name, prepared, panel, {LEASE: str(Lease.now())})
+    with _turn(version):
         champion = find_champion(name)
-        version = _register(name, prepared, panel)
         is_champion = champion is not None and str(champion.version) == str(version.version)
-        tags = read_tags(version)
+        tags = read_tags(connect().get_model_version(name, version.version))
         if DECISION in tags or is_champion:
             return Promotion(is_champion, tags.get(DECISION, "it was made the champion before"))
         if missing:
@@ -82,6 +84,31 @@ def challenge(prepared: PreparedBoard, panel: EvaluatedPanel, missing: Sequence[
         reason = promotion.reason[:MAX_TAG_LENGTH]
         connect().set_model_version_tag(name, str(version.version), PREFIX + DECISION, reason)
     return promotion
+
+
+@contextmanager
+def _turn(version: ModelVersion) -> Iterator[None]:
+    """Wait until every lower version that is about to be decided has been, so that one decides after the other.
+
+    The store numbers the versions, whichever machines register them. A version is about to be decided while it has
+    a lease.
+    """
+    client, name = connect(), version.name
+    client.set_model_version_tag(name, version.version, PREFIX + LEASE, str(Lease.now()))
+    try:
+        while any(
+            int(other.version) < int(version.version) and _is_about_to_be_decided(other)
+            for other in client.search_model_versions(f"name = '{name}'")
+        ):
+            time.sleep(SECONDS_BETWEEN_CHECKS)
+        yield
+    finally:
+        client.delete_model_version_tag(name, version.version, PREFIX + LEASE)
+
+
+def _is_about_to_be_decided(version: ModelVersion) -> bool:
+    lease = Lease.read(read_tags(version).get(LEASE, ""))
+    return lease is not None and time.time() - lease.renewed < DECISION_SECONDS and lease.is_live()
 
 
 def _decide(prepared: PreparedBoard, panel: EvaluatedPanel, champion: ModelVersion | None) -> Promotion:
@@ -149,8 +176,10 @@ def _move_alias(name: str, version: str, champion: ModelVersion | None) -> None:
     connect().set_registered_model_alias(name, CHAMPION, version)
 
 
-def _register(name: str, prepared: PreparedBoard, panel: EvaluatedPanel) -> ModelVersion:
-    """Register the model of a panel with its card, or return the version that has it already."""
+def _register(
+    name: str, prepared: PreparedBoard, panel: EvaluatedPanel, more_tags: Mapping[str, str] | None = None
+) -> ModelVersion:
+    """Register the model of a panel with its card and tags, or return the version that has it already."""
     client = connect()
     training = read_tags(client.get_run(panel.run_id)).get(TRAINING, "")
     found = _find_registered(name, prepared, panel, training)
@@ -160,7 +189,7 @@ def _register(name: str, prepared: PreparedBoard, panel: EvaluatedPanel) -> Mode
     tags |= {TRAINING: training, TEST_ACCURACY: f"{panel.metrics['test_accuracy']:.4f}"}
     disable_logging()  # MLflow prints two lines for each version
     try:
-        version = mlflow.register_model(panel.model_uri, name, tags=own_tags(tags))
+        version = mlflow.register_model(panel.model_uri, name, tags=own_tags({**tags, **(more_tags or {})}))
     finally:
         enable_logging()
     with TemporaryDirectory() as folder:

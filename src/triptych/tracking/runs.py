@@ -18,16 +18,18 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from triptych.data.boards import PreparedBoard
 from triptych.evaluation.figures import COLOURS
 from triptych.tracking.client import connect, find_or_create_experiment
+from triptych.tracking.leases import Lease, find_host, own_leases
 from triptych.tracking.links import save_view
 from triptych.tracking.provenance import describe_board, describe_dataset
 from triptych.tracking.records import ComparisonRecord, TrainedPanel
-from triptych.tracking.resume import claim_interrupted, close_abandoned, find_host, locks
+from triptych.tracking.resume import claim_interrupted, close_abandoned, name_share
 from triptych.tracking.tags import (
     COMPARISON,
     FLOW_RUN,
     HOST,
     IDENTITY,
     LABEL,
+    LEASE,
     MODEL,
     PANEL,
     REPEAT,
@@ -82,11 +84,11 @@ def start_comparison(
 def _create_comparison(
     client: mlflow.MlflowClient, experiment_id: str, prepared: PreparedBoard, tags: Mapping[str, str]
 ) -> tuple[str, str]:
-    """Create the run of a new comparison, and acquire its lock; return the comparison's and the run's id."""
+    """Create the run of a new comparison, and take its lease; return the comparison's and the run's id."""
     comparison = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
-    locks.acquire(comparison)
-    own = {COMPARISON: comparison, ROLE: "comparison"}
+    own = {COMPARISON: comparison, ROLE: "comparison", LEASE: str(Lease.now())}
     run_id = create_run(client, experiment_id, "comparison", {**tags, **own, **describe_board(prepared)}, prepared)
+    own_leases.hold(client, run_id)
     if prepared.notes:
         client.set_tag(run_id, MLFLOW_RUN_NOTE, "\n\n".join(prepared.notes))
     client.log_artifact(run_id, str(prepared.split_file), "split")
@@ -182,8 +184,8 @@ def close_runs(flow_run_id: str, status: str) -> int:
     running = client.search_runs(experiments, f"tags.`{FLOW_RUN}` = '{flow_run_id}' and attributes.status = 'RUNNING'")
     for run in running:
         client.set_terminated(run.info.run_id, status)
-        locks.release(read_tags(run).get(COMPARISON, ""))
-    locks.release(flow_run_id)
+        for name in (LEASE, name_share(flow_run_id)):
+            own_leases.release(run.info.run_id, name)
     return len(running)
 
 

@@ -15,10 +15,11 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from triptych.data.boards import PreparedBoard
 from triptych.tracking.client import connect, find_or_create_experiment
+from triptych.tracking.leases import find_host, own_leases
 from triptych.tracking.links import link_to_run, page_address
 from triptych.tracking.provenance import describe_board
 from triptych.tracking.records import StudyRecord
-from triptych.tracking.resume import claim_studies, find_host, locks
+from triptych.tracking.resume import claim_study, close_abandoned_trials, name_share
 from triptych.tracking.runs import create_run
 from triptych.tracking.tags import (
     BEST_TRIAL,
@@ -66,16 +67,17 @@ def start_study(
     """
     client = connect()
     experiment_id = find_or_create_experiment(client, prepared.config.name)
-    claim_studies(client, experiment_id, tags[FLOW_RUN])
     tags = {**tags, HOST: find_host()}
     own = {ROLE: "study", STUDY: study, PANEL: panel, **tags}
     found = search(client, [experiment_id], {ROLE: "study", STUDY: study}, most=1)
     if found:
         run_id = str(found[0].info.run_id)
-        set_tags(client, run_id, own)
-        client.update_run(run_id, status="RUNNING")
     else:
         run_id = create_run(client, experiment_id, f"tune {panel}", {**own, **describe_board(prepared)}, prepared)
+    claim_study(client, client.get_run(run_id), tags[FLOW_RUN])
+    close_abandoned_trials(client, experiment_id, tags[FLOW_RUN])
+    set_tags(client, run_id, own)
+    client.update_run(run_id, status="RUNNING")
     return StudyRecord(study, experiment_id, run_id, prepared, panel, shares, tags)
 
 
@@ -137,7 +139,7 @@ def finish_study(record: StudyRecord, findings: Findings, best: str) -> str:
     note = f"{findings.verdict}\n\n[All trials side by side]({link_to_trials(record)})\n\n```yaml\n{best}```"
     set_tags(client, record.run_id, {TRIALS: str(count), BEST_TRIAL: str(findings.best.number), MLFLOW_RUN_NOTE: note})
     client.set_terminated(record.run_id)
-    locks.release(record.tags[FLOW_RUN])
+    own_leases.release(record.run_id, name_share(record.tags[FLOW_RUN]))
     return link_to_run(record.experiment_id, record.run_id)
 
 

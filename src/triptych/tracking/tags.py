@@ -26,8 +26,10 @@ TRAINED_EPOCHS, TRIALS, BEST_TRIAL = "trained_epochs", "trials", "best_trial"
 SPLIT_ID = "split_id"
 # A hash of everything that the results of a comparison depend on.
 IDENTITY = "identity"
-# The machine whose lock files say whether a process is working on a run.
+# The machine that is working on a run, or did so last.
 HOST = "host"
+# The process that is working on a run; see `triptych.tracking.leases`.
+LEASE = "lease"
 # The flow run that is working on a run, or did so last.
 FLOW_RUN, FLOW_RUN_URL = "prefect.flow_run_id", "prefect.flow_run_url"
 # Set on a panel's run with its model: enough to continue without training again.

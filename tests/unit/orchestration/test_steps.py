@@ -12,7 +12,7 @@ from triptych.errors import DataError, DivergenceError
 from triptych.orchestration import steps
 from triptych.panels.identity import identify_comparison
 from triptych.tracking import ComparisonRecord, start_comparison
-from triptych.tracking.resume import locks
+from triptych.tracking.leases import own_leases
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def comparison(digits: BoardData, own_store: str, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(steps, "report_epochs", lambda label, log: log)
     prepared = name_board(digits.prepared, "steps", epochs=2)
     record = start_comparison(prepared, {}, identify_comparison(prepared))
-    locks.release(record.comparison)
+    own_leases.release(record.run_id)
     return record
 
 

@@ -8,7 +8,8 @@ from triptych.data.boards import BoardData
 from triptych.errors import DivergenceError
 from triptych.orchestration.trials import make_job, run_trial
 from triptych.tracking import start_study
-from triptych.tracking.resume import locks
+from triptych.tracking.leases import own_leases
+from triptych.tracking.resume import name_share
 from triptych.tracking.studies import find_trial_runs
 from triptych.tracking.tags import FLOW_RUN
 from triptych.tuning.study import Fit, identify_study, prepare_study
@@ -46,4 +47,4 @@ def test_a_trial_is_logged_in_a_run_of_its_own(
     assert run.info.status == status
     steps = mlflow.MlflowClient(own_store).get_metric_history(run.info.run_id, "val_loss")
     assert [point.step for point in steps] == list(range(1, len(reported) + 1))
-    locks.release(name)
+    own_leases.release(record.run_id, name_share(name))

@@ -7,8 +7,8 @@ import pytest
 from helpers.comparisons import Recorded
 from triptych.errors import ConfigError
 from triptych.tracking import start_comparison
+from triptych.tracking.leases import own_leases
 from triptych.tracking.queries import fetch_report, find_panel_runs, find_recorded
-from triptych.tracking.resume import locks
 
 
 def test_a_comparison_is_found_with_its_panels(recorded: Recorded) -> None:
@@ -45,7 +45,7 @@ def test_a_comparison_that_was_not_finished_has_no_report(recorded: Recorded) ->
     open_one = start_comparison(recorded.comparison.prepared, {}, "another identity", fresh=True)
     with pytest.raises(ConfigError, match=r"has no report, and its status is RUNNING: run `triptych compare` again"):
         fetch_report(open_one.comparison)
-    locks.release(open_one.comparison)
+    own_leases.release(open_one.run_id)
 
 
 @pytest.mark.usefixtures("own_store")

@@ -17,8 +17,9 @@ from triptych.cli import app
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import PreparedBoard, prepare_board
 from triptych.tracking import connect, fetch_report, find_panel_runs, find_recorded, start_comparison
+from triptych.tracking.leases import own_leases
 from triptych.tracking.links import VIEW_TAG, select_panels
-from triptych.tracking.resume import locks
+from triptych.tracking.resume import name_share
 from triptych.tracking.runs import create_run
 from triptych.tracking.studies import find_trial_runs, start_study
 from triptych.tracking.tags import (
@@ -126,7 +127,7 @@ def test_the_last_comparison_is_the_newest_of_both_versions(
 ) -> None:
     write_old_comparison(client, experiment, int(datetime.now(UTC).timestamp() * 1000) - HOUR)
     new = start_comparison(prepared, {}, "an identity")
-    locks.release(new.comparison)
+    own_leases.release(new.run_id)
     assert [shown.name for shown in find_recorded()] == [new.comparison]
     both = find_recorded(datetime.now(UTC) - timedelta(days=1))
     assert [shown.name for shown in both] == [OLD, new.comparison]
@@ -142,7 +143,7 @@ def test_what_version_0_1_0_left_running_is_closed(
     whole = {"comparison": OLD, "role": "comparison", "identity": "another", "host": "this host"}
     comparison = client.create_run(experiment, tags=whole).info.run_id
     panel = client.create_run(experiment, tags={"comparison": OLD, "role": "panel"}).info.run_id
-    locks.release(start_comparison(prepared, {}, "an identity").comparison)
+    own_leases.release(start_comparison(prepared, {}, "an identity").run_id)
     assert [client.get_run(run_id).info.status for run_id in (comparison, panel)] == ["KILLED", "KILLED"]
 
 
@@ -150,7 +151,7 @@ def test_a_study_of_version_0_1_0_is_continued(client: MlflowClient, experiment:
     old = client.create_run(experiment, tags={"role": "study", "study": "a study", "panel": "numpy-mlp"}).info.run_id
     trial = client.create_run(experiment, tags={"role": "trial", "study": "a study", "outcome": "complete"}).info.run_id
     record = start_study(prepared, "numpy-mlp", "a study", (), {FLOW_RUN: "a flow run"})
-    locks.release("a flow run")
+    own_leases.release(record.run_id, name_share("a flow run"))
     assert record.run_id == old
     new = create_run(client, experiment, "trial", {ROLE: "trial", STUDY: "a study"}, replace(prepared, notes=()))
     assert [run.info.run_id for run in find_trial_runs(experiment, "a study")] == [trial, new]

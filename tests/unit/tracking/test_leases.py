@@ -1,0 +1,138 @@
+"""Leases: a process that is at work is left alone, by processes with caches of their own and by other machines."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from triptych.errors import ConcurrentRunError
+from triptych.tracking import leases as module
+from triptych.tracking.leases import CLAIM_SECONDS, LEASE_SECONDS, Lease, Leases, is_leased, read_claims, read_lease
+from triptych.tracking.tags import LEASE, PREFIX
+
+ELSEWHERE = "another-machine/1a2b3c4d/4026531836"
+
+
+@pytest.fixture
+def client(own_store: str) -> MlflowClient:
+    return MlflowClient(own_store)
+
+
+@pytest.fixture
+def run(client: MlflowClient) -> Run:
+    """A run that nobody has worked on."""
+    return client.create_run("0")
+
+
+@pytest.fixture
+def other() -> Iterator[subprocess.Popen[bytes]]:
+    """Another process of this machine."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def lease_of(pid: int) -> Lease:
+    return replace(Lease.now(), pid=pid, started=psutil.Process(pid).create_time())
+
+
+def test_a_lease_is_read_as_it_was_written() -> None:
+    lease = replace(Lease.now(generation=3), started=1.25, renewed=2.0)
+    assert Lease.read(str(lease)) == lease
+    assert Lease.read(f"{lease} and what else a claim holds") == lease
+
+
+@pytest.mark.parametrize("text", ["", "0 free", "nonsense", "0 machine 1 2", "x machine 1 2 3"])
+def test_anything_else_is_no_lease(text: str) -> None:
+    assert Lease.read(text) is None
+    assert not is_leased(text, [])
+
+
+def test_on_this_machine_a_lease_ends_with_its_process(other: subprocess.Popen[bytes]) -> None:
+    lease = lease_of(other.pid)
+    assert lease.is_live()
+    # However long it was suspended.
+    assert replace(lease, renewed=0.0).is_live()
+    # The number belongs to another process by now.
+    assert not replace(lease, started=lease.started - 10).is_live()
+    other.kill()
+    deadline = time.monotonic() + 10
+    while psutil.Process(other.pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not lease.is_live(), "it has ended, although its parent has not noticed"
+    other.communicate()
+    assert not lease.is_live()
+
+
+def test_elsewhere_a_lease_runs_out() -> None:
+    lease = replace(Lease.now(), machine=ELSEWHERE, pid=1)
+    assert lease.is_live()
+    assert not replace(lease, renewed=lease.renewed - LEASE_SECONDS - 1).is_live()
+
+
+def test_a_run_is_taken_over_once(client: MlflowClient, run: Run) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        taken = list(threads.map(lambda one: one.take(client, run), [Leases() for _ in range(4)]))
+    assert sum(taken) == 1
+    [claim] = read_claims(client.get_run(run.info.run_id))
+    assert Lease.read(claim) is not None
+    assert not Leases().take(client, client.get_run(run.info.run_id)), "this process is at work on it"
+
+
+def test_a_run_that_is_released_is_free_again(client: MlflowClient, run: Run) -> None:
+    first, second = Leases(), Leases()
+    for generation, (one, next_one) in enumerate([(first, second), (second, first)], start=1):
+        assert one.take(client, client.get_run(run.info.run_id))
+        assert one.holds(run.info.run_id)
+        assert not one.take(client, client.get_run(run.info.run_id))
+        assert not next_one.take(client, client.get_run(run.info.run_id))
+        one.release(run.info.run_id)
+        assert read_lease(client.get_run(run.info.run_id)) == f"{generation} free"
+
+
+def test_a_claim_counts_until_its_process_has_had_time_to_write_a_lease() -> None:
+    old, claim = replace(Lease.now(), machine=ELSEWHERE, renewed=0.0), replace(Lease.now(1), machine=ELSEWHERE)
+    assert is_leased(str(old), [str(claim)])
+    assert not is_leased(str(old), [str(replace(claim, renewed=claim.renewed - CLAIM_SECONDS - 1))])
+    assert not is_leased(str(old), [str(replace(Lease.now(1), started=0.0))]), "it died in between"
+    assert not is_leased("1 free", [str(claim)]), "it was released"
+
+
+def test_leases_are_renewed_until_another_machine_has_the_run(
+    client: MlflowClient, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_RENEWALS", 0.02)
+    run_id, own = run.info.run_id, Leases()
+    own.hold(client, run_id)
+
+    def wait_for(pid: int) -> None:
+        deadline = time.monotonic() + 20
+        while (lease := Lease.read(read_lease(client.get_run(run_id)))) is None or lease.pid != pid:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    me = Lease.now()
+    client.set_tag(run_id, PREFIX + LEASE, str(replace(me, pid=1)))
+    wait_for(me.pid)
+    own.require(run_id)
+    claim = replace(me, generation=1, machine=ELSEWHERE, pid=1)
+    client.log_param(run_id, "claim.1", str(claim))
+    deadline = time.monotonic() + 20
+    while own.holds(run_id):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    client.set_tag(run_id, PREFIX + LEASE, str(claim))
+    with pytest.raises(ConcurrentRunError, match="another machine has taken over"):
+        own.require(run_id)
+    own.release(run_id)
+    assert Lease.read(read_lease(client.get_run(run_id))) == Lease.read(str(claim)), "it is the other machine's"
