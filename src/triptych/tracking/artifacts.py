@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import threading
@@ -46,6 +47,9 @@ PREDICTIONS_ARRAYS = "test_predictions.npz"
 # Longest side of the example image that a model has as JSON; images of any size are valid inputs.
 EXAMPLE_PIXELS = 32
 DRIFT_METRIC = "largest_weight_difference_of_twins"
+# MLflow sets this variable while it logs a model, and deletes it where there was none, maybe just when another thread
+# reads the environment.
+os.environ.setdefault("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "false")
 IMAGES_IN = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, -1))
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import mlflow
 import numpy as np
+from mlflow.pyfunc.utils.environment import _simulate_serving_environment
 
 from helpers.comparisons import Recorded
 from triptych.data.boards import load_board
@@ -28,6 +30,13 @@ def test_a_logged_model_predicts_what_its_trainer_did(recorded: Recorded) -> Non
     np.testing.assert_allclose(model.predict(images), reference.probabilities, rtol=0, atol=1e-6)
     np.testing.assert_array_equal(reference.probabilities, recorded.fitted.reference.probabilities)
     assert model.metadata.signature is not None
+
+
+def test_a_model_that_is_logged_leaves_the_environment_as_other_threads_read_it() -> None:
+    with _simulate_serving_environment():
+        names = list(os.environ)
+    # As requests and urllib do, in the middle of which the block may end.
+    assert all(name in os.environ for name in names)
 
 
 def test_what_was_logged_is_read_back(recorded: Recorded) -> None:
