@@ -7,22 +7,19 @@ taken over with a parameter of MLflow, which can be written only once: of severa
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import mlflow
-import psutil
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, ErrorCode
 
 from triptych.errors import ConcurrentRunError
+from triptych.system.processes import ProcessMark
 from triptych.tracking.tags import LEASE, PREFIX, read_tags, set_tags
 
 SECONDS_BETWEEN_RENEWALS = 20.0
@@ -31,24 +28,8 @@ SECONDS_BETWEEN_RENEWALS = 20.0
 LEASE_SECONDS = 120.0
 # The time that a process has between its claim on a run and its lease.
 CLAIM_SECONDS = 30.0
-# The start of a process is known to about a hundredth of a second, and moves when the clock is set.
-START_TOLERANCE_SECONDS = 2.0
 CLAIM = "claim."
 FREE = "free"
-
-
-def find_host() -> str:
-    """Return the name of this machine, as runs are tagged with it."""
-    return socket.gethostname()
-
-
-def name_machine() -> str:
-    """Return the name of this machine since its last start, and of the container, for process ids to be compared."""
-    marks = []
-    with suppress(OSError):  # Linux has both
-        marks.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8])
-        marks.append(Path("/proc/self/ns/pid").readlink().name.strip("pid:[]"))
-    return "/".join([find_host(), *marks])
 
 
 @dataclass(frozen=True)
@@ -57,48 +38,34 @@ class Lease:
 
     Attributes:
         generation: how often the run was taken over.
-        machine: the machine of the process, from `name_machine`.
-        pid: id of the process.
-        started: when the process started, in seconds since 1970.
+        process: the process.
         renewed: when the lease was written, in seconds since 1970.
     """
 
     generation: int
-    machine: str
-    pid: int
-    started: float
+    process: ProcessMark
     renewed: float
 
     @classmethod
     def now(cls, generation: int = 0) -> Lease:
         """Return a lease of this process."""
-        return cls(generation, name_machine(), os.getpid(), psutil.Process().create_time(), time.time())
+        return cls(generation, ProcessMark.of_this_process(), time.time())
 
     @classmethod
     def read(cls, text: str) -> Lease | None:
         """Return the lease that a tag or a claim holds; None for an empty, freed or unreadable one."""
-        words = text.split()
-        with suppress(ValueError, IndexError):
-            return cls(int(words[0]), words[1], int(words[2]), float(words[3]), float(words[4]))
+        with suppress(ValueError):
+            generation, renewed, mark = text.split(maxsplit=2)
+            if process := ProcessMark.read(mark):
+                return cls(int(generation), process, float(renewed))
         return None
 
     def __str__(self) -> str:
-        return f"{self.generation} {self.machine} {self.pid} {self.started:.2f} {self.renewed:.0f}"
+        return f"{self.generation} {self.renewed:.0f} {self.process}"
 
-    def is_live(self, seconds: float = LEASE_SECONDS) -> bool:
-        """Return whether its process is at work: on this machine the process exists, elsewhere the lease is fresh.
-
-        Args:
-            seconds: how long a lease of another machine is fresh.
-        """
-        if self.machine != name_machine():
-            return time.time() - self.renewed < seconds
-        try:
-            process = psutil.Process(self.pid)
-            moved = abs(float(process.create_time()) - self.started)
-            return moved < START_TOLERANCE_SECONDS and bool(process.status() != psutil.STATUS_ZOMBIE)
-        except psutil.NoSuchProcess:
-            return False
+    def is_live(self) -> bool:
+        """Return whether its process is at work: on this machine the process exists, elsewhere the lease is fresh."""
+        return self.process.exists() if self.process.is_local else time.time() - self.renewed < LEASE_SECONDS
 
 
 @dataclass(frozen=True)

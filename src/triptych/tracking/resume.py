@@ -9,7 +9,8 @@ import mlflow
 from mlflow.entities import Run
 
 from triptych.errors import ConcurrentRunError
-from triptych.tracking.leases import find_host, is_leased, own_leases, read_claims, read_lease
+from triptych.system.processes import find_host
+from triptych.tracking.leases import is_leased, own_leases, read_claims, read_lease
 from triptych.tracking.tags import COMPARISON, FLOW_RUN, HOST, IDENTITY, LEASE, REPORTED, ROLE, STUDY, read_tags, search
 
 

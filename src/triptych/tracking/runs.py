@@ -17,8 +17,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from triptych.data.boards import PreparedBoard
 from triptych.evaluation.figures import COLOURS
+from triptych.system.processes import find_host
 from triptych.tracking.client import connect, find_or_create_experiment
-from triptych.tracking.leases import Lease, find_host, own_leases
+from triptych.tracking.leases import Lease, own_leases
 from triptych.tracking.links import save_view
 from triptych.tracking.provenance import describe_board, describe_dataset
 from triptych.tracking.records import ComparisonRecord, TrainedPanel

@@ -14,8 +14,9 @@ from mlflow.entities import Metric, Param, Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from triptych.data.boards import PreparedBoard
+from triptych.system.processes import find_host
 from triptych.tracking.client import connect, find_or_create_experiment
-from triptych.tracking.leases import find_host, own_leases
+from triptych.tracking.leases import own_leases
 from triptych.tracking.links import link_to_run, page_address
 from triptych.tracking.provenance import describe_board
 from triptych.tracking.records import StudyRecord

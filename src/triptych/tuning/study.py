@@ -28,6 +28,7 @@ from triptych.data.boards import PreparedBoard
 from triptych.errors import ConfigError, DivergenceError
 from triptych.panels.kinds import find_kind
 from triptych.system.paths import cache_home
+from triptych.system.processes import ProcessMark
 from triptych.training.epochs import EpochMetrics, OnEpoch
 from triptych.training.loop import find_best_epoch
 from triptych.tuning.search_spaces import Space, find_space, select_fixed, select_known
@@ -49,6 +50,8 @@ ASKED_OR_SETTLED = (TrialState.WAITING, *SETTLED)
 OWN = "own_setting"
 WANTED_TRIALS = "wanted_trials"
 OUTCOME = "outcome"
+# The process that runs a trial.
+PROCESS = "process"
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,7 @@ def prepare_study(prepared: PreparedBoard, panel: str, trials: int, workers: int
         For each worker a range of trial indices, none of them empty.
     """
     study = open_study(prepared, panel)
+    fail_dead_trials(study)
     study.set_user_attr(WANTED_TRIALS, trials)
     if not any(trial.user_attrs.get(OWN) for trial in study.get_trials(deepcopy=False, states=ASKED_OR_SETTLED)):
         own = select_known(
@@ -153,6 +157,14 @@ def prepare_study(prepared: PreparedBoard, panel: str, trials: int, workers: int
         study.enqueue_trial(own, user_attrs={OWN: True})
     missing = range(len(list_settled(study)), trials)
     return tuple(missing[worker::workers] for worker in range(min(workers, len(missing))))
+
+
+def fail_dead_trials(study: Study) -> None:
+    """Fail the trials whose process was killed: while they count as running, they change what is suggested."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        process = ProcessMark.read(trial.user_attrs.get(PROCESS, ""))
+        if process is None or (process.is_local and not process.exists()):
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
 def list_settled(study: Study) -> list[FrozenTrial]:
@@ -172,6 +184,7 @@ def ask_trial(study: Study, space: Space, index: int) -> Iterator[Trial]:
     """
     study.sampler = TPESampler(seed=index)
     trial = study.ask(space)
+    trial.set_user_attr(PROCESS, str(ProcessMark.of_this_process()))
     try:
         yield trial
     except BaseException:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import psutil
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from triptych.errors import ConcurrentRunError
+from triptych.system.processes import ProcessMark
 from triptych.tracking import leases as module
 from triptych.tracking.leases import CLAIM_SECONDS, LEASE_SECONDS, Lease, Leases, is_leased, read_claims, read_lease
 from triptych.tracking.tags import LEASE, PREFIX
 
-ELSEWHERE = "another-machine/1a2b3c4d/4026531836"
+ELSEWHERE = ProcessMark("another-machine/1a2b3c4d/4026531836", 1, 0.0)
 
 
 @pytest.fixture
@@ -33,49 +31,32 @@ def run(client: MlflowClient) -> Run:
     return client.create_run("0")
 
 
-@pytest.fixture
-def other() -> Iterator[subprocess.Popen[bytes]]:
-    """Another process of this machine."""
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    yield process
-    process.kill()
-    process.communicate()
-
-
-def lease_of(pid: int) -> Lease:
-    return replace(Lease.now(), pid=pid, started=psutil.Process(pid).create_time())
+def lease_of_another(generation: int = 0) -> Lease:
+    """Return a lease of a process on another machine, which was renewed just now."""
+    return replace(Lease.now(generation), process=ELSEWHERE)
 
 
 def test_a_lease_is_read_as_it_was_written() -> None:
-    lease = replace(Lease.now(generation=3), started=1.25, renewed=2.0)
+    lease = Lease(3, ProcessMark("laptop/1a2b", 4711, 1.25), 2.0)
     assert Lease.read(str(lease)) == lease
     assert Lease.read(f"{lease} and what else a claim holds") == lease
 
 
-@pytest.mark.parametrize("text", ["", "0 free", "nonsense", "0 machine 1 2", "x machine 1 2 3"])
+@pytest.mark.parametrize("text", ["", "0 free", "nonsense", "0 2 machine 1", "x 3 machine 1 2"])
 def test_anything_else_is_no_lease(text: str) -> None:
     assert Lease.read(text) is None
     assert not is_leased(text, [])
 
 
-def test_on_this_machine_a_lease_ends_with_its_process(other: subprocess.Popen[bytes]) -> None:
-    lease = lease_of(other.pid)
-    assert lease.is_live()
+def test_on_this_machine_a_lease_ends_with_its_process() -> None:
+    lease = Lease.now()
     # However long it was suspended.
     assert replace(lease, renewed=0.0).is_live()
-    # The number belongs to another process by now.
-    assert not replace(lease, started=lease.started - 10).is_live()
-    other.kill()
-    deadline = time.monotonic() + 10
-    while psutil.Process(other.pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not lease.is_live(), "it has ended, although its parent has not noticed"
-    other.communicate()
-    assert not lease.is_live()
+    assert not replace(lease, process=replace(lease.process, started=0.0)).is_live()
 
 
 def test_elsewhere_a_lease_runs_out() -> None:
-    lease = replace(Lease.now(), machine=ELSEWHERE, pid=1)
+    lease = lease_of_another()
     assert lease.is_live()
     assert not replace(lease, renewed=lease.renewed - LEASE_SECONDS - 1).is_live()
 
@@ -101,10 +82,11 @@ def test_a_run_that_is_released_is_free_again(client: MlflowClient, run: Run) ->
 
 
 def test_a_claim_counts_until_its_process_has_had_time_to_write_a_lease() -> None:
-    old, claim = replace(Lease.now(), machine=ELSEWHERE, renewed=0.0), replace(Lease.now(1), machine=ELSEWHERE)
+    old, claim = replace(lease_of_another(), renewed=0.0), lease_of_another(1)
     assert is_leased(str(old), [str(claim)])
     assert not is_leased(str(old), [str(replace(claim, renewed=claim.renewed - CLAIM_SECONDS - 1))])
-    assert not is_leased(str(old), [str(replace(Lease.now(1), started=0.0))]), "it died in between"
+    died = replace(claim, process=replace(ProcessMark.of_this_process(), started=0.0))
+    assert not is_leased(str(old), [str(died)])
     assert not is_leased("1 free", [str(claim)]), "it was released"
 
 
@@ -115,24 +97,23 @@ def test_leases_are_renewed_until_another_machine_has_the_run(
     run_id, own = run.info.run_id, Leases()
     own.hold(client, run_id)
 
-    def wait_for(pid: int) -> None:
+    def wait_until(condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 20
-        while (lease := Lease.read(read_lease(client.get_run(run_id)))) is None or lease.pid != pid:
+        while not condition():
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
-    me = Lease.now()
-    client.set_tag(run_id, PREFIX + LEASE, str(replace(me, pid=1)))
-    wait_for(me.pid)
+    def read() -> Lease | None:
+        return Lease.read(read_lease(client.get_run(run_id)))
+
+    client.set_tag(run_id, PREFIX + LEASE, str(lease_of_another()))
+    wait_until(lambda: (found := read()) is not None and found.process.is_local)
     own.require(run_id)
-    claim = replace(me, generation=1, machine=ELSEWHERE, pid=1)
+    claim = lease_of_another(1)
     client.log_param(run_id, "claim.1", str(claim))
-    deadline = time.monotonic() + 20
-    while own.holds(run_id):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: not own.holds(run_id))
     client.set_tag(run_id, PREFIX + LEASE, str(claim))
     with pytest.raises(ConcurrentRunError, match="another machine has taken over"):
         own.require(run_id)
     own.release(run_id)
-    assert Lease.read(read_lease(client.get_run(run_id))) == Lease.read(str(claim)), "it is the other machine's"
+    assert read() == Lease.read(str(claim)), "it is the other machine's"

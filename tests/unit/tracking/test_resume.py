@@ -10,6 +10,7 @@ from triptych.config.resolve import resolve_config
 from triptych.data.boards import PreparedBoard, prepare_board
 from triptych.errors import ConcurrentRunError
 from triptych.panels.identity import identify_comparison
+from triptych.system.processes import ProcessMark
 from triptych.tracking import ComparisonRecord, StudyRecord, start_comparison, start_study, trial_run
 from triptych.tracking.leases import LEASE_SECONDS, Lease, own_leases
 from triptych.tracking.resume import name_share
@@ -70,7 +71,7 @@ def test_a_flow_run_that_starts_again_takes_up_its_own_also_where_everything_is_
 def work_elsewhere(client: MlflowClient, run_id: str, name: str = LEASE, *, seconds_ago: float = 0.0) -> None:
     """Let a process of another machine hold a run instead of this one."""
     own_leases.release(run_id, name)
-    lease = replace(Lease.now(), machine="another-machine")
+    lease = replace(Lease.now(), process=ProcessMark("another-machine", 1, 0.0))
     client.set_tag(run_id, PREFIX + name, str(replace(lease, renewed=lease.renewed - seconds_ago)))
 
 
@@ -113,7 +114,11 @@ def test_abandoned_trials_of_a_study_are_closed_and_others_are_not(
     study, killed = open_study("killed")
     # As where the process is killed, and its machine knows that.
     own_leases.release(study.run_id, name_share("killed"))
-    client.set_tag(study.run_id, PREFIX + name_share("killed"), str(replace(Lease.now(), started=0.0)))
+    client.set_tag(
+        study.run_id,
+        PREFIX + name_share("killed"),
+        str(replace(Lease.now(), process=replace(ProcessMark.of_this_process(), started=0.0))),
+    )
     working = open_study("working")[1]
     assert status(killed) == "KILLED"
     again = open_study("a third")[0]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,19 @@ from helpers.studies import PANEL, distance_from_a_tenth, name_board, pretend, r
 from triptych.config.trainers import MLPConfig
 from triptych.data.boards import BoardData, PreparedBoard
 from triptych.errors import DivergenceError
+from triptych.system.processes import ProcessMark
 from triptych.training.epochs import EpochMetrics
 from triptych.tuning.results import use_setting
 from triptych.tuning.search_spaces import apply_parameters, find_space
-from triptych.tuning.study import TrialOutcome, ask_trial, identify_study, list_settled, open_study, prepare_study
+from triptych.tuning.study import (
+    PROCESS,
+    TrialOutcome,
+    ask_trial,
+    identify_study,
+    list_settled,
+    open_study,
+    prepare_study,
+)
 
 BACKBONE = "shufflenet_v2_x0_5"
 
@@ -73,6 +83,42 @@ def test_hopeless_trials_are_pruned(digits: BoardData) -> None:
     assert outcome.state == "pruned"
     assert outcome.epochs < 10
     assert open_study(prepared, PANEL).trials[-1].state == optuna.trial.TrialState.PRUNED
+
+
+def leave_dead_trial(prepared: PreparedBoard, index: int) -> AbstractContextManager[optuna.Trial]:
+    """Leave a trial as a process does that is killed in the middle of it; while it is kept, it does not end."""
+    study, space = open_study(prepared, PANEL), find_space(prepared.config, PANEL, prepared.sizes["train"])
+    interrupted = ask_trial(study, space, index)
+    trial = interrupted.__enter__()
+    trial.report(0.5, 1)
+    trial.set_user_attr(PROCESS, str(replace(ProcessMark.of_this_process(), started=0.0)))
+    return interrupted
+
+
+def test_a_study_that_is_killed_ends_as_an_undisturbed_one(digits: BoardData) -> None:
+    undisturbed, killed = (name_board(digits.prepared, name) for name in ("undisturbed", "killed"))
+    fit = pretend(distance_from_a_tenth)
+    run_trials(undisturbed, 14, fit)
+    kept = []
+    for trials in (1, 4, 11, 13, 14):
+        prepare_study(killed, PANEL, trials, workers=1)
+        kept.append(leave_dead_trial(killed, len(list_settled(open_study(killed, PANEL)))))
+        run_trials(killed, trials, fit)
+    one, other = (list_settled(open_study(prepared, PANEL)) for prepared in (undisturbed, killed))
+    assert [trial.params for trial in other] == [trial.params for trial in one]
+    left = open_study(killed, PANEL).get_trials(states=(optuna.trial.TrialState.RUNNING,))
+    assert not left
+    assert open_study(killed, PANEL).best_params == open_study(undisturbed, PANEL).best_params
+
+
+def test_a_trial_that_another_process_is_running_is_left_alone(digits: BoardData) -> None:
+    prepared = name_board(digits.prepared, "at-work")
+    prepare_study(prepared, PANEL, 2, workers=1)
+    space = find_space(prepared.config, PANEL, prepared.sizes["train"])
+    with ask_trial(open_study(prepared, PANEL), space, 0) as trial:
+        prepare_study(prepared, PANEL, 2, workers=1)
+        [found] = open_study(prepared, PANEL).get_trials(states=(optuna.trial.TrialState.RUNNING,))
+        assert found.number == trial.number
 
 
 def test_a_study_continues_after_a_trial_that_diverges(digits: BoardData) -> None:
