@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 from httpx import HTTPStatusError, Request, Response
 from prefect import flow
 
+from helpers.waiting import wait_until
 from triptych.errors import DataError
 from triptych.orchestration import progress, step
+from triptych.orchestration.reports import reports
 
 
 def answer(status: int) -> HTTPStatusError:
@@ -49,11 +52,13 @@ def test_a_task_is_retried_after_an_error_that_passes_and_not_after_one_that_sta
 def test_work_continues_if_its_progress_cannot_be_sent(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    server_is_back = threading.Event()
     sent: list[float] = []
 
     def update(artifact: object, *, progress: float) -> None:
         del artifact
         sent.append(progress)
+        server_is_back.wait()
         raise answer(503)
 
     monkeypatch.setattr(progress, "update_progress_artifact", update)
@@ -62,10 +67,15 @@ def test_work_continues_if_its_progress_cannot_be_sent(
     @flow
     def work() -> str:
         report = progress.ProgressReporter("work")
-        for done in range(1, 3):
-            report(done, 2)
+        report(1, 4)
+        wait_until(lambda: bool(sent), "first report")
+        for done in range(2, 5):
+            report(done, 4)
         return "done"
 
     assert work() == "done"
-    assert sent == [50.0, 100.0]
+    assert sent == [25.0], "the server has not answered yet"
+    server_is_back.set()
+    assert reports.finish()
+    assert sent == [25.0, 100.0]
     assert "the progress on Prefect's server could not be updated" in caplog.text

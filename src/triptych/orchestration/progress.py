@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
 from uuid import UUID
 
-from httpx import HTTPError
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
 from triptych.orchestration.interrupts import interrupts
+from triptych.orchestration.reports import reports
 from triptych.system.progress import track
 from triptych.training.epochs import EpochMetrics, OnEpoch
 
 # An update of the artifact is a request to the server, too slow for every epoch of a fast trainer.
 SECONDS_BETWEEN_UPDATES = 2.0
-T = TypeVar("T")
 
 
 def describe_flow_run() -> dict[str, str]:
@@ -55,10 +52,9 @@ class ProgressReporter:
         """
         self._flow_run_id = flow_run.id
         self._move = track(description)
-        named = name_key(f"{description} {key}")
-        create = partial(create_progress_artifact, 0.0, key=named, description=description)
-        self._artifact: UUID | None = send_if_possible(create)  # type: ignore[assignment]
-        self._updated = time.monotonic()
+        self._artifact: UUID | None = None
+        self._create = partial(create_progress_artifact, key=name_key(f"{description} {key}"), description=description)
+        self._send(0.0)
 
     def __call__(self, done: int, total: int, detail: str = "") -> None:
         """Show that `done` of `total` units are finished.
@@ -68,19 +64,18 @@ class ProgressReporter:
         """
         interrupts.check(self._flow_run_id, f"after {done} of {total}")
         self._move(done, total, detail)
-        now = time.monotonic()
-        if self._artifact and (done == total or now - self._updated >= SECONDS_BETWEEN_UPDATES):
-            self._updated = now
-            send_if_possible(partial(update_progress_artifact, self._artifact, progress=100.0 * done / total))
+        if done == total or time.monotonic() - self._sent >= SECONDS_BETWEEN_UPDATES:
+            self._send(100.0 * done / total)
 
+    def _send(self, percent: float) -> None:
+        self._sent = time.monotonic()
+        reports.send(self, partial(self._write_artifact, percent))
 
-def send_if_possible(send: Callable[[], T]) -> T | None:
-    """Send something to Prefect's server that is only for display: if that fails, the work continues."""
-    try:
-        return send()
-    except HTTPError as error:
-        get_run_logger().warning("the progress on Prefect's server could not be updated: %r", error)
-        return None
+    def _write_artifact(self, percent: float) -> None:
+        if self._artifact is None:
+            self._artifact = self._create(percent)  # type: ignore[assignment]
+        else:
+            update_progress_artifact(self._artifact, progress=percent)
 
 
 def report_epochs(description: str, log: OnEpoch) -> OnEpoch:
