@@ -52,6 +52,30 @@ class WeightsError(InputError):
     """The weights of a backbone are missing, damaged, or belong to another network."""
 
 
+class StorageError(InputError):
+    """A file cannot be written: there is no room, no permission, or something else in its place."""
+
+
+class DamagedFileError(InputError):
+    """A stored file is not what was written: damaged, of another version, or unreadable.
+
+    Attributes:
+        file: the file.
+        reason: what is wrong with it.
+        remedy: how to fix it.
+    """
+
+    def __init__(self, file: Path, reason: str, remedy: str = "delete it, and run the same command again") -> None:
+        """Keep the file, the reason and the remedy."""
+        super().__init__(file, reason, remedy)
+        self.file = file
+        self.reason = reason
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.file} is damaged ({self.reason}): {self.remedy}"
+
+
 class DivergenceError(TriptychError):
     """The loss of a training is no longer finite."""
 

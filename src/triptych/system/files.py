@@ -2,29 +2,90 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from triptych.errors import StorageError
+from triptych.system.paths import cache_home
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
+IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
+
 
 def write_atomically(file: Path, content: bytes) -> None:
-    """Write `content` to `file` by way of a temporary file beside it."""
+    """Write `content` to `file` by way of a temporary file beside it.
+
+    Raises:
+        StorageError: there is no room, no permission, or something else in the way.
+    """
     with replace_atomically(file) as partial:
         partial.write_bytes(content)
 
 
 @contextmanager
 def replace_atomically(file: Path) -> Iterator[Path]:
-    """Yield the path of a temporary file to write, which replaces `file` when the block ends without an error."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Yield the path of a temporary file to write, which replaces `file` when the block ends without an error.
+
+    Raises:
+        StorageError: there is no room, no permission, or something else in the way.
+    """
     partial = file.with_name(f".{file.stem}.{uuid.uuid4().hex}{file.suffix}")
+    with writing_to(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            partial.replace(file)
+        finally:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing_to(place: Path) -> Iterator[None]:
+    """Turn an error of the file system in the block into one line that names the file or folder and the remedy.
+
+    Raises:
+        StorageError: there is no room, no permission, or something else in the way.
+    """
     try:
-        yield partial
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM | NO_PERMISSION | IN_THE_WAY:
+            raise
+        raise explain_storage(error, place) from error
+
+
+def explain_storage(error: OSError, place: Path) -> StorageError:
+    """Return an error of the file system as one line: the file or folder, the reason and the remedy."""
+    first = "make room there" if error.errno in NO_ROOM else "allow this user to write there"
+    if error.errno in IN_THE_WAY:
+        first = "move away what is in its place"
+    other = "choose another place"
+    for home, variable in ((cache_home(), "TRIPTYCH_CACHE_HOME"), (Path(tempfile.gettempdir()), "TMPDIR")):
+        if place.is_relative_to(home):
+            other = f"set {variable} to another folder"
+            break
+    return StorageError(f"{place} cannot be written ({error.strerror}): {first}, or {other}")
+
+
+def check_cache() -> None:
+    """Check that this user can write to the cache, which every comparison and every study does.
+
+    Raises:
+        StorageError: the cache cannot be written.
+    """
+    for name in ("locks", "trainings"):
+        folder = cache_home() / name
+        with writing_to(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(b"some room")
 
 
 def touch(*files: Path) -> None:
