@@ -7,7 +7,6 @@ from triptych.data.preparation import prepare_once
 from triptych.orchestration import ProgressReporter, describe_flow_run, step
 from triptych.orchestration.remote import PanelOrder, open_order
 from triptych.panels.identity import identify_comparison
-from triptych.system.files import touch
 from triptych.tracking import ComparisonRecord, pin_weights, start_comparison
 
 
@@ -23,7 +22,6 @@ def split_data(config: BoardConfig, *, tuned: bool = False, fresh: bool = False)
     report = ProgressReporter(f"{config.name}: split")
     prepared = prepare_once(pin_weights(config), on_image=report)
     report(1, 1, prepared.split_id)
-    touch(prepared.split_file, *prepared.dataset_folder.iterdir())
     if tuned:
         from triptych.tuning.results import use_tuned
 

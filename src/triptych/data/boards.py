@@ -5,11 +5,9 @@ Each image is decoded once, to check that it can be read and to store the thumbn
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +20,18 @@ from triptych.data.datasets import Dataset, fetch_dataset
 from triptych.data.duplicates import Group, count_leaked, group_equal, identify_pixels
 from triptych.data.folders import VAL_IS_TEST
 from triptych.data.splits import Split, draw_split, identify_split, load_split, save_split
-from triptych.errors import ConfigError, DataError
+from triptych.errors import ConfigError, DamagedFileError, DataError
 from triptych.images.pixels import Pixels, make_thumbnail
-from triptych.images.sources import ArrayImages, FileImages, ImageSource
-from triptych.system.files import replace_atomically, write_atomically
+from triptych.images.sources import ArrayImages, FileImages, ImageSource, require_unchanged
+from triptych.system.checked import map_checked, read_json, recall, write_checked, write_json
+from triptych.system.files import touch
 from triptych.system.paths import cache_home
 
 DECODING_THREADS = 4
 # Part of the folder's name. Change it when pixels are computed differently, so that old ones are not found.
 PIXELS_METHOD = "pixels-2"
 # Written in this order: if the last one exists, so do all.
-STORED_FILES = ("pixels.npy", "identical.json", "dataset.json")
+PIXELS_FILE, DESCRIPTION_FILE = "pixels.npy", "dataset.json"
 
 
 @dataclass(frozen=True)
@@ -73,23 +72,20 @@ class BoardData:
         images: the raw images, of any size.
         pixels: (n, height, width, channels) uint8, memory-mapped: the arrays or thumbnails that the MLPs use.
         labels: (n,) int64, indices into `prepared.classes`.
+        split: the split, the same for every panel.
     """
 
     prepared: PreparedBoard
     images: ImageSource
     pixels: Pixels
     labels: NDArray[np.int64]
-
-    @cached_property
-    def split(self) -> Split:
-        """The split, the same for every panel."""
-        return load_split(self.prepared.split_file)
+    split: Split
 
 
 def prepare_board(
     config: BoardConfig, on_image: Callable[[int, int], None] = lambda done, total: None
 ) -> PreparedBoard:
-    """Load, check, split and store the data of a board; parts that are stored already are not computed again.
+    """Load, check, split and store the data of a board; parts that are stored and sound are not computed again.
 
     Args:
         config: the board's configuration.
@@ -98,13 +94,14 @@ def prepare_board(
     Raises:
         ConfigError: a panel chooses something on the validation set, which is empty.
         DataError: the data set is missing, damaged or cannot be split.
+        StorageError: the cache cannot be written.
     """
     dataset = fetch_dataset(config.data.source)
     folder = cache_home() / "datasets" / f"{dataset.digest[:16]}{_pixels_key(dataset, config.data)}"
-    split_file = _provide_split(dataset, config.split)
-    if not all((folder / name).is_file() for name in STORED_FILES):
-        _store_dataset(dataset, config.data, folder, on_image)
-    split = load_split(split_file)
+    split_file = cache_home() / "splits" / f"{identify_split(dataset.digest, config.split)}.json"
+    touch(split_file, folder / PIXELS_FILE, folder / DESCRIPTION_FILE)
+    split = _provide_split(dataset, config.split, split_file)
+    described = _provide_dataset(dataset, config.data, folder, on_image)
     _check_choices(config, split)
     return PreparedBoard(
         config=config,
@@ -116,16 +113,28 @@ def prepare_board(
         split_file=split_file,
         split_id=split.split_id,
         sizes=split.sizes(),
-        notes=(*_explain_parts(dataset, config), *_explain_leaks(folder, split, config.data.source)),
+        notes=(*_explain_parts(dataset, config), *_explain_leaks(described["identical"], split, config.data.source)),
     )
 
 
-def _provide_split(dataset: Dataset, config: SplitConfig) -> Path:
-    """Return the file of the split; draw and save the split unless the file exists."""
-    file = cache_home() / "splits" / f"{identify_split(dataset.digest, config)}.json"
-    if not file.is_file():
-        save_split(draw_split(dataset.labels, dataset.parts, dataset.classes, dataset.digest, config), file)
-    return file
+def _provide_split(dataset: Dataset, config: SplitConfig, file: Path) -> Split:
+    """Return the stored split, or draw and save it."""
+    if found := recall(lambda: load_split(file)):
+        return found
+    split = draw_split(dataset.labels, dataset.parts, dataset.classes, dataset.digest, config)
+    save_split(split, file)
+    return split
+
+
+def _provide_dataset(
+    dataset: Dataset, data: DataConfig, folder: Path, on_image: Callable[[int, int], None]
+) -> dict[str, Any]:
+    """Return the description of the stored data, after storing it if it is missing or damaged."""
+    if recall(lambda: map_checked(folder / PIXELS_FILE)) is not None and (
+        found := recall(lambda: read_json(folder / DESCRIPTION_FILE))
+    ):
+        return found
+    return _store_dataset(dataset, data, folder, on_image)
 
 
 def _check_choices(config: BoardConfig, split: Split) -> None:
@@ -147,9 +156,8 @@ def _explain_parts(dataset: Dataset, config: BoardConfig) -> tuple[str, ...]:
     return (*kept, "the data set's own parts were not used: train, validation and test were drawn at random")
 
 
-def _explain_leaks(folder: Path, split: Split, source: str) -> list[str]:
+def _explain_leaks(groups: list[Group], split: Split, source: str) -> list[str]:
     """Return a warning if test images are also in the other parts."""
-    groups: list[Group] = json.loads((folder / "identical.json").read_text(encoding="utf-8"))
     leaked = count_leaked(groups, split.parts())
     if not leaked:
         return []
@@ -158,23 +166,35 @@ def _explain_leaks(folder: Path, split: Split, source: str) -> list[str]:
 
 
 def open_board(prepared: PreparedBoard) -> BoardData:
-    """Open a board on this machine; prepare it first if another machine prepared it in a cache that is not shared.
+    """Open a board on this machine.
+
+    It is prepared again if another machine prepared it in a cache that is not shared, or if a file was damaged since.
 
     Raises:
         DataError: the data is missing on this machine, or differs.
+        StorageError: the cache cannot be written.
     """
-    is_here = prepared.split_file.is_file() and (prepared.dataset_folder / STORED_FILES[-1]).is_file()
-    return load_board(prepared if is_here else _prepare_again(prepared))
+    try:
+        return load_board(prepared)
+    except (FileNotFoundError, DamagedFileError):
+        return load_board(_prepare_again(prepared))
 
 
 def load_board(prepared: PreparedBoard) -> BoardData:
-    """Return the data that `prepare_board` stored on this machine; no image is decoded or read yet."""
-    pixels = np.load(prepared.dataset_folder / "pixels.npy", mmap_mode="r")
-    content: dict[str, Any] = json.loads((prepared.dataset_folder / "dataset.json").read_text(encoding="utf-8"))
+    """Return the data that `prepare_board` stored on this machine; no image is decoded yet.
+
+    Raises:
+        DamagedFileError: a file is not what was stored.
+        FileNotFoundError: a file is missing.
+    """
+    pixels = map_checked(prepared.dataset_folder / PIXELS_FILE)
+    content = read_json(prepared.dataset_folder / DESCRIPTION_FILE)
     images: ImageSource = ArrayImages(pixels)
     if prepared.root is not None:
-        images = FileImages(tuple(prepared.root / name for name in content["files"]))
-    return BoardData(prepared, images, pixels, np.asarray(content["labels"], dtype=np.int64))
+        files = tuple(prepared.root / name for name in content["files"])
+        images = FileImages(files, tuple(map(bytes.fromhex, content["identities"])))
+    labels = np.asarray(content["labels"], dtype=np.int64)
+    return BoardData(prepared, images, pixels, labels, load_split(prepared.split_file))
 
 
 def _prepare_again(prepared: PreparedBoard) -> PreparedBoard:
@@ -206,20 +226,30 @@ def _pixels_key(dataset: Dataset, data: DataConfig) -> str:
     return f"-{PIXELS_METHOD}" if dataset.root is None else f"-{PIXELS_METHOD}-{data.thumbnail_pixels}"
 
 
-def _store_dataset(dataset: Dataset, data: DataConfig, folder: Path, on_image: Callable[[int, int], None]) -> None:
-    """Decode every image once; store the pixels and the groups of equal images, then labels and file names."""
+def _store_dataset(
+    dataset: Dataset, data: DataConfig, folder: Path, on_image: Callable[[int, int], None]
+) -> dict[str, Any]:
+    """Decode every image once; store the pixels, then their description, which is returned.
+
+    The description holds labels, names and hashes of files, and the groups of equal images.
+    """
     if isinstance(dataset.images, ArrayImages):
         pixels = dataset.images.array
         identities = [identify_pixels(image) for image in pixels]
     else:
         pixels, identities = _decode_thumbnails(dataset.images, data.thumbnail_pixels, on_image)
-    with replace_atomically(folder / "pixels.npy") as partial:
-        np.save(partial, pixels)
-    write_atomically(folder / "identical.json", json.dumps(group_equal(identities)).encode())
-    files = dataset.images.files if isinstance(dataset.images, FileImages) else ()
-    names = [file.relative_to(dataset.root or file).as_posix() for file in files]
-    content = {"labels": dataset.labels.tolist(), "files": names}
-    write_atomically(folder / "dataset.json", json.dumps(content).encode())
+    require_unchanged(dataset.images)
+    with write_checked(folder / PIXELS_FILE) as stream:
+        np.save(stream, pixels, allow_pickle=False)
+    source = dataset.images if isinstance(dataset.images, FileImages) else FileImages(())
+    content = {
+        "labels": dataset.labels.tolist(),
+        "files": [file.relative_to(dataset.root or file).as_posix() for file in source.files],
+        "identities": [identity.hex() for identity in source.identities],
+        "identical": group_equal(identities),
+    }
+    write_json(folder / DESCRIPTION_FILE, content)
+    return content
 
 
 def _decode_thumbnails(

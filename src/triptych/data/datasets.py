@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from triptych.config.names import DATASETS
 from triptych.data.folders import ImageFolder, Parts, scan_folder
 from triptych.errors import DataError, suggest
 from triptych.images.pixels import Pixels
-from triptych.images.sources import ArrayImages, FileImages, ImageSource, identify_file
+from triptych.images.sources import ArrayImages, FileImages, ImageSource
+from triptych.system.checked import hash_file
 from triptych.system.paths import data_homes, download_home
 
 IDX_UNSIGNED_BYTE = 0x08
@@ -231,14 +232,11 @@ def _file_dataset(
     parts: Parts | None,
     notes: tuple[str, ...] = (),
 ) -> Dataset:
-    digest = _hash(_identify_files(root, files), labels, classes, parts)
-    return Dataset(name, FileImages(tuple(files)), labels, classes, parts, digest, root, notes)
-
-
-def _identify_files(root: Path, files: list[Path]) -> Iterator[bytes]:
-    for file in files:
-        yield file.relative_to(root).as_posix().encode()
-        yield identify_file(file)
+    identities = tuple(map(hash_file, files))
+    names = (file.relative_to(root).as_posix().encode() for file in files)
+    pieces = (piece for named in zip(names, identities, strict=True) for piece in named)
+    digest = _hash(pieces, labels, classes, parts)
+    return Dataset(name, FileImages(tuple(files), identities), labels, classes, parts, digest, root, notes)
 
 
 def _hash(pieces: Any, labels: NDArray[np.int64], classes: tuple[str, ...], parts: Parts | None) -> str:

@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 
 from triptych.config.schema import SplitConfig
 from triptych.errors import DataError
-from triptych.system.files import write_atomically
+from triptych.system.checked import read_json, write_json
 
 Indices = NDArray[np.int64]
 
@@ -122,13 +122,22 @@ def _divide(
 
 
 def save_split(split: Split, file: Path) -> None:
-    """Write a split to a JSON file, atomically."""
+    """Write a split to a JSON file, atomically.
+
+    Raises:
+        StorageError: there is no room, no permission, or something else in the way.
+    """
     content = {name: getattr(split, name).tolist() for name in ("train", "validation", "test")}
-    write_atomically(file, json.dumps({"split_id": split.split_id, **content}).encode())
+    write_json(file, {"split_id": split.split_id, **content})
 
 
 def load_split(file: Path) -> Split:
-    """Return a split that `save_split` wrote."""
-    content = json.loads(file.read_text(encoding="utf-8"))
+    """Return a split that `save_split` wrote.
+
+    Raises:
+        DamagedFileError: the file is not what was written.
+        FileNotFoundError: there is no such file.
+    """
+    content = read_json(file)
     parts = {name: np.asarray(content[name], dtype=np.int64) for name in ("train", "validation", "test")}
     return Split(content["split_id"], **parts)

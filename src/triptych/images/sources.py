@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from triptych.errors import DataError
 from triptych.images.decoding import decode_image
 from triptych.images.pixels import Pixels
+from triptych.system.checked import hash_file
 from triptych.system.memory_map import release_pages
 
 
@@ -61,9 +62,15 @@ class ArrayImages:
 
 @dataclass(frozen=True)
 class FileImages:
-    """Images in files, of any sizes, decoded to RGB."""
+    """Images in files, of any sizes, decoded to RGB.
+
+    Attributes:
+        files: the files.
+        identities: the SHA-256 of each file when the data set was read; empty if any content will do.
+    """
 
     files: tuple[Path, ...]
+    identities: tuple[bytes, ...] = ()
 
     def __len__(self) -> int:
         return len(self.files)
@@ -79,17 +86,27 @@ class FileImages:
         """Do nothing: no image is kept in memory."""
 
     def identify(self, index: int) -> bytes:
-        """Return the SHA-256 of the file of image `index`."""
-        return identify_file(self.files[index])
+        """Return the SHA-256 of the file of image `index`.
+
+        Raises:
+            DataError: the file was changed after the data set was read, or is gone.
+        """
+        file = self.files[index]
+        try:
+            found = hash_file(file)
+        except OSError as error:
+            raise DataError(f"image {file} cannot be read ({error.strerror}): restore it") from error
+        if self.identities and found != self.identities[index]:
+            raise DataError(f"image {file} was changed after its data set was read: run the same command again")
+        return found
 
 
-def identify_file(file: Path) -> bytes:
-    """Return the SHA-256 of a file's bytes; an unchanged file is read only once."""
-    found = file.stat()
-    return _hash_file(file, found.st_size, found.st_mtime_ns)
+def require_unchanged(images: ImageSource) -> None:
+    """Check, before a result is stored under the hash of its images, that none of them was changed meanwhile.
 
-
-@lru_cache(maxsize=2**18)
-def _hash_file(file: Path, size: int, changed: int) -> bytes:
-    del size, changed  # only part of the key of the cache
-    return hashlib.sha256(file.read_bytes()).digest()
+    Raises:
+        DataError: a file was changed after its data set was read, or is gone.
+    """
+    if isinstance(images, FileImages):
+        for index in range(len(images)):
+            images.identify(index)

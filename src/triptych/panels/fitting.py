@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from triptych.config.trainers import TrainingConfig
 from triptych.data.boards import BoardData
+from triptych.images.sources import require_unchanged
 from triptych.networks.saved import Network, save_model
 from triptych.panels.identity import TRAINING, identify_training, open_checkpoint
 from triptych.panels.kinds import find_kind, name_kind
@@ -141,12 +142,14 @@ def fit_panel(
 
     Raises:
         ConfigError: a setting does not suit the data or the machine.
+        DataError: an image was changed during the training.
         DivergenceError: a step or the training loss is not finite.
         FrozenError: a frozen parameter has changed.
         ProcessError: one of several training processes ended early.
     """
     config = data.prepared.config
-    trainer: Trainer = find_kind(config, job.panel).find_trainer()(data, job, embedded)
+    kind = find_kind(config, job.panel)
+    trainer: Trainer = kind.find_trainer()(data, job, embedded)
     recorder = CurveRecorder(on_epoch)
     checkpoint = open_checkpoint(job, trainer.embedded)
     restored = checkpoint.count_epochs() if checkpoint else 0
@@ -154,6 +157,8 @@ def fit_panel(
         trained = trainer.train(job.settings, recorder, checkpoint)
         indices = choose_reference_images(data, config.evaluate.reference_images)
         reference = ReferencePredictions(indices, trainer.predict(trained.network, indices))
+    if kind.input != "thumbnails":
+        require_unchanged(data.images)
     save_model(name_kind(config, job.panel), trained.network, data.prepared.classes, folder)
     metrics = measure_fit(recorder, folder, trained.parameters)
     if trainer.embedded:

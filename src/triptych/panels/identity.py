@@ -13,19 +13,20 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
 from triptych.data.boards import PreparedBoard
+from triptych.errors import DamagedFileError
 from triptych.panels.kinds import find_kind, name_kind
+from triptych.system.checked import discard, read_checksum, recall
 from triptych.system.files import touch
 from triptych.system.paths import cache_home
-from triptych.training.checkpoints import CheckpointFile
+from triptych.training.checkpoints import CheckpointFile, load_weights
 from triptych.training.jobs import PanelJob, list_jobs
 from triptych.transfer.records import EmbeddingRecord
-from triptych.transfer.shards import read_checksum
 
 CHECKPOINT = "checkpoint.npz"
 # The tag of a run or a registered model that holds the name of its training.
@@ -56,6 +57,7 @@ def identify_training(job: PanelJob, embedded: EmbeddingRecord | None = None) ->
         "settings": settings.model_dump(mode="json", exclude=NOT_IDENTIFYING),
         "surroundings": dict(kind.surroundings(settings)),
         "seed": job.repeat,
+        "number_format": embedded.number_format if embedded else "",
         "embeddings": [read_checksum(shard) for shard in embedded.shards] if embedded else [],
         "backbone": embedded.backbone_digest if embedded else "",
         "code": hash_code(HERE),
@@ -77,7 +79,8 @@ def identify_comparison(prepared: PreparedBoard) -> str:
 def open_checkpoint(job: PanelJob, embedded: EmbeddingRecord | None = None) -> CheckpointFile | None:
     """Return the checkpoint file of a training; None if the settings turn checkpoints off.
 
-    The checkpoints of an earlier training are deleted if the job asks for a fresh one. The file is marked as used.
+    The checkpoints of an earlier training are deleted if the job asks for a fresh one, and a checkpoint that cannot be
+    continued from is discarded. The file is marked as used.
 
     Args:
         job: the panel and its repeat.
@@ -89,12 +92,29 @@ def open_checkpoint(job: PanelJob, embedded: EmbeddingRecord | None = None) -> C
         shutil.rmtree(folder, ignore_errors=True)
     every = job.settings.checkpoint_epochs
     touch(folder / CHECKPOINT)
-    return CheckpointFile(folder / CHECKPOINT, name, every) if every else None
+    if not every:
+        return None
+    checkpoint = CheckpointFile(folder / CHECKPOINT, name, every)
+    if checkpoint.belongs_to_another():
+        discard(DamagedFileError(checkpoint.file, "it belongs to another training"))
+    elif not _has_weights(folder, checkpoint.count_epochs()):
+        discard(DamagedFileError(checkpoint.file, "the weights of one of its epochs are missing"))
+    return checkpoint
 
 
 def weights_file(job: PanelJob, epoch: int) -> Path:
     """Return the file of the weights of a multilayer perceptron after an epoch, from 1, for the comparison of twins."""
-    return cache_home() / "trainings" / identify_training(job) / "weights" / f"epoch-{epoch:05}.npz"
+    return _name_weights(cache_home() / "trainings" / identify_training(job), epoch)
+
+
+def _name_weights(folder: Path, epoch: int) -> Path:
+    return folder / "weights" / f"epoch-{epoch:05}.npz"
+
+
+def _has_weights(folder: Path, epochs: int) -> bool:
+    """Return whether a training has kept the weights of all its epochs, or of none, because they are not compared."""
+    files = [_name_weights(folder, epoch) for epoch in range(1, epochs + 1)]
+    return not any(file.exists() for file in files) or all(recall(partial(load_weights, file)) for file in files)
 
 
 @cache

@@ -13,6 +13,7 @@ from triptych.data.boards import BoardData
 from triptych.errors import ConfigError, DataError
 from triptych.images.decoding import IMAGE_SUFFIXES, decode_image
 from triptych.images.pixels import Pixels
+from triptych.images.sources import require_unchanged
 from triptych.networks.saved import Network
 from triptych.system.slices import iterate_slices
 
@@ -23,10 +24,16 @@ IMAGES_AT_A_TIME = 256
 
 
 def predict_raw(network: Network, data: BoardData, embedded: object, part: NDArray[np.int64]) -> NDArray[Any]:  # noqa: ARG001 - all predictors take it
-    """Return the probabilities of a part of a board, (n, classes), from its raw images."""
+    """Return the probabilities of a part of a board, (n, classes), from its raw images.
+
+    Raises:
+        DataError: an image was changed after its data set was read.
+    """
     slices = iterate_slices(len(part), IMAGES_AT_A_TIME)
     batches = ([data.images[int(index)] for index in part[rows]] for rows in slices)
-    return np.concatenate([network.predict_images(images) for images in batches])
+    probabilities = np.concatenate([network.predict_images(images) for images in batches])
+    require_unchanged(data.images)
+    return probabilities
 
 
 def predict_thumbnails(network: Network, data: BoardData, embedded: object, part: NDArray[np.int64]) -> NDArray[Any]:  # noqa: ARG001 - all predictors take it

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from triptych.config.names import NUMPY_MLP, TORCH_MLP
 from triptych.config.schema import BoardConfig
 from triptych.data.boards import PreparedBoard
 from triptych.panels.identity import weights_file
+from triptych.system.checked import recall
 from triptych.training.checkpoints import load_weights
 from triptych.training.jobs import PanelJob
 
@@ -26,17 +29,17 @@ def measure_drift(prepared: PreparedBoard, repeat: int) -> list[float]:
         repeat: which of their trainings.
 
     Returns:
-        One difference per epoch that both have trained; empty if twins are not compared.
+        One difference per epoch that both have trained, up to the first file that is missing or damaged; empty if twins
+        are not compared.
     """
     if not are_compared(prepared.config):
         return []
     twins = [PanelJob(prepared, panel, repeat) for panel in (NUMPY_MLP, TORCH_MLP)]
     drift: list[float] = []
     for epoch in range(1, prepared.config.numpy_mlp.epochs + 1):
-        files = [weights_file(twin, epoch) for twin in twins]
-        if not all(file.is_file() for file in files):  # one of them stopped early
+        ours, theirs = (recall(partial(load_weights, weights_file(twin, epoch))) for twin in twins)
+        if ours is None or theirs is None:  # one of them stopped early, or its file was damaged
             break
-        ours, theirs = (load_weights(file) for file in files)
         drift.append(max(float(np.abs(one - other).max()) for one, other in zip(ours, theirs, strict=True)))
     return drift
 

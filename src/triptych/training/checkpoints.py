@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import CheckpointError
-from triptych.system.files import replace_atomically
+from triptych.system.checked import read_arrays, recall, verify, write_checked
 from triptych.training.epochs import EpochMetrics
 
 Arrays = dict[str, NDArray[Any]]
-# `np.load` raises one of these for a truncated or damaged file: each array in it has a checksum.
-DAMAGE = (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError)
+# What the checksums of checkpoints cover besides the content. Their names may change: users may move them.
+PURPOSE = "checkpoint"
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,11 @@ class CheckpointFile:
         return epoch % self.every_epochs == 0
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint, which replaces the last one."""
+        """Write a checkpoint, which replaces the last one.
+
+        Raises:
+            StorageError: there is no room, no permission, or something else in the way.
+        """
         description = {
             "key": self.key,
             "curve": [asdict(metrics) for metrics in checkpoint.curve],
@@ -71,16 +74,27 @@ class CheckpointFile:
             "names": dict(checkpoint.names),
         }
         arrays = _prefix("network", checkpoint.network) | _prefix("best", checkpoint.best)
-        with replace_atomically(self.file) as partial:
-            np.savez(partial, description=np.frombuffer(json.dumps(description).encode(), np.uint8), **arrays)  # type: ignore[arg-type]  # NumPy's stub takes every keyword for a flag
+        with write_checked(self.file, PURPOSE) as stream:
+            np.savez(stream, description=np.frombuffer(json.dumps(description).encode(), np.uint8), **arrays)  # type: ignore[arg-type]  # NumPy's stub takes every keyword for a flag
 
     def count_epochs(self) -> int:
-        """Return the number of epochs in the last checkpoint; 0 if there is none or it can't be read."""
-        try:
-            with np.load(self.file, allow_pickle=False) as stored:
-                return len(json.loads(stored["description"].tobytes())["curve"])
-        except DAMAGE:
-            return 0
+        """Return the number of epochs in the last checkpoint; 0 if there is none or it is damaged."""
+        return len((self._describe() or {"curve": ()})["curve"])
+
+    def belongs_to_another(self) -> bool:
+        """Return whether the file holds a sound checkpoint of another training."""
+        description = self._describe()
+        return description is not None and description["key"] != self.key
+
+    def _describe(self) -> dict[str, Any] | None:
+        """Return everything in the last checkpoint but its arrays; None if there is none or it is damaged."""
+        return recall(self._read_description)
+
+    def _read_description(self) -> dict[str, Any]:
+        verify(self.file, PURPOSE)
+        with np.load(self.file, allow_pickle=False) as stored:
+            description: dict[str, Any] = json.loads(stored["description"].tobytes())
+        return description
 
     def load(self) -> Checkpoint | None:
         """Return the last checkpoint; None if there is none or it is damaged, so that training starts from scratch.
@@ -88,33 +102,45 @@ class CheckpointFile:
         Raises:
             CheckpointError: the checkpoint has another key.
         """
-        try:
-            with np.load(self.file, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-            description = json.loads(arrays.pop("description").tobytes())
-        except DAMAGE:
+        description = self._describe()
+        if description is None:
             return None
         if description["key"] != self.key:
             raise CheckpointError(
                 f"checkpoint {self.file} belongs to a training with other data, settings or seed: "
                 "choose another file, or delete this one"
             )
+        arrays = read_arrays(self.file)
         curve = tuple(EpochMetrics(**metrics) for metrics in description["curve"])
         network, best = _select("network", arrays), _select("best", arrays)
         return Checkpoint(curve, description["rng"], network, best, description.get("names", {}))
 
 
 def save_weights(file: Path, layers: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> None:
-    """Write the weight and bias of every layer, unless the file exists."""
+    """Write the weight and bias of every layer, unless the file exists.
+
+    Raises:
+        StorageError: there is no room, no permission, or something else in the way.
+    """
     if not file.is_file():
-        with replace_atomically(file) as partial:
-            np.savez(partial, *[np.ascontiguousarray(array) for layer in layers for array in layer])
+        with write_checked(file, name_weights(file)) as stream:
+            np.savez(stream, *[np.ascontiguousarray(array) for layer in layers for array in layer])
 
 
 def load_weights(file: Path) -> list[NDArray[Any]]:
-    """Return the arrays that `save_weights` wrote: the weight and the bias of each layer in turn."""
-    with np.load(file, allow_pickle=False) as stored:
-        return [stored[name] for name in stored.files]
+    """Return the arrays that `save_weights` wrote: the weight and the bias of each layer in turn.
+
+    Raises:
+        DamagedFileError: the file is not what was written.
+        FileNotFoundError: there is no such file.
+    """
+    verify(file, name_weights(file))
+    return list(read_arrays(file).values())
+
+
+def name_weights(file: Path) -> str:
+    """Return what the checksum of a file of `save_weights` covers besides its content: training and epoch."""
+    return "/".join(file.parts[-3:])
 
 
 def _prefix(group: str, arrays: Arrays) -> Arrays:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from triptych.images.sources import ImageSource
 from triptych.networks.precision import EXACT, FORMATS
-from triptych.system.files import write_atomically
+from triptych.system.checked import read_json, recall, write_json
 from triptych.system.paths import cache_home
 from triptych.system.threads import count_cores
 from triptych.transfer.store import EmbeddingSpace, list_shards
@@ -76,17 +75,17 @@ def choose_format_for(backbone: Backbone, images: ImageSource, allowed: Sequence
     if len(allowed) == 1:
         return allowed[0], "as configured"
     file = cache_home() / "number-formats" / f"{_identify_machine(backbone, allowed)}.json"
-    remembered = json.loads(file.read_text(encoding="utf-8"))["chosen"] if file.is_file() else allowed[0]
-    for name in dict.fromkeys((allowed[0], remembered)):
+    remembered = (recall(lambda: read_json(file)) or {}).get("chosen")
+    for name in dict.fromkeys((allowed[0], remembered or allowed[0])):
         if _is_stored(backbone.in_format(name), images):
             return name, "already stored"
-    if file.is_file():
+    if remembered:
         return remembered, "measured earlier to be the fastest on this machine"
     if not is_worth_measuring(backbone, len(images)):
         return allowed[0], "too few images to measure the faster formats"
     chosen, measured = measure_formats(backbone, _sample_crops(backbone, images), len(images), allowed)
     content = {"chosen": chosen, "measured": [asdict(one) for one in measured]}
-    write_atomically(file, (json.dumps(content, indent=2) + "\n").encode())
+    write_json(file, content)
     return chosen, "measured: " + ", ".join(one.describe() for one in measured)
 
 
@@ -99,7 +98,7 @@ def _sample_crops(backbone: Backbone, images: ImageSource) -> Pixels:
 def _is_stored(backbone: Backbone, images: ImageSource) -> bool:
     """Return whether the store has a file for every shard; checksums are verified only when the shards are used."""
     space = EmbeddingSpace.of(backbone)
-    return space.folder.is_dir() and all(shard.file.is_file() for shard in list_shards([space], images))
+    return space.folder.is_dir() and all(shard.file.exists() for shard in list_shards([space], images))
 
 
 def _identify_machine(backbone: Backbone, allowed: Sequence[str]) -> str:

@@ -28,7 +28,7 @@ from triptych.networks.backbones import Backbone, fetch
 from triptych.system.threads import count_cores
 from triptych.transfer.records import EmbeddingRecord, Embeddings
 from triptych.transfer.shards import POLL_SECONDS, try_lock, write_shard
-from triptych.transfer.store import EmbeddingSpace, Shard, list_shards
+from triptych.transfer.store import EmbeddingSpace, Shard, list_shards, require_same_images
 
 OnImages = Callable[[int, int], None]
 
@@ -125,6 +125,7 @@ def _compute_free(
                 begun += claim.embed(crops)
                 on_begun(begun)
                 if claim.is_whole:
+                    require_same_images(claim.shards[0], images)
                     computed += claim.write()
                     images.release()
     return computed

@@ -15,6 +15,7 @@ from triptych.system.threads import count_threads
 from triptych.transfer.choose_precision import choose_format_for
 from triptych.transfer.embed import OnImages, store_embeddings
 from triptych.transfer.records import BoardEmbeddings, EmbeddingPlan, EmbeddingRecord, PlannedNetwork
+from triptych.transfer.shards import are_sound
 from triptych.transfer.weights import fetch_backbone
 
 # What concerns one backbone alone; PyTorch raises the second where memory is short or a layer does not fit.
@@ -95,7 +96,8 @@ def _embed_together(
 def provide_embeddings(data: BoardData, panel: str, record: EmbeddingRecord) -> EmbeddingRecord:
     """Return the record of a panel's embeddings on this machine.
 
-    They are computed again if another machine stored them in a cache that this one does not share.
+    They are computed again if another machine stored them in a cache that this one does not share, or if a file was
+    damaged since.
 
     Args:
         data: the board.
@@ -105,7 +107,7 @@ def provide_embeddings(data: BoardData, panel: str, record: EmbeddingRecord) -> 
     Raises:
         WeightsError: the weights are missing on this machine.
     """
-    if all(shard.is_file() for shard in record.shards):
+    if are_sound(record.shards):
         return record
     plan = EmbeddingPlan({panel: PlannedNetwork(record.number_format, record.reason, 0.0)})
     found = embed_board(data, plan, range(len(record.shards)), on_images=lambda done, total: None)

@@ -1,57 +1,54 @@
-"""Files of embeddings: a `.npy` array followed by its SHA-256, written atomically, by one process at a time.
-
-NumPy ignores bytes after the array, so the file can be memory-mapped as it is. With array and checksum in one file, a
-process that is killed cannot leave one without the other.
-"""
+"""Files of embeddings: a `.npy` array followed by its checksum, memory-mapped, written by one process at a time."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from triptych.system.files import write_atomically
+from triptych.errors import DamagedFileError
+from triptych.system.checked import map_checked, verify, write_checked
+from triptych.system.files import writing_to
 from triptych.system.memory_map import release_pages
 
-CHECKSUM_BYTES = hashlib.sha256().digest_size
 # Time between two attempts to take locks that other processes hold.
 POLL_SECONDS = 0.1
 
 
 def write_shard(file: Path, rows: NDArray[np.float32]) -> None:
-    """Write an array (n, dimension) float32, followed by its checksum."""
-    content = BytesIO()
-    np.save(content, rows, allow_pickle=False)
-    content.write(hashlib.sha256(content.getbuffer()).digest())
-    write_atomically(file, content.getvalue())
-
-
-def is_sound(file: Path, shape: tuple[int, int]) -> bool:
-    """Return whether a file holds a float32 array of this shape that matches its checksum.
+    """Write an array (n, dimension) float32, followed by its checksum.
 
     Raises:
+        StorageError: there is no room, no permission, or something else in the way.
+    """
+    with write_checked(file) as stream:
+        np.save(stream, rows, allow_pickle=False)
+
+
+def verify_shard(file: Path, shape: tuple[int, int]) -> None:
+    """Check that a file holds a float32 array of this shape that matches its checksum.
+
+    Raises:
+        DamagedFileError: it does not.
         FileNotFoundError: there is no such file.
     """
-    content = memoryview(file.read_bytes())
-    array, checksum = content[:-CHECKSUM_BYTES], content[-CHECKSUM_BYTES:]
-    if hashlib.sha256(array).digest() != checksum:
+    rows = map_checked(file)
+    if rows.shape != shape or rows.dtype != np.float32:
+        raise DamagedFileError(file, f"it holds {rows.shape} {rows.dtype}, not {shape} float32")
+
+
+def are_sound(files: Iterable[Path]) -> bool:
+    """Return whether all files exist and match their checksums."""
+    try:
+        for file in files:
+            verify(file)
+    except (FileNotFoundError, DamagedFileError):
         return False
-    rows = np.load(BytesIO(array), allow_pickle=False)
-    return bool(rows.shape == shape and rows.dtype == np.float32)
-
-
-def read_checksum(file: Path) -> str:
-    """Return the SHA-256 at the end of a file, hexadecimal; the array is not read."""
-    with file.open("rb") as opened:
-        opened.seek(-CHECKSUM_BYTES, os.SEEK_END)
-        return opened.read().hex()
+    return True
 
 
 class MappedShard:
@@ -77,12 +74,16 @@ def try_lock(file: Path) -> Iterator[bool]:
     """Lock `file` while the block runs; yield False at once if another thread or process holds the lock.
 
     The operating system releases the lock when the process ends, however it ends.
+
+    Raises:
+        StorageError: the lock cannot be written.
     """
     lock_file = file.with_suffix(".lock")
-    lock_file.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(lock_file)
     try:
-        lock.acquire(blocking=False)
+        with writing_to(lock_file):
+            lock_file.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(blocking=False)
     except Timeout:
         yield False
         return

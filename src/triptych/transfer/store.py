@@ -9,19 +9,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from triptych.errors import DamagedFileError, DataError
 from triptych.images.sources import ImageSource
 from triptych.networks.backbones import Backbone
-from triptych.system.files import touch, write_atomically
+from triptych.system.checked import discard, read_json, recall, write_json
+from triptych.system.files import touch
 from triptych.system.paths import cache_home
 from triptych.system.slices import iterate_slices
 from triptych.transfer import records as embedding_record
-from triptych.transfer.shards import is_sound
+from triptych.transfer.shards import verify_shard
 
 # Describes a space to people; no program reads it.
 DESCRIPTION = "space.json"
 # Part of the key. Change it when images are read differently, so that old embeddings are not found.
 READING_METHOD = "rgb-upright-white-2"
-FILE_FORMAT = "npy-sha256"
+FILE_FORMAT = "npy-sha256-2"
 
 
 @dataclass(eq=False)
@@ -51,22 +53,25 @@ class EmbeddingSpace:
         return cls(backbone, digest, cache_home() / "embeddings" / identify_space(backbone, digest))
 
     def describe(self) -> None:
-        """Write a description of the space to its folder, unless there is one."""
-        if not (self.folder / DESCRIPTION).is_file():
+        """Write a description of the space to its folder, unless there is one that is sound."""
+        if recall(lambda: read_json(self.folder / DESCRIPTION)) is None:
             content = _list_dependencies(self.backbone, self.digest) | {"weights_as_configured": self.backbone.weights}
-            write_atomically(self.folder / DESCRIPTION, (json.dumps(content, indent=2) + "\n").encode())
+            write_json(self.folder / DESCRIPTION, content)
+            write_json(self.folder / DESCRIPTION, content)
 
     def verify(self, shard: Shard) -> bool:
         """Return whether a shard exists and matches its checksum; mark the file as used, or note it as damaged."""
+        touch(shard.file)
         try:
-            sound = is_sound(shard.file, (len(shard.indices), self.backbone.dimension))
+            verify_shard(shard.file, (len(shard.indices), self.backbone.dimension))
         except FileNotFoundError:
             return False
-        if sound:
-            touch(shard.file)
-        elif shard.file not in self.damaged:
-            self.damaged.append(shard.file)
-        return sound
+        except DamagedFileError as damaged:
+            if shard.file not in self.damaged:
+                self.damaged.append(shard.file)
+                discard(damaged)
+            return False
+        return True
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +101,17 @@ def list_shards(spaces: Sequence[EmbeddingSpace], images: ImageSource, numbers: 
     wanted = slices if numbers is None else [slices[number] for number in numbers]
     names = [(indices, f"{_identify_images(images, indices)}.npy") for indices in wanted]
     return [Shard(space, indices, space.folder / name) for indices, name in names for space in spaces]
+
+
+def require_same_images(shard: Shard, images: ImageSource) -> None:
+    """Check that a shard is still named by its images, before their embeddings are written to it.
+
+    Raises:
+        DataError: an image was changed meanwhile.
+    """
+    if shard.file.stem != _identify_images(images, shard.indices):
+        first, last = shard.indices[0], shard.indices[-1]
+        raise DataError(f"one of the images {first} to {last} was changed meanwhile: run the same command again")
 
 
 def identify_space(backbone: Backbone, digest: str) -> str:

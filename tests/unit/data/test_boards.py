@@ -120,3 +120,30 @@ def test_a_note_says_that_own_parts_were_not_used(tmp_path: Path) -> None:
     config = BoardConfig.model_validate({"data": {"source": str(tmp_path)}, "split": {"keep_own_parts": False}})
     [note] = prepare_board(config).notes
     assert "were drawn at random" in note
+
+
+def test_a_photo_that_is_changed_while_it_is_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is stored under the hash that the photo had before."""
+    monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "cache"))
+    photos = write_photos(tmp_path / "photos", {"a": 8, "b": 8})
+    config = resolve_config("photos", data=str(photos)).boards[0]
+    file, other = photos / "a" / "1.jpg", photos / "b" / "2.jpg"
+
+    def edit(done: int, total: int) -> None:
+        del total
+        if done == 1:
+            file.write_bytes(other.read_bytes())
+
+    message = r"a/1\.jpg was changed after its data set was read: run the same command again"
+    with pytest.raises(DataError, match=message):
+        prepare_board(config, on_image=edit)
+    assert list((tmp_path / "cache").rglob("dataset.json")) == []
+    prepared = prepare_board(config)
+    data = open_board(prepared)
+    np.testing.assert_array_equal(data.pixels[1], make_thumbnail(data.images[1], 32))
+    file.write_bytes((photos / "a" / "3.jpg").read_bytes())
+    with pytest.raises(DataError, match=message):
+        data.images.identify(1)
+    file.unlink()
+    with pytest.raises(DataError, match=r"a/1\.jpg cannot be read \(No such file or directory\): restore it"):
+        data.images.identify(1)

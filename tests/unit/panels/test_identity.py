@@ -132,7 +132,8 @@ def test_a_fresh_training_is_taken_up_only_if_it_began_since(
     prepared: PreparedBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path))
-    old = CheckpointFile(find_checkpoint_file(PanelJob(prepared, "numpy-mlp", 0)), "key")
+    file = find_checkpoint_file(PanelJob(prepared, "numpy-mlp", 0))
+    old = CheckpointFile(file, file.parent.name)
     old.save(Checkpoint((), {}, {}, {}))
     began = time.time()
     os.utime(old.file, (began - 10, began - 10))

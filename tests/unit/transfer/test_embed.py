@@ -17,6 +17,7 @@ from triptych.config.resolve import resolve_config
 from triptych.config.trainers import TransferConfig
 from triptych.data.boards import load_board, prepare_board
 from triptych.data.datasets import fetch_dataset
+from triptych.errors import DataError
 from triptych.images import prefetch as reading
 from triptych.images.decoding import decode_image
 from triptych.images.pixels import Pixels
@@ -139,6 +140,20 @@ def test_a_changed_image_invalidates_its_own_shard_only(backbone: Backbone, tmp_
     assert [old == new for old, new in zip(first.shards, changed.shards, strict=True)] == [True, False, True]
     changed.shards[2].unlink()
     assert store(backbone, files).computed_images == 2
+
+
+def test_an_image_that_is_changed_while_it_is_read_is_not_stored(backbone: Backbone, tmp_path: Path) -> None:
+    folder = write_photos(tmp_path / "photos", {"a": 5, "b": 5})
+    files = FileImages(tuple(sorted(folder.rglob("*.jpg"))))
+
+    def edit(done: int, total: int) -> None:
+        if 0 < done < total:
+            files.files[0].write_bytes(files.files[9].read_bytes())
+
+    with pytest.raises(DataError, match="one of the images 0 to 3 was changed meanwhile: run the same command again"):
+        store_embeddings([backbone], files, batch_size=2, threads=1, on_images=edit)
+    record = store(backbone, files)
+    np.testing.assert_array_equal(load_embeddings(record)[0], load_embeddings(record)[9])
 
 
 def test_other_weights_or_transforms_have_embeddings_of_their_own(backbone: Backbone, images: ArrayImages) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from triptych.transfer import records as embedding_record
 from triptych.transfer.records import ShardedEmbeddings, load_embeddings
-from triptych.transfer.shards import MappedShard, is_sound, write_shard
+from triptych.transfer.shards import MappedShard, verify_shard, write_shard
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def sharded(tmp_path: Path) -> tuple[ShardedEmbeddings, np.ndarray]:
     files = tuple(tmp_path / f"{start}.npy" for start in range(0, 11, 4))
     for start, file in zip(range(0, 11, 4), files, strict=True):
         write_shard(file, array[start : start + 4])
-        assert is_sound(file, array[start : start + 4].shape)
+        verify_shard(file, array[start : start + 4].shape)
     return load_embeddings(embedding_record.EmbeddingRecord(files, "", 11, 0, 0.0)), array
 
 
