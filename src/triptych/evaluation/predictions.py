@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.system.checked import read_arrays, reading
 from triptych.system.files import replace_atomically
 
 
@@ -42,6 +43,11 @@ def save_predictions(predictions: Predictions, file: Path) -> None:
 
 
 def load_predictions(file: Path) -> Predictions:
-    """Return predictions that `save_predictions` wrote."""
-    with np.load(file, allow_pickle=False) as arrays:
+    """Return predictions that `save_predictions` wrote.
+
+    Raises:
+        DamagedFileError: the file cannot be read.
+    """
+    with reading(file):
+        arrays = read_arrays(file)
         return Predictions(arrays["indices"], arrays["labels"], arrays["probabilities"])

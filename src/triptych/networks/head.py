@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from triptych.images.pixels import Pixels
 from triptych.images.preprocessing import Preprocessing
 from triptych.networks.backbones import Backbone, assemble_backbone
+from triptych.networks.checksums import reading_model
 from triptych.networks.light_torch import GradientDescent, copy_state, restore_state, wrap_weights
 from triptych.networks.minibatches import Examples, check_step, inplace_draw_mask, shuffle_minibatches
 from triptych.networks.precision import find_device
@@ -141,7 +142,8 @@ class TransferNetwork:
     def load(cls, folder: Path, description: dict[str, Any]) -> Self:
         """Return the network that `save` wrote; it is computed on a GPU if there is one."""
         preprocessing = Preprocessing.from_json(description["preprocessing"])
-        trunk, head = load_file(folder / TRUNK_FILE), load_file(folder / HEAD_FILE)
+        with reading_model(folder):
+            trunk, head = load_file(folder / TRUNK_FILE), load_file(folder / HEAD_FILE)
         name, weights = description["backbone"], description["weights"]
         backbone = assemble_backbone(name, weights, preprocessing, trunk, trunk_only=True)
         computed = backbone.on_device(find_device()).in_format(description["number_format"])

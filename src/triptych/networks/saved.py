@@ -3,7 +3,7 @@
 Every panel has the same interface: raw images in, (n, height, width, channels) uint8; class probabilities out,
 (n, classes) float32, with the class names as columns. Preprocessing is included. This package and `triptych.images`
 are saved with the model, so that it loads without triptych installed. A panel that does not use PyTorch loads without
-PyTorch.
+PyTorch. Files and code carry checksums, which are checked first: a damaged model is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.errors import DamagedFileError
 from triptych.images.pixels import Pixels, scale_pixels, stack_as
+from triptych.networks.checksums import CHECKSUMS, REMEDY, check_checksums, reading_model, write_checksums
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 Description = dict[str, Any]
 
 DESCRIPTION, ARRAYS = "model.json", "weights.npz"
+# Part of the description. Version 0.1 wrote none, and no checksums.
+FORMAT = 2
 # A description may name only classes of this package.
 HOME = "triptych.networks."
 # The parts of triptych that are saved with a model.
@@ -149,12 +153,17 @@ def save_model(kind: str, network: Network, classes: Sequence[str], folder: Path
         folder: must not exist.
     """
     folder.mkdir(parents=True)
-    content = {"kind": kind, "network": name_class(network), "classes": list(classes), **network.save(folder)}
+    about = {"format": FORMAT, "kind": kind, "network": name_class(network), "classes": list(classes)}
+    content = {**about, **network.save(folder)}
     (folder / DESCRIPTION).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_checksums(folder)
 
 
 def load_model(folder: Path) -> ServedModel:
     """Return the panel that `save_model` wrote to a folder, in this version or 0.1.
+
+    Raises:
+        DamagedFileError: a file is not what was saved, or a newer version saved it.
 
     >>> import tempfile
     >>> from triptych.networks.numpy_mlp import NumpyMLP
@@ -166,21 +175,37 @@ def load_model(folder: Path) -> ServedModel:
        cat  dog
     0  0.5  0.5
     """
+    # Of the code that travels with a model; the installed package has no such file.
+    check_checksums(Path(__file__).parents[1])
+    check_checksums(folder)
     description = read_description(folder)
     network: type[Network] = find_class(description["network"])
     return ServedModel(network.load(folder, description), tuple(description["classes"]))
 
 
 def read_description(folder: Path) -> Description:
-    """Return the description that `save_model` wrote, completed with class names if version 0.1 wrote it."""
-    description: Description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    if "network" not in description:
-        description["network"], description["classifier"] = NETWORKS_OF_0_1[description["kind"]]
+    """Return the description that `save_model` wrote, completed with class names if version 0.1 wrote it.
+
+    Raises:
+        DamagedFileError: it cannot be read, or a newer version wrote it.
+    """
+    with reading_model(folder / DESCRIPTION):
+        description: Description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        found = int(description.get("format", 1))
+        if "network" not in description:
+            description["network"], description["classifier"] = NETWORKS_OF_0_1[description["kind"]]
+    if found > FORMAT:
+        remedy = "load it with a newer version of triptych"
+        raise DamagedFileError(folder / DESCRIPTION, f"format {found}, but at most {FORMAT} is known", remedy)
+    if found > 1 and not (folder / CHECKSUMS).is_file():
+        raise DamagedFileError(folder / CHECKSUMS, "it is missing", REMEDY)
     return description
 
 
 def _load_pyfunc(path: str) -> ServedModel:
     """Load a panel for MLflow, which looks for a function of this name."""
+    # A fetched model has checksums of all its files.
+    check_checksums(Path(path).parents[1], complete=False)
     return load_model(Path(path))
 
 
@@ -225,14 +250,16 @@ def copy_package(folder: Path) -> Path:
             shutil.copytree(here / name, package / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(here / name, package)
+    write_checksums(package)
     return package
 
 
 def _read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
     if (folder / ARRAYS).is_file():
-        with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
+        with reading_model(folder / ARRAYS), np.load(folder / ARRAYS, allow_pickle=False) as arrays:
             return dict(arrays)
     # Version 0.1 saved the PyTorch network in this file.
     from safetensors.numpy import load_file
 
-    return dict(load_file(folder / "weights.safetensors"))
+    with reading_model(folder / "weights.safetensors"):
+        return dict(load_file(folder / "weights.safetensors"))

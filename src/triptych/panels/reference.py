@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.data.boards import BoardData
+from triptych.system.checked import read_arrays, reading
 from triptych.system.files import replace_atomically
 
 Probabilities = NDArray[np.floating[Any]]
@@ -42,6 +43,11 @@ def save_reference(reference: ReferencePredictions, file: Path) -> None:
 
 
 def load_reference(file: Path) -> ReferencePredictions:
-    """Return reference predictions that `save_reference` wrote."""
-    with np.load(file, allow_pickle=False) as arrays:
+    """Return reference predictions that `save_reference` wrote.
+
+    Raises:
+        DamagedFileError: the file cannot be read.
+    """
+    with reading(file):
+        arrays = read_arrays(file)
         return ReferencePredictions(arrays["indices"], arrays["probabilities"])

@@ -6,10 +6,10 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import mlflow
 import numpy as np
@@ -20,6 +20,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from triptych.config.names import NUMPY_MLP, TORCH_MLP
 from triptych.data.boards import BoardData
+from triptych.errors import DamagedFileError
 from triptych.evaluation.evaluator import Evaluation
 from triptych.evaluation.figures import Curves, draw_confusions, draw_curves
 from triptych.evaluation.metrics import count_confusions, measure_classes
@@ -39,6 +40,7 @@ from triptych.tracking.records import ComparisonRecord
 from triptych.tracking.tags import EVALUATED, RELOAD_DIFFERENCE, REPORTED, read_tags, set_tags
 from triptych.training.jobs import PanelJob
 
+Loaded = TypeVar("Loaded")
 EXPERIMENT_NOTE = "mlflow.note.content"
 REFERENCE_FILE = "probe.npz"
 PREDICTIONS_FILE = "test_predictions.json"
@@ -121,9 +123,22 @@ def load_logged_model(model_uri: str) -> Any:
 
 
 def load_logged_reference(run_id: str) -> ReferencePredictions:
-    """Return the reference predictions that `log_fitted` logged."""
+    """Return the reference predictions that `log_fitted` logged.
+
+    Raises:
+        DamagedFileError: they cannot be read.
+    """
+    return _load_artifact(run_id, REFERENCE_FILE, load_reference)
+
+
+def _load_artifact(run_id: str, name: str, load: Callable[[Path], Loaded]) -> Loaded:
     with tempfile.TemporaryDirectory() as folder:
-        return load_reference(Path(connect().download_artifacts(run_id, REFERENCE_FILE, folder)))
+        file = Path(connect().download_artifacts(run_id, name, folder))
+        try:
+            return load(file)
+        except DamagedFileError as damaged:
+            remedy = "run the same command again with --fresh"
+            raise DamagedFileError(Path(f"runs:/{run_id}/{name}"), damaged.reason, remedy) from damaged
 
 
 def log_evaluation(run_id: str, job: PanelJob, evaluation: Evaluation) -> dict[str, float]:
@@ -156,9 +171,12 @@ def load_evaluation(run_id: str) -> dict[str, float] | None:
 
 
 def load_logged_predictions(run_id: str) -> Predictions:
-    """Return the test predictions that `log_evaluation` logged."""
-    with tempfile.TemporaryDirectory() as folder:
-        return load_predictions(Path(connect().download_artifacts(run_id, PREDICTIONS_ARRAYS, folder)))
+    """Return the test predictions that `log_evaluation` logged.
+
+    Raises:
+        DamagedFileError: they cannot be read.
+    """
+    return _load_artifact(run_id, PREDICTIONS_ARRAYS, load_predictions)
 
 
 def _tabulate_predictions(evaluation: Evaluation, classes: Sequence[str]) -> pd.DataFrame:

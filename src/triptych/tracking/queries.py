@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,9 @@ import mlflow
 from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
-from triptych.errors import ConfigError
+from triptych.errors import ConfigError, DamagedFileError
+from triptych.system.checked import discard, reading
+from triptych.system.files import replace_atomically, writing_to
 from triptych.system.paths import cache_home
 from triptych.tracking.client import connect
 from triptych.tracking.links import VIEW_TAG, link_to_charts, link_to_run, link_to_view
@@ -84,11 +87,14 @@ def _describe_recorded(client: mlflow.MlflowClient, experiment: Experiment, run:
 
 
 def _load_result(client: mlflow.MlflowClient, run: Run, file: str) -> dict[str, Any]:
-    """Return the result that a run logged at its end; empty if it ended before."""
-    with TemporaryDirectory() as folder, suppress(MlflowException, OSError):
-        downloaded = client.download_artifacts(run.info.run_id, file, folder)
-        result: dict[str, Any] = json.loads(Path(downloaded).read_text(encoding="utf-8"))
-        return result
+    """Return the result that a run logged at its end; empty if it ended before, a verdict that says so if damaged."""
+    with TemporaryDirectory() as folder, suppress(MlflowException, FileNotFoundError):
+        downloaded = Path(client.download_artifacts(run.info.run_id, file, folder))
+        try:
+            with reading(downloaded):
+                return dict(json.loads(downloaded.read_text(encoding="utf-8")))
+        except DamagedFileError as damaged:
+            return {"verdict": f"runs:/{run.info.run_id}/{file} is damaged ({damaged.reason})"}
     return {}
 
 
@@ -115,17 +121,23 @@ def fetch_report(reference: str | None = None) -> Path:
 
     Raises:
         ConfigError: there is no such comparison, or it has no report.
+        StorageError: there is no room for it, or no permission.
     """
     client = connect()
     run = _find_comparison(client, reference)
     comparison = read_tags(run)[COMPARISON]
-    try:
-        folder = cache_home() / "reports" / comparison
-        folder.mkdir(parents=True, exist_ok=True)
-        return Path(client.download_artifacts(run.info.run_id, REPORT_FILE, str(folder)))
-    except (MlflowException, OSError) as error:
-        text = f"comparison {comparison} has no report, and its status is {run.info.status}"
-        raise ConfigError(f"{text}: run `triptych compare` again") from error
+    file = cache_home() / "reports" / comparison / REPORT_FILE
+    if file.is_dir():
+        discard(DamagedFileError(file, "it is a folder"))
+    with TemporaryDirectory() as folder, writing_to(Path(folder)):
+        try:
+            downloaded = client.download_artifacts(run.info.run_id, REPORT_FILE, folder)
+        except (MlflowException, FileNotFoundError) as error:
+            text = f"comparison {comparison} has no report, and its status is {run.info.status}"
+            raise ConfigError(f"{text}: run `triptych compare` again") from error
+        with replace_atomically(file) as partial:
+            shutil.copyfile(downloaded, partial)
+    return file
 
 
 def _find_comparison(client: mlflow.MlflowClient, reference: str | None) -> Run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,11 +18,12 @@ from mlflow.models import Model
 from mlflow.utils.logging_utils import disable_logging, enable_logging
 
 from triptych.data.boards import PreparedBoard
-from triptych.errors import ConfigError, suggest
+from triptych.errors import ConfigError, DamagedFileError, suggest
 from triptych.evaluation.model_card import write_card
 from triptych.evaluation.pairs import join_words
 from triptych.evaluation.promotion import Promotion, judge
 from triptych.evaluation.report import EvaluatedPanel
+from triptych.networks.checksums import check_checksums, write_checksums
 from triptych.panels.identity import TRAINING
 from triptych.panels.kinds import find_kind
 from triptych.panels.onnx_export import check_packages, export_model
@@ -43,7 +45,8 @@ from triptych.tracking.tags import (
 )
 
 CHAMPION = "champion"
-CARD_FILE, CHECKSUMS_FILE = "MODEL_CARD.md", "SHA256SUMS"
+CARD_FILE = "MODEL_CARD.md"
+DIGEST_ON_CARD = re.compile(r"weights SHA-256 ([0-9a-f]{64})")
 MAX_TAG_LENGTH = 5000
 # A decision takes a second or two; one that takes longer was given up.
 DECISION_SECONDS, SECONDS_BETWEEN_CHECKS = 60.0, 0.1
@@ -123,8 +126,8 @@ def _decide(prepared: PreparedBoard, panel: EvaluatedPanel, champion: ModelVersi
         )
     try:
         predictions = load_logged_predictions(str(champion.run_id))
-    except (MlflowException, OSError):
-        reason = f"the predictions of the champion's run {champion.run_id} no longer exist"
+    except (MlflowException, OSError, DamagedFileError):
+        reason = f"the predictions of the champion's run {champion.run_id} no longer exist, or are damaged"
         return Promotion(promoted=False, reason=reason)
     return judge(load_logged_predictions(panel.run_id), predictions, prepared.config.evaluate.confidence_level)
 
@@ -194,6 +197,8 @@ def _register(
         enable_logging()
     with TemporaryDirectory() as folder:
         model = Path(mlflow.artifacts.download_artifacts(panel.model_uri, dst_path=folder))
+        for data in (model / "data").iterdir():
+            check_checksums(data)
         card = write_card(prepared, panel, _digest_files(model / "data"))
     client.update_model_version(name, version.version, description=card)
     client.log_text(panel.run_id, card, CARD_FILE)
@@ -241,6 +246,7 @@ def fetch_model(reference: str, folder: Path, model_format: str = "mlflow") -> P
     Raises:
         ConfigError: there is no such model or format, the packages of the format are missing, or the folder is not
             empty.
+        DamagedFileError: the files in the store are not those that were registered.
         ExportError: the ONNX model does not reproduce the probabilities of the logged model.
     """
     if model_format not in WRITERS:
@@ -252,23 +258,40 @@ def fetch_model(reference: str, folder: Path, model_format: str = "mlflow") -> P
     if model_format == "onnx":
         check_packages()
     version = find_version(reference)
-    addition = WRITERS[model_format](f"models:/{version.name}/{version.version}", folder)
+    try:
+        addition = WRITERS[model_format](version, folder)
+    except DamagedFileError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     (folder / CARD_FILE).write_text((version.description or "") + addition, encoding="utf-8")
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != CHECKSUMS_FILE)
-    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(folder)}\n" for file in files]
-    (folder / CHECKSUMS_FILE).write_text("".join(lines), encoding="utf-8")
+    write_checksums(folder)
     return folder
 
 
-def _write_logged(uri: str, folder: Path) -> str:
-    mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
+def _download(version: ModelVersion, folder: str | Path) -> Path:
+    """Download a registered model; return its folder, whose data are checked against the digest on its card.
+
+    Raises:
+        DamagedFileError: the data are not those that were registered.
+    """
+    uri = f"models:/{version.name}/{version.version}"
+    model = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
+    on_card = DIGEST_ON_CARD.search(version.description or "")
+    if on_card and on_card[1] != _digest_files(model / "data"):
+        reason = f"its SHA-256 is not {on_card[1]}, which is on its card"
+        raise DamagedFileError(Path(uri), reason, "restore its files in the store, or train it again")
+    return model
+
+
+def _write_logged(version: ModelVersion, folder: Path) -> str:
+    _download(version, folder)
     return ""
 
 
-def _write_onnx(uri: str, folder: Path) -> str:
+def _write_onnx(version: ModelVersion, folder: Path) -> str:
     """Export a model; return what its card says about that."""
     with TemporaryDirectory() as downloaded:
-        model = Path(mlflow.artifacts.download_artifacts(uri, dst_path=downloaded))
+        model = _download(version, downloaded)
         data = Model.load(str(model)).flavors["python_function"]["data"]
         exported = Path(downloaded) / "onnx"
         exported.mkdir()

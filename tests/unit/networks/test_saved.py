@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,12 +14,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.damages import DAMAGES
 from helpers.panels import BUILDERS, CLASSES, SHAPE, build_numpy, build_torch
+from triptych.errors import DamagedFileError
 from triptych.images.pixels import scale_pixels, stack_as
+from triptych.networks.checksums import write_checksums
 from triptych.networks.initialisation import initialise_layers
 from triptych.networks.numpy_mlp import NumpyMLP
-from triptych.networks.saved import PixelNetwork, load_model, save_model
+from triptych.networks.saved import PixelNetwork, copy_package, load_model, save_model
 from triptych.panels.kinds import KINDS
+
+MODELS_OF_0_1 = Path(__file__).parents[2] / "data" / "models-0.1.0"
 
 
 def test_every_kind_is_built_here() -> None:
@@ -37,6 +46,72 @@ def test_saving_and_loading_changes_nothing(kind: str, tmp_path: Path, images: n
     assert tuple(probabilities) == CLASSES
     assert probabilities.shape == (5, 3)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A saved model of a kind without and of one with PyTorch."""
+    folder = tmp_path_factory.mktemp("saved")
+    for kind in ("numpy_mlp", "transfer"):
+        save_model(kind, BUILDERS[kind](np.random.default_rng(1)), CLASSES, folder / kind)
+    return {kind: folder / kind for kind in ("numpy_mlp", "transfer")}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("numpy_mlp", "model.json"),
+        ("numpy_mlp", "weights.npz"),
+        ("transfer", "backbone.safetensors"),
+        ("transfer", "head.safetensors"),
+        ("transfer", "SHA256SUMS"),
+    ],
+)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_model_is_refused(kind: str, name: str, damage: str, saved: dict[str, Path], tmp_path: Path) -> None:
+    model = shutil.copytree(saved[kind], tmp_path / "model")
+    DAMAGES[damage](model / name)
+    with pytest.raises(DamagedFileError, match=r"^.+ is damaged \(.+\): fetch or train the model again$"):
+        load_model(model)
+
+
+def test_a_model_without_its_checksums_is_refused(saved: dict[str, Path], tmp_path: Path) -> None:
+    model = shutil.copytree(saved["numpy_mlp"], tmp_path / "model")
+    (model / "SHA256SUMS").unlink()
+    with pytest.raises(DamagedFileError, match=r"SHA256SUMS is damaged \(it is missing\)"):
+        load_model(model)
+
+
+def test_a_model_of_a_newer_version_is_refused(saved: dict[str, Path], tmp_path: Path) -> None:
+    model = shutil.copytree(saved["numpy_mlp"], tmp_path / "model")
+    description = json.loads((model / "model.json").read_text())
+    (model / "model.json").write_text(json.dumps(description | {"format": 99}))
+    write_checksums(model)
+    with pytest.raises(DamagedFileError, match=r"format 99, but at most 2 is known\): load it with a newer version"):
+        load_model(model)
+
+
+def test_the_code_that_travels_with_a_model_is_checked(saved: dict[str, Path], tmp_path: Path) -> None:
+    package = copy_package(tmp_path)
+    load = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from triptych.networks.saved import load_model; "
+    command = [sys.executable, "-c", f"{load} load_model(__import__('pathlib').Path({str(saved['numpy_mlp'])!r}))"]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    DAMAGES["flip"](package / "networks" / "precision.py")
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert "precision.py is damaged (its SHA-256 is not that in SHA256SUMS)" in done.stderr.splitlines()[-1]
+
+
+# It had no checksum of the description, of which a bit may be flipped.
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [("weights.npz", damage) for damage in DAMAGES]
+    + [("model.json", damage) for damage in DAMAGES if damage != "flip"],
+)
+def test_a_damaged_model_of_version_0_1_is_refused(name: str, damage: str, tmp_path: Path) -> None:
+    model = shutil.copytree(MODELS_OF_0_1 / "numpy-mlp" / "data" / "model", tmp_path / "model")
+    DAMAGES[damage](model / name)
+    with pytest.raises(DamagedFileError, match="fetch or train the model again"):
+        load_model(model)
 
 
 @pytest.mark.parametrize("build", [build_numpy, build_torch])
@@ -81,7 +156,8 @@ def test_gray_images_and_images_of_other_sizes_are_taken(kind: str, images: np.n
 @pytest.mark.parametrize("kind", BUILDERS)
 def test_nothing_on_disk_is_a_pickle(kind: str, tmp_path: Path) -> None:
     save_model(kind, BUILDERS[kind](np.random.default_rng(1)), CLASSES, tmp_path / "model")
-    assert {file.suffix for file in (tmp_path / "model").iterdir()} <= {".json", ".npz", ".safetensors"}
+    names = {file.name for file in (tmp_path / "model").iterdir()}
+    assert {Path(name).suffix for name in names - {"SHA256SUMS"}} <= {".json", ".npz", ".safetensors"}
 
 
 @pytest.mark.parametrize(
@@ -100,5 +176,6 @@ def test_a_changed_description_loads_nothing_but_classes_of_this_package(name: s
     save_model("most_frequent", BUILDERS["most_frequent"](np.random.default_rng(0)), CLASSES, tmp_path / "model")
     file = tmp_path / "model" / "model.json"
     file.write_text(file.read_text().replace("triptych.networks.classifiers.most_frequent:MostFrequent", name))
+    write_checksums(tmp_path / "model")
     with pytest.raises(ValueError, match=rf"names the class '{re.escape(name)}', which is not one of"):
         load_model(tmp_path / "model")
