@@ -21,6 +21,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from flows.compare import compare
+from helpers.damages import DAMAGES
 from helpers.waiting import ask, free_port, wait_until
 from triptych.cli import app
 from triptych.config.resolve import resolve_config
@@ -29,6 +30,7 @@ from triptych.errors import ConfigError, InputError
 from triptych.evaluation.report import ComparisonResult, EvaluatedPanel
 from triptych.tracking import challenge, connect, list_artifacts, pin_weights, promote, rollback
 from triptych.tracking.tags import PREFIX, read_tags, select
+from triptych.transfer.registered import read_origin, registered_folder, write_origin
 from triptych.transfer.weights import load_backbone
 
 # Panels that MLflow's own server is started for: one with few requirements, and one with all of them.
@@ -229,6 +231,15 @@ def test_a_registered_network_can_be_a_panels_starting_weights(result: Compariso
     ours = load_backbone("shufflenet_v2_x0_5", pinned.transfer.weights)
     bundled = load_backbone("shufflenet_v2_x0_5", "bundled")
     assert (ours.digest(), ours.preprocessing) == (bundled.digest(), bundled.preprocessing)
+    folder = registered_folder(pinned.transfer.weights)
+    source = read_origin(folder)
+    DAMAGES["flip"](folder / "backbone.safetensors")
+    assert pin_weights(board) == pinned
+    assert read_origin(folder) == source, "they are downloaded again"
+    # As if the store had been deleted and made anew.
+    write_origin(folder, "models:/m-of-another-store")
+    assert pin_weights(board) == pinned
+    assert read_origin(folder) == source
     for weights, done in {
         "models:/digits-numpy-mlp/1": "hold no pretrained network",
         "models:/digits-shufflenet_v2_x0_5@nobody": "no registered model",

@@ -11,6 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from triptych.system.paths import local_uri, tracking_uri
+
 EXIT_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
 
 terminal = Console()
@@ -55,8 +57,6 @@ def explain_champion(name: str) -> list[str]:
 
 def explain_page() -> str:
     """Return where the links lead, or how to start the server that they need."""
-    from triptych.tracking import local_uri, tracking_uri
-
     uri = tracking_uri()
     if uri.startswith("http"):
         return "in MLflow"

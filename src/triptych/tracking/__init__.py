@@ -15,7 +15,7 @@ from triptych.tracking.artifacts import (
     log_evaluation,
     log_fitted,
 )
-from triptych.tracking.client import connect, is_transient, list_artifacts, local_uri, tracking_uri
+from triptych.tracking.client import connect, is_transient, list_artifacts
 from triptych.tracking.leases import own_leases
 from triptych.tracking.links import page_address
 from triptych.tracking.metrics import MetricLog
@@ -72,7 +72,6 @@ __all__ = [
     "load_logged_model",
     "load_logged_predictions",
     "load_logged_reference",
-    "local_uri",
     "log_drifts",
     "log_evaluation",
     "log_fitted",
@@ -89,6 +88,5 @@ __all__ = [
     "rollback",
     "start_comparison",
     "start_study",
-    "tracking_uri",
     "trial_run",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from functools import cache
 from pathlib import Path
@@ -18,23 +17,13 @@ from sqlalchemy.exc import OperationalError
 
 from triptych.errors import ConfigError
 from triptych.system.files import replace_atomically
-from triptych.system.paths import local_store
+from triptych.system.paths import tracking_uri
 
 PORTS = {"http": 80, "https": 443}
 CONNECTION_SECONDS = 5.0
 # A tracking server that is down, a store that is locked, a connection that is cut.
 TRANSIENT = (ConnectionError, TimeoutError, RequestConnectionError, Timeout, OperationalError)
 TRANSIENT_CODES = {ErrorCode.Name(code) for code in (TEMPORARILY_UNAVAILABLE, REQUEST_LIMIT_EXCEEDED)}
-
-
-def tracking_uri() -> str:
-    """Return `MLFLOW_TRACKING_URI`, or the address of the local store."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or local_uri()
-
-
-def local_uri() -> str:
-    """Return the address of the local store, an SQLite file."""
-    return f"sqlite:///{local_store() / 'mlflow.db'}"
 
 
 def connect() -> mlflow.MlflowClient:

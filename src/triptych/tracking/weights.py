@@ -12,9 +12,11 @@ import mlflow
 from triptych.config.names import REGISTERED
 from triptych.config.schema import BoardConfig
 from triptych.errors import WeightsError
+from triptych.networks.checksums import check_checksums
+from triptych.system.checked import recall
 from triptych.system.files import replace_atomically
 from triptych.tracking.registry import find_version
-from triptych.transfer.registered import FILES, registered_folder
+from triptych.transfer.registered import FILES, read_origin, registered_folder, write_origin
 
 
 def pin_weights(config: BoardConfig) -> BoardConfig:
@@ -43,14 +45,18 @@ def _fetch(weights: str) -> str:
     version = find_version(weights)
     pinned = f"{REGISTERED}{version.name}/{version.version}"
     folder = registered_folder(pinned)
-    if not all((folder / file).is_file() for file in FILES):
+    # In a store that was made anew, another model may have the same name and version.
+    if recall(lambda: read_origin(folder)) != str(version.source):
         with TemporaryDirectory() as temporary:
             model = Path(mlflow.artifacts.download_artifacts(pinned, dst_path=temporary))
             _extract(model, folder, pinned)
+        write_origin(folder, str(version.source))
     return pinned
 
 
 def _extract(model: Path, folder: Path, pinned: str) -> None:
+    for data in (model / "data").iterdir():
+        check_checksums(data)
     for name in FILES:
         found = next((model / "data").rglob(name), None)
         if found is None:
