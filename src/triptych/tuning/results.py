@@ -188,9 +188,12 @@ def find_finished(prepared: PreparedBoard, panel: str) -> Findings | None:
     Raises:
         ConfigError: the study has fewer trials than requested.
     """
-    if not study_file(identify_study(prepared, panel)).is_file():
+    if not study_file(identify_study(prepared, panel)).exists():
         return None
-    study = load_study(prepared, panel)
+    try:
+        study = load_study(prepared, panel)
+    except KeyError:  # an empty file
+        return None
     settled, wanted = len(list_settled(study)), int(study.user_attrs.get(WANTED_TRIALS, 1))
     if settled < wanted:
         raise ConfigError(

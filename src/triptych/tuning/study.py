@@ -20,7 +20,6 @@ from optuna.distributions import distribution_to_json
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from triptych.config.trainers import PanelConfig
@@ -31,6 +30,7 @@ from triptych.system.paths import cache_home
 from triptych.system.processes import ProcessMark
 from triptych.training.epochs import EpochMetrics, OnEpoch
 from triptych.training.loop import find_best_epoch
+from triptych.tuning.journal import CheckedJournal
 from triptych.tuning.search_spaces import Space, find_space, select_fixed, select_known
 
 Fit = Callable[[Any, OnEpoch], object]
@@ -106,10 +106,14 @@ def study_file(name: str) -> Path:
 
 
 def open_storage(name: str) -> JournalStorage:
-    """Return Optuna's storage for a study; it creates the file if there is none."""
-    file = str(study_file(name))
-    # Unlike SQLite, it supports several writers; unlike a symbolic link, this lock works on every system.
-    return JournalStorage(JournalFileBackend(file, JournalFileOpenLock(file)))
+    """Return Optuna's storage for a study; it creates the file if there is none.
+
+    Raises:
+        DamagedFileError: the file is not what was written.
+        StorageError: the file cannot be written.
+    """
+    # Unlike SQLite, it supports several writers.
+    return JournalStorage(CheckedJournal(study_file(name)))
 
 
 def load_study(prepared: PreparedBoard, panel: str) -> Study:
@@ -121,7 +125,6 @@ def load_study(prepared: PreparedBoard, panel: str) -> Study:
 def open_study(prepared: PreparedBoard, panel: str) -> Study:
     """Return the study of a panel, to run trials; it is created if there is none."""
     name = identify_study(prepared, panel)
-    study_file(name).parent.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(
         study_name=name,
