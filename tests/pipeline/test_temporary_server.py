@@ -15,6 +15,8 @@ from helpers.waiting import wait_until
 
 ADOPTED = """
 import sys
+from triptych.system.environment import apply_environment
+apply_environment(quiet=True)
 from triptych.commands.temporary_server import TemporaryServer
 server = TemporaryServer()
 server.adopt_into_prefect()
@@ -47,7 +49,9 @@ def test_the_early_server_is_prefects_and_ends_with_the_process_also_where_that_
     with ExitStack() as stack:
         started = {}
         for ending in (signal.SIGTERM, signal.SIGKILL):
-            environment = os.environ | {"PREFECT_HOME": str(tmp_path / ending.name)}
+            # The proxy of an office, which does not reach this machine.
+            own = {"PREFECT_HOME": str(tmp_path / ending.name), "http_proxy": "http://127.0.0.1:9"}
+            environment = os.environ | own
             started[ending] = stack.enter_context(
                 subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             )

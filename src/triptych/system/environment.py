@@ -25,6 +25,12 @@ DEFAULTS = {
     "MPLBACKEND": "Agg",
 }
 
+# What another program left there for MLflow: runs, models and views would be put where that program works.
+INHERITED = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_ACTIVE_MODEL_ID")
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+# Prefect's temporary server, and servers that `make serve` and `make ui` start.
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
 QUIET_TERMINAL = {
     # The command prints its own progress, results and errors; the full log is on Prefect's pages.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
@@ -44,5 +50,19 @@ def apply_environment(*, quiet: bool) -> None:
     warnings.filterwarnings("ignore", message="Image size .* could be decompression bomb")
     # requests ignores this one itself, unless a library imported in another thread restores the filters meanwhile.
     warnings.filterwarnings("ignore", message="SOCKS support in urllib3 requires")
-    # With a run id inherited from another program, the first run opened here would continue that run.
-    os.environ.pop("MLFLOW_RUN_ID", None)
+    for name in INHERITED:
+        os.environ.pop(name, None)
+    _bypass_proxy_for_loopback()
+
+
+def _bypass_proxy_for_loopback() -> None:
+    """Add this machine to the hosts that are reached without a proxy, where there is one.
+
+    Without a proxy in the environment nothing is set: Python would then ignore the proxy of a system's settings.
+    """
+    if not any(os.environ.get(name) or os.environ.get(name.upper()) for name in PROXIES):
+        return
+    for name, other in (("no_proxy", "NO_PROXY"), ("NO_PROXY", "no_proxy")):
+        hosts = (os.environ.get(name) or os.environ.get(other) or "").split(",")
+        if "*" not in hosts:
+            os.environ[name] = ",".join(dict.fromkeys(filter(None, [*(host.strip() for host in hosts), *LOOPBACK])))

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import os
+import urllib.request
 
 import pytest
 
-from triptych.system.environment import DEFAULTS, QUIET_TERMINAL, apply_environment
+from triptych.system.environment import DEFAULTS, INHERITED, PROXIES, QUIET_TERMINAL, apply_environment
 
 
 @pytest.fixture(autouse=True)
 def _restored_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*DEFAULTS, *QUIET_TERMINAL, "MLFLOW_RUN_ID"):
+    proxies = (*PROXIES, "no_proxy")
+    for name in (*DEFAULTS, *QUIET_TERMINAL, *INHERITED, *proxies, *map(str.upper, proxies)):
         monkeypatch.setenv(name, "to be restored")
         monkeypatch.delenv(name)
 
@@ -24,7 +26,28 @@ def test_the_users_own_values_win(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ["MLFLOW_LOGGING_LEVEL"] == "ERROR"
 
 
-def test_a_run_that_was_inherited_is_not_continued(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_RUN_ID", "of another program")
+@pytest.mark.parametrize("name", INHERITED)
+def test_what_another_program_left_for_mlflow_is_ignored(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "of another program")
     apply_environment(quiet=False)
-    assert "MLFLOW_RUN_ID" not in os.environ
+    assert name not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, None),
+        ({"http_proxy": "http://proxy"}, "127.0.0.1,localhost,::1"),
+        ({"HTTPS_PROXY": "http://proxy", "NO_PROXY": "intern, localhost"}, "intern,localhost,127.0.0.1,::1"),
+        ({"ALL_PROXY": "http://proxy", "no_proxy": "*"}, "*"),
+    ],
+    ids=["no proxy", "proxy alone", "exceptions", "all excepted"],
+)
+def test_this_machine_is_reached_without_a_proxy(
+    given: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    for _ in range(2):
+        apply_environment(quiet=False)
+        assert urllib.request.getproxies_environment().get("no") == expected
