@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from triptych import __version__
-from triptych.commands import cache, inspect, models, training
+from triptych.commands import cache, inspect, models, store, training
 from triptych.commands.terminal import EXIT_FAILURE, EXIT_INPUT, errors
 from triptych.errors import InputError, TriptychError, describe_error
 
@@ -36,6 +36,10 @@ cache_app = typer.Typer(help=cache.CACHE_EXAMPLES)
 cache_app.callback(invoke_without_command=True)(cache.cache)
 cache_app.command(help=cache.PRUNE_EXAMPLES)(cache.prune)
 app.add_typer(cache_app, name="cache")
+
+store_app = typer.Typer(help=store.STORE_HELP, no_args_is_help=True)
+store_app.command(help=store.MOVE_EXAMPLES)(store.move)
+app.add_typer(store_app, name="store")
 
 
 def print_version(requested: bool) -> None:

@@ -7,9 +7,13 @@ remedy, and the command line turns it into exit code 2 without a traceback.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+# What SQLAlchemy appends to the message of a database.
+SQL = re.compile(r" \[SQL: .*| \(Background on this error.*")
 
 
 class TriptychError(Exception):
@@ -154,7 +158,7 @@ def describe_error(error: Exception) -> str:
     >>> describe_error(InputError("no such folder: name another")), describe_error(OSError("disk full"))
     ('no such folder: name another', 'OSError: disk full')
     """
-    text = " ".join(str(error).split())
+    text = SQL.sub("", " ".join(str(error).split()))
     if isinstance(error, TriptychError) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -11,18 +12,22 @@ from triptych.config.schema import BoardConfig
 from triptych.data.boards import PreparedBoard
 from triptych.data.preparation import prepare_once
 from triptych.errors import ConfigError, WeightsError
+from triptych.system.addresses import check_prefect, check_tracking, tracking_uri
 from triptych.system.progress import track
 from triptych.transfer.bundled.card import read_card
 
 
 def check_inputs(config: Config) -> list[PreparedBoard]:
-    """Read every data set, check that all weights exist, and return the prepared boards.
+    """Check that servers answer and all weights exist, read every data set, and return the prepared boards.
 
     Raises:
-        ConfigError: tuned settings are requested, but there are none.
+        ConfigError: tuned settings are requested, but there are none; or a server does not answer.
         DataError: a data set is missing, damaged or cannot be split.
         WeightsError: a file of weights is missing, or the bundled weights belong to another network.
     """
+    check_tracking(tracking_uri())
+    if url := os.environ.get("PREFECT_API_URL"):
+        check_prefect(url)
     records = []
     for board in map(check_weights, config.boards):
         move = track(f"{board.name}: check data")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from triptych.commands.prefect_server import check_server
 from triptych.commands.temporary_server import TemporaryServer
 from triptych.commands.terminal import terminal
 from triptych.config.resolve import Config
@@ -41,11 +42,14 @@ def run_flow(
     server = TemporaryServer()
     with show_progress(terminal), boards_prepared_once():
         with garbage_collection_paused():
+            check_server()
             check()
             import_early(config)
             flow = import_flow()
             from triptych.orchestration import run_on
+            from triptych.tracking import connect
 
+            connect()
             server.adopt_into_prefect()
         return run_on(runner, flow, config, *parameters)
 

@@ -7,20 +7,29 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from triptych.errors import ConfigError
 
 if TYPE_CHECKING:
     from prefect.settings import Settings
 
 # As Prefect itself starts a server where none is configured: without pages and schedules.
 TEMPORARY = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+# Its log says why it could not start; it goes to a file.
+TEMPORARY |= {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR"}
+# Uvicorn's exit code if the application could not start; the log then ends with a traceback and its error.
+STARTUP_FAILURE = 3
+ERROR_LINE = re.compile(r"[\w.]+(Error|Exception): ")
 SECONDS_BETWEEN_CALLS = 0.1
 SECONDS_BETWEEN_CHECKS = 1.0
 
@@ -39,11 +48,18 @@ class TemporaryServer:
             self.port: int = listening.getsockname()[1]
         command = [sys.executable, "-m", "triptych.commands.temporary_server", str(self.port), str(os.getpid())]
         # In its own process group: Ctrl-C is for this process, which then stops the server.
-        self.process = subprocess.Popen(command, env=os.environ | TEMPORARY, process_group=0)  # noqa: S603 - this module
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process writes
+        self.process = subprocess.Popen(  # noqa: S603 - this module
+            command, env=os.environ | TEMPORARY, process_group=0, stderr=self.log
+        )
         atexit.register(self.stop)
 
     def adopt_into_prefect(self) -> None:
-        """Wait until the server answers, and make Prefect use and stop it as if it had started it."""
+        """Wait until the server answers, and make Prefect use and stop it as if it had started it.
+
+        Raises:
+            ConfigError: the server could not start, in general because of its database.
+        """
         from prefect.settings import get_current_settings
 
         settings = get_current_settings()
@@ -55,6 +71,17 @@ class TemporaryServer:
         if not server.running and self._answers(settings.server.ephemeral.startup_timeout_seconds):
             server.port, server.server_process, server.running = self.port, self.process, True
             atexit.register(server.stop)
+        if self.process.poll() == STARTUP_FAILURE:
+            raise ConfigError(
+                f"Prefect's temporary server cannot start ({self._find_reason()}): move its database in "
+                f"{settings.home} away, or set PREFECT_HOME to a new folder"
+            )
+
+    def _find_reason(self) -> str:
+        """Return the last error in the server's log."""
+        self.log.seek(0)
+        lines = self.log.read().decode(errors="replace").splitlines()
+        return next((line for line in reversed(lines) if ERROR_LINE.match(line)), "see the server's log")
 
     def stop(self) -> None:
         """Stop the server if it still runs."""

@@ -11,7 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from triptych.system.paths import local_uri, tracking_uri
+from triptych.system.addresses import hide_password, local_uri, tracking_uri
+from triptych.system.paths import project_root
 
 EXIT_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
 
@@ -45,13 +46,13 @@ def explain_champion(name: str) -> list[str]:
 
     Without a champion there is nothing to explain.
     """
-    from triptych.tracking import find_champion, tracking_uri
+    from triptych.tracking import find_champion
 
     if find_champion(name) is None:
         return []
     return [
         f'In other programs: mlflow.pyfunc.load_model("models:/{name}@champion"), after',
-        f"export MLFLOW_TRACKING_URI={shlex.quote(tracking_uri())}",
+        f"export MLFLOW_TRACKING_URI={shlex.quote(hide_password(tracking_uri()))}",
     ]
 
 
@@ -60,5 +61,6 @@ def explain_page() -> str:
     uri = tracking_uri()
     if uri.startswith("http"):
         return "in MLflow"
-    server = "make ui" if uri == local_uri() else f"mlflow server --backend-store-uri {uri}"
+    by_make = uri == local_uri() and (project_root() / "Makefile").is_file()
+    server = "make ui" if by_make else f"mlflow server --backend-store-uri {hide_password(uri)}"
     return f"start the server with `{server}`"

@@ -40,16 +40,6 @@ def local_store() -> Path:
     return project_root() / "mlflow"
 
 
-def tracking_uri() -> str:
-    """Return the address of MLflow's store: `MLFLOW_TRACKING_URI`, or that of the local store."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or local_uri()
-
-
-def local_uri() -> str:
-    """Return the address of the local store, an SQLite file."""
-    return f"sqlite:///{local_store() / 'mlflow.db'}"
-
-
 def _from_environment(name: str, default: Path) -> Path:
     value = os.environ.get(name)
     return Path(value).expanduser().resolve() if value else default

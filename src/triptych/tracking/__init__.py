@@ -41,6 +41,7 @@ from triptych.tracking.runs import (
     resume_run,
     start_comparison,
 )
+from triptych.tracking.store import move_store
 from triptych.tracking.studies import finish_study, log_outcome, start_study, trial_run
 from triptych.tracking.weights import pin_weights
 
@@ -77,6 +78,7 @@ __all__ = [
     "log_fitted",
     "log_outcome",
     "model_uri",
+    "move_store",
     "note_trained",
     "own_leases",
     "page_address",

@@ -2,71 +2,33 @@
 
 from __future__ import annotations
 
-import socket
-from functools import cache
-from pathlib import Path
-from urllib.parse import urlsplit
-
 import mlflow
-from filelock import FileLock
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import REQUEST_LIMIT_EXCEEDED, TEMPORARILY_UNAVAILABLE, ErrorCode
 from requests.exceptions import ConnectionError as RequestConnectionError
 from requests.exceptions import Timeout
 from sqlalchemy.exc import OperationalError
 
-from triptych.errors import ConfigError
-from triptych.system.files import replace_atomically
-from triptych.system.paths import tracking_uri
+from triptych.system.addresses import check_tracking, tracking_uri
+from triptych.tracking.store import artifact_home, check_store, is_sqlite
 
-PORTS = {"http": 80, "https": 443}
-CONNECTION_SECONDS = 5.0
 # A tracking server that is down, a store that is locked, a connection that is cut.
 TRANSIENT = (ConnectionError, TimeoutError, RequestConnectionError, Timeout, OperationalError)
 TRANSIENT_CODES = {ErrorCode.Name(code) for code in (TEMPORARILY_UNAVAILABLE, REQUEST_LIMIT_EXCEEDED)}
 
 
 def connect() -> mlflow.MlflowClient:
-    """Return a client of the tracking store; an SQLite file is created on first use."""
-    create_store(tracking_uri())
-    check_server(tracking_uri())
-    if mlflow.get_tracking_uri() != tracking_uri():
-        mlflow.set_tracking_uri(tracking_uri())
-    return mlflow.MlflowClient()
-
-
-@cache
-def check_server(uri: str) -> None:
-    """Check once that a tracking server answers, so that a mistyped address is reported at once.
-
-    Afterwards MLflow's own retries bridge about four minutes without the server.
+    """Return a client of the tracking store; an SQLite file is created on first use.
 
     Raises:
-        ConfigError: nothing listens at the address.
+        ConfigError: nothing answers at the address, or the store cannot be used.
     """
-    parts = urlsplit(uri)
-    if parts.scheme in PORTS and parts.hostname:
-        try:
-            address = (parts.hostname, parts.port or PORTS[parts.scheme])
-            socket.create_connection(address, timeout=CONNECTION_SECONDS).close()
-        except OSError as error:
-            raise ConfigError(f"no tracking server answers at MLFLOW_TRACKING_URI={uri} ({error}): start it") from error
-
-
-def create_store(uri: str) -> None:
-    """Create an SQLite file with all its tables, or none at all.
-
-    MLflow takes seconds to create it, and could never open one that was interrupted halfway.
-    """
-    scheme, _, name = uri.partition(":///")
-    file = Path(name)
-    if scheme != "sqlite" or file.exists():
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_name(f".{file.name}.lock")):
-        if not file.exists():
-            with replace_atomically(file) as partial:
-                mlflow.MlflowClient(f"sqlite:///{partial}").search_experiments()
+    uri = tracking_uri()
+    check_tracking(uri)
+    check_store(uri)
+    if mlflow.get_tracking_uri() != uri:
+        mlflow.set_tracking_uri(uri)
+    return mlflow.MlflowClient()
 
 
 def find_or_create_experiment(client: mlflow.MlflowClient, name: str) -> str:
@@ -90,8 +52,8 @@ def _choose_artifact_location(name: str) -> str | None:
 
     MLflow's default for SQLite would depend on the working directory of the first run.
     """
-    scheme, _, file = tracking_uri().partition(":///")
-    return (Path(file).resolve().parent / "artifacts" / name).as_uri() if scheme == "sqlite" else None
+    uri = tracking_uri()
+    return (artifact_home(uri) / name).as_uri() if is_sqlite(uri) else None
 
 
 def is_transient(error: BaseException) -> bool:

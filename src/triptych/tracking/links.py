@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import mlflow
 
-from triptych.system.paths import tracking_uri
+from triptych.system.addresses import tracking_uri
 from triptych.tracking.tags import COMPARISON, PREFIX, ROLE, select
 
 VIEW_TAG = "mlflow.sharedViewState."

@@ -14,8 +14,9 @@ from typing import Any
 from triptych.config.names import REGISTERED
 from triptych.errors import DamagedFileError, WeightsError
 from triptych.images.preprocessing import Preprocessing
+from triptych.system.addresses import tracking_uri
 from triptych.system.checked import hash_file, read_json, reading, write_json
-from triptych.system.paths import cache_home, tracking_uri
+from triptych.system.paths import cache_home
 
 FILES = ("model.json", "backbone.safetensors")
 # Says which model the files are of, and holds their checksums; written last.

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from requests.exceptions import Timeout
 
 from helpers.waiting import free_port
 from triptych.errors import ConfigError
-from triptych.tracking.client import check_server, connect, create_store, find_or_create_experiment, is_transient
+from triptych.tracking.client import connect, find_or_create_experiment, is_transient
 
 
 def test_an_address_without_a_server_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,18 +17,6 @@ def test_an_address_without_a_server_is_refused_at_once(monkeypatch: pytest.Monk
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     with pytest.raises(ConfigError, match=f"no tracking server answers at MLFLOW_TRACKING_URI={address}"):
         connect()
-    check_server("sqlite:///nowhere.db")
-
-
-def test_a_store_is_created_with_all_its_tables(tmp_path: Path) -> None:
-    create_store(f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}")
-    [file] = (tmp_path / "new").glob("*.db")
-    with sqlite3.connect(file) as database:
-        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert {"experiments", "runs", "registered_models", "alembic_version"} <= tables
-    before = file.read_bytes()
-    create_store(f"sqlite:///{file}")
-    assert file.read_bytes() == before
 
 
 def test_a_deleted_experiment_is_restored(own_store: str) -> None:
