@@ -44,7 +44,10 @@ def photos_config(photos: Path) -> Config:
         "photos",
         data=str(photos),
         panels=["numpy-mlp", "torch-mlp", "shufflenet_v2_x0_5"],
-        settings=["transfer.weights=bundled", "transfer.epochs=8", "numpy_mlp.epochs=5", "torch_mlp.epochs=5"],
+        settings=[
+            *("name=photos-colours", "transfer.weights=bundled"),
+            *("transfer.epochs=8", "numpy_mlp.epochs=5", "torch_mlp.epochs=5"),
+        ],
     )
 
 

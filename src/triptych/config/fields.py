@@ -9,9 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from triptych.errors import suggest
 
-PositiveInt = Annotated[int, Field(ge=1)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+# Numbers only: text such as 010 or 1:30 and true are no numbers. Whole numbers fit into 32 bits everywhere.
+Integer = Annotated[int, Field(strict=True, lt=2**32)]
+Number = Annotated[float, Field(strict=True)]
+PositiveInt = Annotated[Integer, Field(ge=1)]
+NonNegativeInt = Annotated[Integer, Field(ge=0)]
+Fraction = Annotated[Number, Field(ge=0.0, lt=1.0)]
+
+
+SHOWN_CHARACTERS = 80
 
 
 class Section(BaseModel):
@@ -21,8 +27,18 @@ class Section(BaseModel):
 
 
 def make_absolute(path: str) -> str:
-    """Return an absolute path, which means the same in every working directory."""
-    return str(Path(path).expanduser().resolve())
+    """Return an absolute path, which means the same in every working directory.
+
+    Raises:
+        ValueError: it is too long, or not a path for another reason.
+    """
+    try:
+        absolute = Path(path).expanduser().resolve()
+        absolute.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"{path[:SHOWN_CHARACTERS]!r} is not a path ({reason}): name a file or folder") from error
+    return str(absolute)
 
 
 def describe_first_error(model: type[Section], error: ValidationError) -> str:
@@ -34,7 +50,10 @@ def describe_first_error(model: type[Section], error: ValidationError) -> str:
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
     rule = first["msg"][0].lower() + first["msg"][1:]
-    return f"{'.'.join(path)} = {first['input']!r} is not allowed: {rule}"
+    value = repr(first["input"])[:SHOWN_CHARACTERS]
+    if first["type"] == "tuple_type":
+        rule = f"it is a list, so write {'.'.join(path)}=[{first['input']}]"
+    return f"{'.'.join(path)} = {value} is not allowed: {rule}"
 
 
 def _describe_unknown_field(model: type[Section], path: list[str]) -> str:
@@ -42,4 +61,10 @@ def _describe_unknown_field(model: type[Section], path: list[str]) -> str:
     for part in path[:-1]:
         owner = owner.model_fields[part].annotation
     fields = list(owner.model_fields)
-    return f"unknown field {'.'.join(path)!r}: the fields there are {', '.join(fields)}{suggest(path[-1], fields)}"
+    name = path[-1]
+    sections = [field for field in fields if name in getattr(owner.model_fields[field].annotation, "model_fields", ())]
+    if sections:
+        return (
+            f"unknown field {'.'.join(path)!r}: name its section, as {' or '.join(f'{one}.{name}' for one in sections)}"
+        )
+    return f"unknown field {'.'.join(path)!r}: the fields there are {', '.join(fields)}{suggest(name, fields)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,10 +13,12 @@ from pydantic import Field, ValidationError, field_validator
 
 from triptych.config.fields import Section, describe_first_error
 from triptych.config.names import BACKBONE_NAMES, DATASET_NAMES
+from triptych.config.numbers import read_yaml
 from triptych.config.presets import DEFAULT_PRESET, FOLDER_PRESET, PRESETS
 from triptych.config.schema import BoardConfig, DataConfig, check_panel
 from triptych.errors import ConfigError, suggest
 
+MOST_CHARACTERS_OF_A_FOLDER = 60
 Overrides = dict[str, Any]
 Model = TypeVar("Model", bound=Section)
 
@@ -132,25 +135,32 @@ def _choose_data(
     section = _validate(DataConfig, board.data.model_dump() | {"source": data})
     if section == board.data:
         return boards
-    return (board.model_copy(update={"name": f"{board.name}-{slug(section.source)}", "data": section}),)
+    # A name that was set is kept.
+    if board.name not in {one.name for one in PRESETS[preset].boards}:
+        return (board.model_copy(update={"data": section}),)
+    return (board.model_copy(update={"name": f"{board.name}-{name_source(section.source)}", "data": section}),)
 
 
-def slug(source: str) -> str:
+def name_source(source: str) -> str:
     """Return a data source in a form that fits into a board's name.
 
-    >>> slug("folder:/home/ann/My Photos/"), slug("fashion-mnist")
-    ('my-photos', 'fashion-mnist')
+    A hash of the path tells folders apart that have the same name, or the same but for letters that the name lacks.
+
+    >>> name_source("folder:/home/ann/My Photos"), name_source("fashion-mnist")
+    ('my-photos-066185', 'fashion-mnist')
     """
-    last = Path(source.partition(":")[2] or source).name
-    return re.sub(r"[^a-z0-9_]+", "-", last.lower()).strip("-") or "data"
+    _, is_folder, path = source.partition(":")
+    words = re.sub(r"[^a-z0-9_]+", "-", Path(path or source).name.lower()).strip("-")[:MOST_CHARACTERS_OF_A_FOLDER]
+    digest = hashlib.sha256(source.encode()).hexdigest()[:6]
+    return f"{words or 'data'}-{digest}" if is_folder else words
 
 
 def _read_file(file: Path) -> Overrides:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        content = read_yaml(file.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise ConfigError(f"cannot read --config {file}: {error.strerror}; use a readable YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"--config {file} is not YAML: {' '.join(str(error).split())}") from error
     boards = content.get("boards") or {} if isinstance(content, dict) else None
     if not isinstance(boards, dict) or not all(isinstance(value, dict) for value in boards.values()):
@@ -183,8 +193,8 @@ def _parse_setting(setting: str) -> tuple[list[str], Any]:
     if not equals or not path.strip():
         raise ConfigError(f"--set {setting} has no value: write --set section.field=value")
     try:
-        return path.strip().split("."), yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        return path.strip().split("."), read_yaml(value)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"--set {setting}: the value is not valid YAML; put it in quotes") from error
 
 

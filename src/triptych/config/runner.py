@@ -10,8 +10,9 @@ from triptych.errors import ConfigError
 
 THREADS, DASK = "threads", "dask"
 CONNECTION_SECONDS = 3.0
+LAST_PORT = 65_535
 # The address of a Dask scheduler.
-ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://[^/\s]+:\d+/?")
+ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://[^/\s]+:[0-9]{1,9}/?")
 
 
 def check_runner(runner: str) -> None:
@@ -38,9 +39,11 @@ def check_runner(runner: str) -> None:
 def _check_scheduler(runner: str, address: str) -> None:
     """Check that a scheduler listens at an address; Dask itself would try for half a minute."""
     host, _, port = address.rstrip("/").rpartition("://")[2].rpartition(":")
+    if not 1 <= int(port) <= LAST_PORT:
+        raise ConfigError(f"--runner {runner!r} has no port: {port} is not between 1 and {LAST_PORT}")
     try:
         socket.create_connection((host, int(port)), timeout=CONNECTION_SECONDS).close()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise ConfigError(
             f"--runner {runner!r}: no Dask scheduler answers there ({error}); start one with `dask scheduler`"
         ) from error

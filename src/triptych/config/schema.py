@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from triptych.config.fields import Fraction, PositiveInt, Section, describe_first_error, make_absolute
+from triptych.config.fields import Fraction, Integer, Number, PositiveInt, Section, describe_first_error, make_absolute
 from triptych.config.names import BACKBONE_NAMES, DATASET_NAMES, NUMPY_MLP, TORCH_MLP
 from triptych.config.trainers import (
     EMBEDDING_FIELDS,
@@ -20,6 +20,10 @@ from triptych.config.trainers import (
     kind_of_panel,
 )
 from triptych.errors import ConfigError, suggest
+
+MOST_REPEATS, MOST_BINS = 10_000, 10_000
+# Names of models, folders and lock files begin with that of the board.
+MOST_CHARACTERS = 120
 
 
 class DataConfig(Section):
@@ -43,11 +47,11 @@ class DataConfig(Section):
 class SplitConfig(Section):
     """How the images are split; every panel of the board uses the same split."""
 
-    test_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.3
+    test_fraction: Annotated[Number, Field(gt=0.0, lt=1.0)] = 0.3
     """Fraction of all images held out for the final test, stratified by class."""
     validation_fraction: Fraction = 0.2
     """Fraction of the remaining images held out for choosing epochs, settings and champions; 0 means no choices."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Annotated[Integer, Field(ge=0, lt=2**32)] = 0
     """Seed of the split."""
     keep_own_parts: bool = True
     """Use the data set's own train, validation and test parts, if it has any."""
@@ -56,9 +60,9 @@ class SplitConfig(Section):
 class EvaluateConfig(Section):
     """How trained panels are evaluated."""
 
-    calibration_bins: PositiveInt = 15
+    calibration_bins: Annotated[PositiveInt, Field(le=MOST_BINS)] = 15
     """Number of equal-width confidence bins of the expected calibration error."""
-    confidence_level: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
+    confidence_level: Annotated[Number, Field(gt=0.0, lt=1.0)] = 0.95
     """Confidence level of all intervals."""
     reference_images: PositiveInt = 32
     """Number of images for which a logged model must repeat its trainer's probabilities; also used for timing."""
@@ -69,12 +73,12 @@ class EvaluateConfig(Section):
 class BoardSettings(Section):
     """The settings of a board other than those of its panels."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")] = "digits"
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=MOST_CHARACTERS)] = "digits"
     """Name of the board and of its MLflow experiment."""
     panels: Annotated[tuple[str, ...], Field(min_length=1)] = (NUMPY_MLP, TORCH_MLP)
     """The panels: `numpy-mlp`, `torch-mlp`, `logistic-regression`, `nearest-neighbours`, `most-frequent`, or the name
     of a torchvision classification network."""
-    repeats: PositiveInt = 1
+    repeats: Annotated[PositiveInt, Field(le=MOST_REPEATS)] = 1
     """How many times each panel is trained, with seeds 0, 1, ..., each time from its initial weights."""
     pools: dict[str, str] = Field(default_factory=dict)
     """Prefect work pools that train a panel or a kind of panel, such as `{resnet50: gpu}` or `{transfer: gpu}`; all
@@ -100,6 +104,10 @@ def check_panel(panel: str) -> None:
     triptych.errors.ConfigError: unknown panel 'resnet5': a panel is numpy-mlp, torch-mlp, most-frequent, \
 logistic-regression, nearest-neighbours or a torchvision classification network; did you mean 'resnet50'?
     """
+    if "," in panel:
+        raise ConfigError(
+            f"{panel!r} is not one panel: repeat the option, as --panel {' --panel '.join(panel.split(','))}"
+        )
     if panel not in PANEL_NAMES:
         raise ConfigError(
             f"unknown panel {panel!r}: a panel is {', '.join(KIND_OF_PANEL)} or a torchvision classification network"

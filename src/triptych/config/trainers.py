@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from triptych.config.fields import Fraction, NonNegativeInt, PositiveInt, Section, make_absolute
-from triptych.config.names import BACKBONE_NAMES, WEIGHTS_SUFFIXES
+from triptych.config.fields import Fraction, NonNegativeInt, Number, PositiveInt, Section, make_absolute
+from triptych.config.names import BACKBONE_NAMES, OWN_WEIGHTS, REGISTERED, TORCHVISION_WEIGHTS, WEIGHTS_SUFFIXES
+from triptych.errors import suggest
 
 # Settings of the embeddings, which must be the same for all pretrained networks of a board.
 EMBEDDING_FIELDS = {"weights", "precision", "cache_embeddings", "embedding_batch_size", "embedding_threads"}
@@ -45,13 +46,13 @@ class PanelConfig(Section):
 class TrainingConfig(PanelConfig):
     """Minibatch stochastic gradient descent."""
 
-    learning_rate: Annotated[float, Field(gt=0.0)] = 0.1
+    learning_rate: Annotated[Number, Field(gt=0.0)] = 0.1
     """Initial learning rate."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """How the learning rate decays towards 0 over the epochs: not at all, linearly, or along half a cosine."""
     momentum: Fraction = 0.0
     """Momentum, as in `torch.optim.SGD`."""
-    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    weight_decay: Annotated[Number, Field(ge=0.0)] = 0.0
     """Weight decay (L2, added to the gradient) of weights and biases, as in `torch.optim.SGD`."""
     batch_size: PositiveInt = 100
     """Images per training step; the last batch of an epoch may be smaller."""
@@ -111,11 +112,11 @@ class TransferConfig(TrainingConfig):
     `random`."""
     head: Literal["sgd", "lbfgs"] = "sgd"
     """How the last layer is trained: by gradient descent, or as logistic regression solved to convergence."""
-    learning_rate: Annotated[float, Field(gt=0.0)] = 0.01
+    learning_rate: Annotated[Number, Field(gt=0.0)] = 0.01
     """Initial learning rate of the last layer."""
     momentum: Fraction = 0.9
     """Momentum, as in `torch.optim.SGD`."""
-    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    weight_decay: Annotated[Number, Field(ge=0.0)] = 0.0
     """Weight decay (L2), as in `torch.optim.SGD`; for `lbfgs`, C = 1 / (weight_decay * training images), or 1 for 0."""
     batch_size: PositiveInt = 32
     """Images per training step; the last batch of an epoch may be smaller."""
@@ -134,7 +135,7 @@ class TransferConfig(TrainingConfig):
     horizontal flip."""
     unfreeze_blocks: NonNegativeInt = 0
     """Number of blocks that are trained together with the last layer, counted back from it."""
-    block_learning_rate_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.4
+    block_learning_rate_decay: Annotated[Number, Field(gt=0.0, le=1.0)] = 0.4
     """Learning rate of each unfrozen block as a fraction of that of the next block (Howard & Ruder 2018)."""
     batch_norm: Literal["eval", "train"] = "eval"
     """BatchNorm in unfrozen blocks: `eval` keeps the pretrained statistics, `train` uses those of each batch."""
@@ -146,7 +147,19 @@ class TransferConfig(TrainingConfig):
     @field_validator("weights")
     @classmethod
     def _make_absolute(cls, weights: str) -> str:
-        return make_absolute(weights) if Path(weights).suffix in WEIGHTS_SUFFIXES else weights
+        if Path(weights).suffix in WEIGHTS_SUFFIXES:
+            return make_absolute(weights)
+        # Which names a network has, only torchvision knows; they are in capitals.
+        if (
+            weights not in OWN_WEIGHTS
+            and not weights.startswith(REGISTERED)
+            and not TORCHVISION_WEIGHTS.search(weights)
+        ):
+            raise ValueError(
+                f"unknown weights {weights!r}: use {', '.join(OWN_WEIGHTS)}, a name such as IMAGENET1K_V2, "
+                f"{REGISTERED}NAME@ALIAS or a file ({', '.join(WEIGHTS_SUFFIXES)}){suggest(weights, OWN_WEIGHTS)}"
+            )
+        return weights
 
     @model_validator(mode="after")
     def _check_fine_tuning(self) -> TransferConfig:
@@ -185,7 +198,7 @@ class MostFrequentConfig(PixelClassifierConfig):
 class LogisticRegressionConfig(PixelClassifierConfig):
     """Multinomial logistic regression, solved to convergence."""
 
-    weight_decay: Annotated[float, Field(gt=0.0)] = 1e-3
+    weight_decay: Annotated[Number, Field(gt=0.0)] = 1e-3
     """Weight decay (L2); scikit-learn's C is 1 / (weight_decay * training images)."""
     max_iterations: PositiveInt = 2000
     """Maximum number of iterations of the solver, L-BFGS."""

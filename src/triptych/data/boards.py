@@ -161,7 +161,8 @@ def _explain_leaks(groups: list[Group], split: Split, source: str) -> list[str]:
     leaked = count_leaked(groups, split.parts())
     if not leaked:
         return []
-    counted = f"{leaked} of {len(split.test)} test images are also in train or validation, pixel by pixel"
+    verb = "is" if leaked == 1 else "are"
+    counted = f"{leaked} of {len(split.test)} test images {verb} also in train or validation, pixel by pixel"
     return [f"{counted}, which inflates every accuracy: `triptych check {source}` lists them"]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,21 @@ def test_directories_are_spelled_out(tmp_path: Path, monkeypatch: pytest.MonkeyP
     [board] = resolve_config("photos", data="My Photos", settings=["transfer.weights=w.pth"]).boards
     assert board.data.source == f"folder:{tmp_path / 'My Photos'}"
     assert board.transfer.weights == str(tmp_path / "w.pth")
-    assert board.name == "photos-my-photos"
+    assert re.fullmatch(r"photos-my-photos-[0-9a-f]{6}", board.name)
+
+
+def test_two_folders_are_two_boards_whatever_their_names(tmp_path: Path) -> None:
+    folders = [
+        tmp_path / "Ann" / "cats",
+        tmp_path / "Bob" / "cats",
+        tmp_path / "Ann" / "Cats",
+        tmp_path / "Ann" / "c ats",
+    ]
+    names = {resolve_config(data=str(folder)).boards[0].name for folder in folders}
+    assert len(names) == len(folders)
+    assert resolve_config(data=str(folders[0])).boards[0].name in names
+    [board] = resolve_config(data=str(folders[0]), settings=["name=cats"]).boards
+    assert board.name == "cats"
 
 
 def test_every_field_is_described() -> None:
@@ -116,6 +131,14 @@ def test_flat_fields_are_named_by_section() -> None:
         ({"preset": "report", "data": "mnist"}, "is one data set, but preset 'report' has the boards"),
         ({"data": "mnist", "settings": ["data.source=digits"]}, "both name the data: keep one"),
         ({"settings": ["split.seed=-1"]}, "split.seed = -1 is not allowed"),
+        ({"settings": ["epochs=5"]}, "name its section, as numpy_mlp.epochs or torch_mlp.epochs or transfer.epochs"),
+        ({"settings": ["numpy_mlp.hidden_units=100"]}, r"it is a list, so write numpy_mlp.hidden_units=\[100\]"),
+        ({"panels": ["numpy-mlp,torch-mlp"]}, "repeat the option, as --panel numpy-mlp --panel torch-mlp"),
+        ({"settings": ["transfer.weights=foo"]}, "unknown weights 'foo': use imagenet, bundled, random"),
+        ({"data": "x" * 5000}, r"'x{80}' is not a path \(File name too long\)"),
+        ({"data": "a\0b"}, "is not a path"),
+        ({"settings": ["name=" + "a" * 200]}, "name = 'a+ is not allowed"),
+        ({"settings": ["numpy_mlp.epochs=" + "[" * 9999]}, "is not valid YAML"),
         ({"file": Path("/nowhere.yaml")}, "cannot read --config /nowhere.yaml"),
     ],
     ids=str,
@@ -138,6 +161,26 @@ def test_bad_input_is_one_line_with_value_rule_and_remedy(given: dict[str, Any],
 def test_wrong_networks_are_named(setting: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         resolve_config("digits", settings=[setting])
+
+
+@pytest.mark.parametrize(
+    "value", ["010", "1:30", "true", "'5'", "5.0", "0x10", ".inf", "10^30", "1" + "0" * 30, "[5]", ""]
+)
+def test_a_whole_number_is_one(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"numpy_mlp\.epochs = .* is not allowed"):
+        resolve_config("digits", settings=[f"numpy_mlp.epochs={value}"])
+
+
+@pytest.mark.parametrize(("value", "number"), [("1e-3", 0.001), (".5", 0.5), ("1", 1.0), ("1.0e-05", 1e-05)])
+def test_a_number_may_have_an_exponent(value: str, number: float) -> None:
+    [board] = resolve_config("digits", settings=[f"numpy_mlp.learning_rate={value}"]).boards
+    assert board.numpy_mlp.learning_rate == number
+
+
+@pytest.mark.parametrize("value", ["true", "010", "1:30", "'0.1'", "1e400"])
+def test_a_number_is_neither_text_nor_true(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"numpy_mlp\.learning_rate = .* is not allowed"):
+        resolve_config("digits", settings=[f"numpy_mlp.learning_rate={value}"])
 
 
 @pytest.mark.parametrize("value", [".inf", "-.inf", ".nan"])

@@ -52,8 +52,9 @@ def find_leaks(subject: Subject) -> list[Finding]:
         return []
     leaked = count_leaked(groups, subject.parts)
     message = (
-        f"{_count(groups, 'image')} with the same pixels in different parts; {leaked} test image(s) are also in train "
-        f"or validation, which inflates every accuracy: keep one copy of each"
+        f"{_count(groups, 'image')} with the same pixels in different parts; "
+        f"{_count(range(leaked), 'test image')} {_verb(leaked)} also in train or validation, "
+        f"which inflates every accuracy: keep one copy of each"
     )
     return [Finding("same_in_parts", "warning", message, subject.name_groups(groups))]
 
@@ -137,8 +138,8 @@ def find_small_images(subject: Subject) -> list[Finding]:
     examples = [Example((subject.name_image(i),), f"{found.width} x {found.height}") for i, found in small if files]
     least = min(small, key=lambda pair: min(pair[1].height, pair[1].width))[1]
     message = (
-        f"{len(small)} of {len(readable)} images are smaller than the {CROP_PIXELS} pixels of pretrained networks' "
-        f"input, the smallest {least.width} x {least.height}: they are scaled up, which adds no detail"
+        f"{len(small)} of {len(readable)} images {_verb(len(small))} smaller than the {CROP_PIXELS} pixels of "
+        f"pretrained networks' input, the smallest {least.width} x {least.height}: scaling up adds no detail"
     )
     return [Finding("small_images", "note", message, tuple(examples))]
 
@@ -178,7 +179,7 @@ def explain_resolution(images: int) -> str:
     if images < needed:
         return f"{text}; no difference between two models can be significant: that takes at least {needed} images"
     return (
-        f"{text}; the smallest significant difference between two models is {100 * needed / images:.2g} points: "
+        f"{text}; the smallest significant difference between two models is {_round(100 * needed / images)} points: "
         f"{needed} images that only one of them classifies correctly, and none that only the other does (exact McNemar "
         f"test at {LEVEL:.0%})"
     )
@@ -208,6 +209,19 @@ def _count(things: Iterable[Any], noun: str) -> str:
     number = len(list(things))
     plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{number:,} {noun if number == 1 else plural}"
+
+
+def _verb(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def _round(value: float) -> str:
+    """Return a number with two significant digits, without an exponent.
+
+    >>> _round(100.0), _round(1.11)
+    ('100', '1.1')
+    """
+    return f"{float(f'{value:.2g}'):g}"
 
 
 CHECKS: tuple[Callable[[Subject], list[Finding]], ...] = (

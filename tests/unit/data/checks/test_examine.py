@@ -79,7 +79,7 @@ def test_the_same_pixels_are_found_across_parts_classes_and_file_formats(divided
     assert [sorted(group) for group in names(find(examination, "same_in_parts"))] == [trio]
     assert [sorted(group) for group in names(find(examination, "same_in_classes"))] == [trio]
     assert names(find(examination, "same")) == [["test/b/24.png", "test/b/again.png"]]
-    assert "1 test image(s)" in find(examination, "same_in_parts").message
+    assert "1 test image is also" in find(examination, "same_in_parts").message
     assert not {"similar", "similar_in_parts"} & kinds(examination)
 
 
@@ -192,7 +192,7 @@ def test_arrays_are_examined_too(tmp_path: Path) -> None:
     assert names(find(examination, "same_in_classes")) == [["image 3", "image 70"], ["image 65", "image 66"]]
     assert {"similar_not_checked", "small_images", "resolution"} <= kinds(examination)
     [note] = prepare_board(BoardConfig(data=DataConfig(source=f"idx:{tmp_path}"))).notes
-    assert note.startswith("1 of 20 test images are also in train or validation, pixel by pixel")
+    assert note.startswith("1 of 20 test images is also in train or validation, pixel by pixel")
 
 
 def test_a_comparison_is_told_of_test_images_that_were_trained_on(divided: Path) -> None:

@@ -14,3 +14,7 @@ def test_what_a_test_part_can_tell_apart() -> None:
     assert "about 6.0 points" in explain_resolution(100)
     assert "the smallest significant difference between two models is 6 points: 6 images" in explain_resolution(100)
     assert "no difference between two models can be significant" in explain_resolution(5)
+
+
+def test_a_few_test_images_can_show_a_hundred_points_only() -> None:
+    assert "between two models is 100 points" in explain_resolution(count_decisive_images(0.05))
