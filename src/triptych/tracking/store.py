@@ -65,17 +65,22 @@ def create_store(file: Path) -> None:
     Raises:
         ConfigError: the file cannot be created.
     """
-    if file.exists():
+    if _has_content(file):
         return
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_name(f".{file.name}.lock")):
-            if not file.exists():
+            if not _has_content(file):
                 with replace_atomically(file) as partial:
                     mlflow.MlflowClient(f"sqlite:///{partial}").search_experiments()
     except OSError as error:
         reason = error.strerror or error
         raise ConfigError(f"the store {file} cannot be created ({reason}): set MLFLOW_TRACKING_URI") from error
+
+
+def _has_content(file: Path) -> bool:
+    # Every program that only looks for an SQLite file leaves an empty one.
+    return file.exists() and file.stat().st_size > 0
 
 
 def check_place(file: Path) -> None:

@@ -16,6 +16,8 @@ from triptych.tracking.store import check_store, create_store, find_moved, move_
 
 def test_a_store_is_created_with_all_its_tables(tmp_path: Path) -> None:
     file = tmp_path / "new" / "mlflow.db"
+    file.parent.mkdir()
+    file.touch()  # as a program does that only looks for an SQLite file
     create_store(file)
     assert list(file.parent.glob("*.db")) == [file]
     with sqlite3.connect(file) as database:
