@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from triptych.commands.prefect_server import check_server
+from triptych.commands.signals import runs_closed_by_signals
 from triptych.commands.temporary_server import TemporaryServer
 from triptych.commands.terminal import terminal
 from triptych.config.resolve import Config
@@ -40,7 +41,7 @@ def run_flow(
     from triptych.data.preparation import boards_prepared_once
 
     server = TemporaryServer()
-    with show_progress(terminal), boards_prepared_once():
+    with runs_closed_by_signals(), show_progress(terminal), boards_prepared_once():
         with garbage_collection_paused():
             check_server()
             check()

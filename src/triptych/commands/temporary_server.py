@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from triptych.errors import ConfigError
 
 if TYPE_CHECKING:
+    from prefect.server.api.server import SubprocessASGIServer
     from prefect.settings import Settings
 
 # As Prefect itself starts a server where none is configured: without pages and schedules.
@@ -46,13 +47,17 @@ class TemporaryServer:
         """Start the process; it ends with this one, or at once if another server is configured."""
         with socket.create_server(("127.0.0.1", 0)) as listening:
             self.port: int = listening.getsockname()[1]
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process writes
+        self.stopped = False
+        self.process = self._start()
+        atexit.register(self.stop)
+
+    def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "triptych.commands.temporary_server", str(self.port), str(os.getpid())]
         # In its own process group: Ctrl-C is for this process, which then stops the server.
-        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process writes
-        self.process = subprocess.Popen(  # noqa: S603 - this module
+        return subprocess.Popen(  # noqa: S603 - this module
             command, env=os.environ | TEMPORARY, process_group=0, stderr=self.log
         )
-        atexit.register(self.stop)
 
     def adopt_into_prefect(self) -> None:
         """Wait until the server answers, and make Prefect use and stop it as if it had started it.
@@ -71,6 +76,8 @@ class TemporaryServer:
         if not server.running and self._answers(settings.server.ephemeral.startup_timeout_seconds):
             server.port, server.server_process, server.running = self.port, self.process, True
             atexit.register(server.stop)
+            atexit.register(self.stop)  # before Prefect does it, which would look like a failure
+            threading.Thread(target=self._keep_running, args=(server,), daemon=True).start()
         if self.process.poll() == STARTUP_FAILURE:
             raise ConfigError(
                 f"Prefect's temporary server cannot start ({self._find_reason()}): move its database in "
@@ -83,8 +90,18 @@ class TemporaryServer:
         lines = self.log.read().decode(errors="replace").splitlines()
         return next((line for line in reversed(lines) if ERROR_LINE.match(line)), "see the server's log")
 
+    def _keep_running(self, server: SubprocessASGIServer) -> None:
+        """Start the process again whenever it ends while a flow needs it; the system may kill it to free memory."""
+        while True:
+            self.process.wait()
+            if self.stopped:
+                return
+            self.process = server.server_process = self._start()
+            time.sleep(SECONDS_BETWEEN_CHECKS)
+
     def stop(self) -> None:
         """Stop the server if it still runs."""
+        self.stopped = True
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait()

@@ -33,6 +33,7 @@ from triptych.tracking.registry import (
     rollback,
 )
 from triptych.tracking.runs import (
+    close_held_runs,
     close_run,
     close_runs,
     find_trained,
@@ -53,6 +54,7 @@ __all__ = [
     "StudyRecord",
     "TrainedPanel",
     "challenge",
+    "close_held_runs",
     "close_run",
     "close_runs",
     "connect",

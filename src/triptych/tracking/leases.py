@@ -131,6 +131,10 @@ class Leases:
         """Return whether this process holds a lease."""
         return (run_id, name) in self._held
 
+    def list_held(self) -> list[tuple[mlflow.MlflowClient, str]]:
+        """Return the clients and ids of the runs that this process holds a lease on."""
+        return [(held.client, run_id) for (run_id, _), held in list(self._held.items())]
+
     def require(self, run_id: str) -> None:
         """Check that no other machine has taken a run over, which may happen while this process is suspended.
 

@@ -190,6 +190,13 @@ def close_runs(flow_run_id: str, status: str) -> int:
     return len(running)
 
 
+def close_held_runs(status: str) -> None:
+    """Close the runs that this process left in state RUNNING: those of the flow runs whose leases it holds."""
+    for client, run_id in own_leases.list_held():
+        if flow_run := read_tags(client.get_run(run_id)).get(FLOW_RUN):
+            close_runs(flow_run, status)
+
+
 def create_run(
     client: mlflow.MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str], prepared: PreparedBoard
 ) -> str:
