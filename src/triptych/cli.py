@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import gc
+import logging
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from triptych import __version__
 from triptych.commands import cache, inspect, models, store, training
-from triptych.commands.terminal import EXIT_FAILURE, EXIT_INPUT, errors
+from triptych.commands.terminal import EXIT_FAILURE, EXIT_INPUT, errors, line_handler
 from triptych.errors import InputError, TriptychError, describe_error
+from triptych.system.files import NO_ROOM, explain_storage
 
 app = typer.Typer(
     name="triptych",
@@ -60,9 +63,12 @@ def triptych(
 
 def main() -> None:
     """Run the command line: bad input ends with one line on stderr and exit code 2, any other error with 1."""
+    logging.getLogger("triptych").addHandler(line_handler)
     try:
         app()
     except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, the user gets one line
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            error = explain_storage(error, Path(error.filename or "a file"))
         hint = "" if isinstance(error, TriptychError) else " (unexpected; --debug shows the traceback)"
         errors.print(f"triptych: {describe_error(error)}{hint}")
         if "--debug" in sys.argv:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import logging
 import subprocess
 import sys
 from importlib.metadata import version
@@ -69,6 +71,26 @@ def test_debug_shows_the_traceback() -> None:
     done = run("compare", "--preset", "digit", "--debug")
     assert done.returncode == 2
     assert "Traceback" in done.stderr
+
+
+def test_a_full_disk_is_one_line_and_exit_code_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/full/file")
+
+    monkeypatch.setattr("triptych.system.cache.list_cache", fail)
+    done = run("cache")
+    assert done.returncode == 2
+    expected = "/full/file cannot be written (No space left on device): make room there, or choose another place"
+    assert done.stderr == f"triptych: {expected}\n"
+
+
+def test_a_warning_of_this_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def warn() -> list[object]:
+        logging.getLogger("triptych.system.checked").warning("%s is damaged", "a file")
+        return []
+
+    monkeypatch.setattr("triptych.system.cache.list_cache", warn)
+    assert run("cache").stderr == "triptych: a file is damaged\n"
 
 
 @pytest.mark.parametrize("debug", [False, True])

@@ -13,6 +13,7 @@ from triptych.data.boards import PreparedBoard
 from triptych.data.preparation import prepare_once
 from triptych.errors import ConfigError, WeightsError
 from triptych.system.addresses import check_prefect, check_tracking, tracking_uri
+from triptych.system.files import check_cache
 from triptych.system.progress import track
 from triptych.transfer.bundled.card import read_card
 
@@ -23,8 +24,10 @@ def check_inputs(config: Config) -> list[PreparedBoard]:
     Raises:
         ConfigError: tuned settings are requested, but there are none; or a server does not answer.
         DataError: a data set is missing, damaged or cannot be split.
+        StorageError: the cache cannot be written.
         WeightsError: a file of weights is missing, or the bundled weights belong to another network.
     """
+    check_cache()
     check_tracking(tracking_uri())
     if url := os.environ.get("PREFECT_API_URL"):
         check_prefect(url)
@@ -48,6 +51,7 @@ def check_tuning(config: Config, trials: int, workers: int) -> None:
     Raises:
         ConfigError: the number of trials or workers is too small, or a validation set is empty.
         DataError: a data set is missing, damaged or cannot be split.
+        StorageError: the cache cannot be written.
         WeightsError: a file of weights is missing, or the bundled weights belong to another network.
     """
     for name, count in {"--trials": trials, "--workers": workers}.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,17 @@ EXIT_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
 
 terminal = Console()
 errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+
+
+class LineHandler(logging.Handler):
+    """Prints warnings of this package, such as of a damaged file, as one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a warning."""
+        errors.print(f"triptych: {record.getMessage()}")
+
+
+line_handler = LineHandler(logging.WARNING)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ Downloaded data sets are not listed.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -15,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from triptych.errors import ConfigError, suggest
+from triptych.errors import ConfigError, DamagedFileError, suggest
+from triptych.system.checked import read_json
 from triptych.system.paths import cache_home
 
 SECONDS_PER_DAY = 86_400
@@ -134,7 +134,7 @@ def _read_entry(kind: str, place: Path) -> CacheEntry:
     files = tuple(_list_files(place))
     try:
         details, images = KINDS[kind](place)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, EOFError, DamagedFileError):
         details, images = "damaged, or written by another version", None
     return CacheEntry(kind, place.name, files, details, images)
 
@@ -149,7 +149,7 @@ def _list_files(place: Path) -> Iterator[CacheFile]:
 
 
 def _describe_embeddings(place: Path) -> tuple[str, int]:
-    described = json.loads((place / "space.json").read_text(encoding="utf-8"))
+    described = read_json(place / "space.json")
     shards = [file for file in place.rglob("*.npy") if not file.name.startswith(".")]
     images = sum(len(np.load(shard, mmap_mode="r", allow_pickle=False)) for shard in shards)
     return f"{described['network']}, weights {described['weights_as_configured']}", images
@@ -160,12 +160,12 @@ def _describe_training(place: Path) -> tuple[str, None]:
 
 
 def _describe_dataset(place: Path) -> tuple[str, int]:
-    described = json.loads((place / "dataset.json").read_text(encoding="utf-8"))
+    described = read_json(place / "dataset.json")
     return "photos as thumbnails" if described["files"] else "arrays", len(described["labels"])
 
 
 def _describe_split(place: Path) -> tuple[str, int]:
-    described = json.loads(place.read_text(encoding="utf-8"))
+    described = read_json(place)
     sizes = {part: len(described[part]) for part in ("train", "validation", "test")}
     return ", ".join(f"{size} {part}" for part, size in sizes.items()), sum(sizes.values())
 

@@ -12,6 +12,9 @@ DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     # The temporary server migrates its database on its first start, which takes two busy cores more than 20 s.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    # Warnings of this package, such as of a damaged file, belong to the log of the flow run, if there is one.
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "triptych",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     # A server started here logs errors only.
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
     # Many trainings end before MLflow's default of ten seconds, and would have no system metrics.

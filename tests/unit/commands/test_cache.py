@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from helpers.commands import run
+from triptych.system.checked import write_json
 
 
 def test_the_cache_is_listed_and_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path))
     split = tmp_path / "splits" / "s.json"
-    split.parent.mkdir()
-    split.write_text('{"train": [0, 1], "validation": [], "test": [2]}')
+    write_json(split, {"train": [0, 1], "validation": [], "test": [2]})
     assert "2 train, 0 validation, 1 test" in run("cache").stdout
     assert json.loads(run("cache", "--json").stdout)[0]["images"] == 3
     assert "everything in the cache was used within 30 days" in run("cache", "prune").stdout

@@ -9,6 +9,7 @@ import pytest
 
 from triptych.errors import ConfigError
 from triptych.system.cache import SECONDS_PER_DAY, delete_files, list_cache, select_unused
+from triptych.system.checked import write_json
 from triptych.system.files import touch
 from triptych.transfer.shards import write_shard
 
@@ -25,6 +26,11 @@ def write(file: Path, content: str, days: float = 0.0) -> Path:
     return file
 
 
+def describe(file: Path, content: dict[str, object], days: float) -> None:
+    write_json(file, content)
+    age(file, days)
+
+
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache with one entry of each kind; of the embeddings one file is old, one new."""
@@ -33,11 +39,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, rows, days in (("old", 4, 40), ("new", 3, 1)):
         write_shard(space / f"{name}.npy", np.zeros((rows, 2), dtype=np.float32))
         age(space / f"{name}.npy", days)
-    write(space / "space.json", '{"network": "resnet18", "weights_as_configured": "imagenet"}', 40)
+    describe(space / "space.json", {"network": "resnet18", "weights_as_configured": "imagenet"}, 40)
     write(tmp_path / "trainings" / "numpy-mlp-1" / "checkpoint.npz", "...", 50)
     write(tmp_path / "trainings" / "numpy-mlp-1" / "weights" / "epoch-00001.npz", "...", 60)
-    write(tmp_path / "datasets" / "d-1" / "dataset.json", '{"files": [], "labels": [0, 1]}', 2)
-    write(tmp_path / "splits" / "s-1.json", '{"train": [0], "validation": [], "test": [1]}', 60)
+    describe(tmp_path / "datasets" / "d-1" / "dataset.json", {"files": [], "labels": [0, 1]}, 2)
+    describe(tmp_path / "splits" / "s-1.json", {"train": [0], "validation": [], "test": [1]}, 60)
     write(tmp_path / "data" / "mnist" / "raw", "downloaded", 400)
     write(tmp_path / "studies" / "s.journal", "results", 400)
     return tmp_path
@@ -85,8 +91,9 @@ def test_one_kind_may_be_chosen_and_a_use_counts(cache: Path) -> None:
 
 def test_what_cannot_be_read_is_listed_as_such(cache: Path) -> None:
     write(cache / "splits" / "s-1.json", "{")
-    [entry] = list_cache(["splits"])
-    assert (entry.details, entry.images) == ("damaged, or written by another version", None)
+    write(cache / "embeddings" / "resnet18-1" / "new.npy", "")
+    for entry in list_cache(["splits", "embeddings"]):
+        assert (entry.details, entry.images) == ("damaged, or written by another version", None)
 
 
 def test_slips_are_named(cache: Path) -> None:
