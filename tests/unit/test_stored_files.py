@@ -170,6 +170,26 @@ def test_a_damaged_file_of_the_cache_is_made_anew(
     assert file.is_file()
 
 
+def test_all_files_may_be_damaged_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "cache"))
+    prepared = prepare_small(tmp_path / "data")
+    expected = train_twins(prepared, tmp_path / "data") + read_board(prepared)
+    for damage in ("empty", "folder"):
+        for file in [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]:
+            DAMAGES[damage](file)
+        assert train_twins(prepared, tmp_path / "data") + read_board(prepared) == expected
+
+
+def test_twins_that_are_compared_later_are_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their checkpoints have no weights of the epochs before the last one."""
+    monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "cache"))
+    prepared = prepare_small(tmp_path / "data")
+    expected = train_twins(prepared, tmp_path / "data")
+    for file in (tmp_path / "cache" / "trainings").rglob("epoch-*.npz"):
+        file.unlink()
+    assert train_twins(prepared, tmp_path / "data") == expected
+
+
 def leak_test_images(content: dict[str, list[int]]) -> None:
     content["train"] += content["test"]
 

@@ -130,9 +130,9 @@ def _provide_dataset(
     dataset: Dataset, data: DataConfig, folder: Path, on_image: Callable[[int, int], None]
 ) -> dict[str, Any]:
     """Return the description of the stored data, after storing it if it is missing or damaged."""
-    if recall(lambda: map_checked(folder / PIXELS_FILE)) is not None and (
-        found := recall(lambda: read_json(folder / DESCRIPTION_FILE))
-    ):
+    pixels = recall(lambda: map_checked(folder / PIXELS_FILE))
+    found = recall(lambda: read_json(folder / DESCRIPTION_FILE))
+    if pixels is not None and found is not None:
         return found
     return _store_dataset(dataset, data, folder, on_image)
 

@@ -17,6 +17,7 @@ from triptych.networks.saved import Network, save_model
 from triptych.panels.identity import TRAINING, identify_training, open_checkpoint
 from triptych.panels.kinds import find_kind, name_kind
 from triptych.panels.reference import ReferencePredictions, choose_reference_images
+from triptych.panels.twins import keeps_weights
 from triptych.system.peak_memory import peak_memory_mebibytes
 from triptych.system.threads import limit_blas_threads
 from triptych.training.checkpoints import CheckpointFile
@@ -151,7 +152,7 @@ def fit_panel(
     kind = find_kind(config, job.panel)
     trainer: Trainer = kind.find_trainer()(data, job, embedded)
     recorder = CurveRecorder(on_epoch)
-    checkpoint = open_checkpoint(job, trainer.embedded)
+    checkpoint = open_checkpoint(job, trainer.embedded, with_weights=keeps_weights(config, job.panel))
     restored = checkpoint.count_epochs() if checkpoint else 0
     with limit_blas_threads(job.settings.threads):
         trained = trainer.train(job.settings, recorder, checkpoint)

@@ -76,7 +76,9 @@ def identify_comparison(prepared: PreparedBoard) -> str:
     )
 
 
-def open_checkpoint(job: PanelJob, embedded: EmbeddingRecord | None = None) -> CheckpointFile | None:
+def open_checkpoint(
+    job: PanelJob, embedded: EmbeddingRecord | None = None, *, with_weights: bool = False
+) -> CheckpointFile | None:
     """Return the checkpoint file of a training; None if the settings turn checkpoints off.
 
     The checkpoints of an earlier training are deleted if the job asks for a fresh one, and a checkpoint that cannot be
@@ -85,6 +87,7 @@ def open_checkpoint(job: PanelJob, embedded: EmbeddingRecord | None = None) -> C
     Args:
         job: the panel and its repeat.
         embedded: the record of its embeddings, whose files are on this machine; None if it uses none.
+        with_weights: whether the weights of each of its epochs are needed, too.
     """
     name = identify_training(job, embedded)
     folder = cache_home() / "trainings" / name
@@ -97,7 +100,7 @@ def open_checkpoint(job: PanelJob, embedded: EmbeddingRecord | None = None) -> C
     checkpoint = CheckpointFile(folder / CHECKPOINT, name, every)
     if checkpoint.belongs_to_another():
         discard(DamagedFileError(checkpoint.file, "it belongs to another training"))
-    elif not _has_weights(folder, checkpoint.count_epochs()):
+    elif with_weights and not _has_weights(folder, checkpoint.count_epochs()):
         discard(DamagedFileError(checkpoint.file, "the weights of one of its epochs are missing"))
     return checkpoint
 
@@ -112,9 +115,8 @@ def _name_weights(folder: Path, epoch: int) -> Path:
 
 
 def _has_weights(folder: Path, epochs: int) -> bool:
-    """Return whether a training has kept the weights of all its epochs, or of none, because they are not compared."""
-    files = [_name_weights(folder, epoch) for epoch in range(1, epochs + 1)]
-    return not any(file.exists() for file in files) or all(recall(partial(load_weights, file)) for file in files)
+    """Return whether the weights of a training are kept for each of its epochs."""
+    return all(recall(partial(load_weights, _name_weights(folder, epoch))) for epoch in range(1, epochs + 1))
 
 
 @cache

@@ -21,6 +21,11 @@ def are_compared(config: BoardConfig) -> bool:
     return both and config.evaluate.compare_twins and config.numpy_mlp == config.torch_mlp
 
 
+def keeps_weights(config: BoardConfig, panel: str) -> bool:
+    """Return whether the weights of a panel are kept after every epoch."""
+    return panel in {NUMPY_MLP, TORCH_MLP} and are_compared(config)
+
+
 def measure_drift(prepared: PreparedBoard, repeat: int) -> list[float]:
     """Return the largest difference between the weights and biases of the twins after every epoch.
 

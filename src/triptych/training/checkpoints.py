@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,12 +118,12 @@ class CheckpointFile:
 
 
 def save_weights(file: Path, layers: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> None:
-    """Write the weight and bias of every layer, unless the file exists.
+    """Write the weight and bias of every layer, unless the file exists and is sound.
 
     Raises:
         StorageError: there is no room, no permission, or something else in the way.
     """
-    if not file.is_file():
+    if recall(partial(load_weights, file)) is None:
         with write_checked(file, name_weights(file)) as stream:
             np.savez(stream, *[np.ascontiguousarray(array) for layer in layers for array in layer])
 
