@@ -38,8 +38,6 @@ def embed_shards(opened: ComparisonRecord | StudyRecord, numbers: range, plan: E
     records = embedded.records.values()
     if embeddings := sum(record.images for record in records):
         report(embeddings, embeddings, "; ".join(dict.fromkeys(record.describe() for record in records)))
-    for shard in [shard for record in records for shard in record.damaged_shards]:
-        get_run_logger().warning("embeddings %s were damaged in the store and have been computed again", shard)
     return embedded
 
 
