@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import pkgutil
+import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,15 @@ from numpy.typing import NDArray
 
 from triptych.config.names import DATASETS
 from triptych.data.folders import ImageFolder, Parts, scan_folder
-from triptych.errors import DataError, suggest
+from triptych.errors import DamagedFileError, DataError, suggest
 from triptych.images.pixels import Pixels
 from triptych.images.sources import ArrayImages, FileImages, ImageSource
-from triptych.system.checked import hash_file
+from triptych.system.checked import hash_file, list_hashes, read_json, write_json
 from triptych.system.paths import data_homes, download_home
 
 IDX_UNSIGNED_BYTE = 0x08
+# Lists the files of a data set that was downloaded.
+DOWNLOADED = "downloaded.json"
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ def fetch_mnist_like(name: str) -> Dataset:
     folder = Path(name) / known.torchvision_class / "raw"
     for home in data_homes():
         if all(_find_idx(home / folder, prefix) for prefix in IDX_PREFIXES.values()):
+            _check_download(home / name, folder.relative_to(name))
             return _read_idx_parts(name, home / folder, known.classes)
     expected = ", ".join(f"{prefix}-{{images-idx3,labels-idx1}}-ubyte[.gz]" for prefix in IDX_PREFIXES.values())
     _download(name, f"{expected} belong in {data_homes()[0] / folder}")
@@ -149,7 +154,7 @@ def read_idx(file: Path, dimensions: int) -> NDArray[np.uint8]:
     """
     try:
         content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{file} cannot be read ({error}): download it again") from error
     header = 4 + 4 * dimensions
     if len(content) < header or content[:4] != bytes([0, 0, IDX_UNSIGNED_BYTE, dimensions]):
@@ -173,6 +178,7 @@ def fetch_flowers(name: str) -> Dataset:
     if home is None:
         _download(name, expected)
         home = download_home()
+    _check_download(home / name, Path("flowers-102"))
     files: list[Path] = []
     labels: list[int] = []
     parts: list[str] = []
@@ -212,6 +218,26 @@ def _download(name: str, expected: str) -> None:
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{name} was not found and could not be downloaded ({reason}): {expected}") from error
+    write_json(download_home() / name / DOWNLOADED, {"files": list_hashes(download_home() / name)})
+
+
+def _check_download(folder: Path, part: Path) -> None:
+    """Check that the files of a data set are those that were downloaded, if this package downloaded it.
+
+    Args:
+        folder: the folder of the data set.
+        part: the folder in it that is read.
+
+    Raises:
+        DamagedFileError: a file was changed, or is missing.
+    """
+    with suppress(FileNotFoundError):
+        listed: dict[str, str] = read_json(folder / DOWNLOADED)["files"]
+        found = list_hashes(folder / part)
+        for name, checksum in listed.items():
+            if Path(name).is_relative_to(part) and found.get(Path(name).relative_to(part).as_posix()) != checksum:
+                remedy = f"delete {folder}, and run the same command again, which downloads it"
+                raise DamagedFileError(folder / name, "it is not what was downloaded", remedy)
 
 
 def _array_dataset(

@@ -140,6 +140,12 @@ def _hash_state(file: Path, state: tuple[int, ...]) -> bytes:
         return hashlib.file_digest(opened, "sha256").digest()
 
 
+def list_hashes(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file in a folder, hexadecimal, by its path in the folder."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {file.relative_to(folder).as_posix(): hash_file(file).hex() for file in files}
+
+
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file that begins with its checksum.
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import pkgutil
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ from PIL import Image
 from scipy.io import savemat
 from sklearn.datasets import load_digits
 
+from helpers.damages import DAMAGES
 from helpers.idx import write_idx
 from helpers.photos import write_photos
 from triptych.config.names import DATASETS
 from triptych.data.datasets import fetch_dataset
-from triptych.errors import DataError
+from triptych.errors import DamagedFileError, DataError
 
 
 @pytest.fixture
@@ -63,6 +65,40 @@ def test_mnist_is_found_in_the_data_home(
     monkeypatch.setenv("TRIPTYCH_DATA_HOME", str(tmp_path / "home"))
     assert fetch_dataset("mnist").name == "mnist"
     assert len(fetch_dataset("mnist").images) == len(fetch_dataset(f"idx:{folder}").images)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_download_that_was_damaged_is_named(
+    damage: str, idx: tuple[Path, np.ndarray, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, images, labels = idx
+    write_idx(tmp_path / "mirror", "train", images[:20], labels[:20], zipped=True)
+    write_idx(tmp_path / "mirror", "t10k", images[20:], labels[20:], zipped=True)
+    served = [(file.name, hashlib.md5(file.read_bytes()).hexdigest()) for file in (tmp_path / "mirror").iterdir()]
+    monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", [f"{(tmp_path / 'mirror').as_uri()}/"])
+    monkeypatch.setattr(
+        "torchvision.datasets.utils._urlretrieve",
+        lambda url, file: shutil.copyfile(tmp_path / "mirror" / Path(url).name, file),
+    )
+    monkeypatch.setattr("torchvision.datasets.MNIST.resources", served)
+    monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("TRIPTYCH_DATA_HOME", raising=False)
+    digest = fetch_dataset("mnist").digest
+    assert fetch_dataset("mnist").digest == digest
+    folder = tmp_path / "cache" / "data" / "mnist"
+    DAMAGES[damage](folder / "MNIST" / "raw" / "train-images-idx3-ubyte")
+    message = rf"ubyte is damaged \(it is not what was downloaded\): delete {folder}, and run the same command again"
+    with pytest.raises(DamagedFileError, match=message):
+        fetch_dataset("mnist")
+    shutil.rmtree(folder)
+    assert fetch_dataset("mnist").digest == digest
+
+
+def test_a_damaged_zipped_file_is_named(idx: tuple[Path, np.ndarray, np.ndarray]) -> None:
+    folder, _, _ = idx
+    DAMAGES["flip"](folder / "train-images-idx3-ubyte.gz")
+    with pytest.raises(DataError, match=r"ubyte\.gz cannot be read .*: download it again"):
+        fetch_dataset(f"idx:{folder}")
 
 
 def test_flowers_come_with_their_own_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
