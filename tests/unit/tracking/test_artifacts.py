@@ -3,14 +3,19 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import mlflow
 import numpy as np
+import pytest
 from mlflow.pyfunc.utils.environment import _simulate_serving_environment
 
 from helpers.comparisons import Recorded
+from helpers.damages import DAMAGES
 from triptych.data.boards import load_board
+from triptych.errors import DamagedFileError
 from triptych.tracking import connect, list_artifacts
 from triptych.tracking.artifacts import (
     load_evaluation,
@@ -37,6 +42,23 @@ def test_a_model_that_is_logged_leaves_the_environment_as_other_threads_read_it(
         names = list(os.environ)
     # As requests and urllib do, in the middle of which the block may end.
     assert all(name in os.environ for name in names)
+
+
+@pytest.mark.parametrize(
+    ("name", "load"), [("probe.npz", load_logged_reference), ("test_predictions.npz", load_logged_predictions)]
+)
+def test_damaged_results_are_named(name: str, load: Callable[[str], object], recorded: Recorded) -> None:
+    run = connect().get_run(recorded.panel.run_id)
+    file = Path(urlsplit(str(run.info.artifact_uri)).path) / name
+    content = file.read_bytes()
+    try:
+        for damage in ("flip", "cut", "empty", "other version"):
+            DAMAGES[damage](file)
+            message = f"runs:/{run.info.run_id}/{name} is damaged .*: run the same command again with --fresh"
+            with pytest.raises(DamagedFileError, match=message):
+                load(run.info.run_id)
+    finally:
+        file.write_bytes(content)
 
 
 def test_what_was_logged_is_read_back(recorded: Recorded) -> None:

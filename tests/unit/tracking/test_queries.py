@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from helpers.comparisons import Recorded
+from helpers.damages import DAMAGES
 from triptych.errors import ConfigError
-from triptych.tracking import start_comparison
+from triptych.tracking import connect, start_comparison
 from triptych.tracking.leases import own_leases
 from triptych.tracking.queries import fetch_report, find_panel_runs, find_recorded
 
@@ -39,6 +42,26 @@ def test_the_report_of_a_comparison_is_fetched(recorded: Recorded) -> None:
     assert fetch_report(recorded.comparison.run_id).read_text(encoding="utf-8") == page
     with pytest.raises(ConfigError, match="no comparison 'another'"):
         fetch_report("another")
+
+
+def test_a_damaged_result_is_named_in_place_of_the_verdict(recorded: Recorded) -> None:
+    file = Path(urlsplit(str(connect().get_run(recorded.comparison.run_id).info.artifact_uri)).path) / "comparison.json"
+    content = file.read_bytes()
+    try:
+        for damage in ("cut", "empty"):
+            DAMAGES[damage](file)
+            [found] = find_recorded()
+            assert found.verdict.startswith(f"runs:/{recorded.comparison.run_id}/comparison.json is damaged")
+    finally:
+        file.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_copy_of_a_report_is_replaced(damage: str, recorded: Recorded) -> None:
+    del recorded
+    page = fetch_report().read_text(encoding="utf-8")
+    DAMAGES[damage](fetch_report())
+    assert fetch_report().read_text(encoding="utf-8") == page
 
 
 def test_a_comparison_that_was_not_finished_has_no_report(recorded: Recorded) -> None:
