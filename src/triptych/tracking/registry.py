@@ -279,7 +279,7 @@ def _download(version: ModelVersion, folder: str | Path) -> Path:
     on_card = DIGEST_ON_CARD.search(version.description or "")
     if on_card and on_card[1] != _digest_files(model / "data"):
         reason = f"its SHA-256 is not {on_card[1]}, which is on its card"
-        raise DamagedFileError(Path(uri), reason, "restore its files in the store, or train it again")
+        raise DamagedFileError(Path(uri), reason, "restore its files in the store, or name another version")
     return model
 
 
