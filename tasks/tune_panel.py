@@ -14,7 +14,7 @@ from triptych.orchestration.trials import run_trial
 from triptych.tracking import StudyRecord, finish_study, pin_weights, start_study
 from triptych.transfer.records import BoardEmbeddings
 from triptych.tuning.results import TuningResult, save_best, summarise_study
-from triptych.tuning.study import check_validation, identify_study, prepare_study
+from triptych.tuning.study import check_validation, identify_journal, identify_study, prepare_study
 from triptych.tuning.trainers import load_trainer
 
 
@@ -24,7 +24,10 @@ def start_tuning(config: BoardConfig, panel: str, trials: int, workers: int) -> 
     prepared = prepare_once(pin_weights(config.model_copy(update={"panels": (panel,)})))
     check_validation(prepared)
     shares = prepare_study(prepared, panel, trials, workers)
-    return start_study(prepared, panel, identify_study(prepared, panel), shares, describe_flow_run())
+    name = identify_study(prepared, panel)
+    continued = sum(map(len, shares)) < trials
+    journal = identify_journal(name)
+    return start_study(prepared, panel, name, shares, describe_flow_run(), journal=journal, continued=continued)
 
 
 @long_step("tune {study.panel}, share {worker}")

@@ -27,6 +27,7 @@ from triptych.tracking.tags import (
     DIVERGED,
     FLOW_RUN,
     HOST,
+    JOURNAL,
     LABEL,
     OUTCOME,
     PANEL,
@@ -50,7 +51,14 @@ STATUS_OF_OUTCOME = {"complete": "FINISHED", "pruned": "KILLED", "diverged": "FA
 
 
 def start_study(
-    prepared: PreparedBoard, panel: str, study: str, shares: tuple[range, ...], tags: Mapping[str, str]
+    prepared: PreparedBoard,
+    panel: str,
+    study: str,
+    shares: tuple[range, ...],
+    tags: Mapping[str, str],
+    *,
+    journal: str = "",
+    continued: bool = True,
 ) -> StudyRecord:
     """Create the run of a study in the board's experiment, or reopen that of a study which is continued.
 
@@ -62,6 +70,9 @@ def start_study(
         study: the study's name.
         shares: the trials of each worker.
         tags: the flow run that works on it.
+        journal: the file of the study's trials; a run with the trials of another file is not reopened.
+        continued: whether there are trials already; otherwise a run of unknown file, as earlier versions wrote them, is
+            not reopened either.
 
     Raises:
         ConcurrentRunError: another process of the same flow run is at work.
@@ -69,10 +80,12 @@ def start_study(
     client = connect()
     experiment_id = find_or_create_experiment(client, prepared.config.name)
     tags = {**tags, HOST: find_host()}
-    own = {ROLE: "study", STUDY: study, PANEL: panel, **tags}
-    found = search(client, [experiment_id], {ROLE: "study", STUDY: study}, most=1)
-    if found:
-        run_id = str(found[0].info.run_id)
+    own = {ROLE: "study", STUDY: study, JOURNAL: journal, PANEL: panel, **tags}
+    unknown = journal if continued else None
+    runs = search(client, [experiment_id], {ROLE: "study", STUDY: study})
+    found = next((run for run in runs if read_tags(run).get(JOURNAL, unknown) == journal), None)
+    if found is not None:
+        run_id = str(found.info.run_id)
     else:
         run_id = create_run(client, experiment_id, f"tune {panel}", {**own, **describe_board(prepared)}, prepared)
     claim_study(client, client.get_run(run_id), tags[FLOW_RUN])
@@ -154,7 +167,9 @@ def link_to_trials(record: StudyRecord) -> str:
 
     The page of an experiment shows no charts of nested runs.
     """
-    runs = [run for run in find_trial_runs(record.experiment_id, record.study) if OUTCOME in read_tags(run)]
+    trials = find_trial_runs(record.experiment_id, record.study)
+    own = [run for run in trials if run.data.tags.get(MLFLOW_PARENT_RUN_ID, record.run_id) == record.run_id]
+    runs = [run for run in own if OUTCOME in read_tags(run)]
     chosen = quote(json.dumps([run.info.run_id for run in runs], separators=(",", ":")), safe="")
     experiments = quote(json.dumps([record.experiment_id]), safe="")
     return f"{page_address()}/#/compare-runs?runs={chosen}&experiments={experiments}"

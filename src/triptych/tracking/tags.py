@@ -21,6 +21,8 @@ PREFIXES = (PREFIX, "")
 # What a run is: "comparison", "panel", "study" or "trial".
 ROLE = "role"
 BOARD, COMPARISON, PANEL, LABEL, REPEAT = "board", "comparison", "panel", "label", "repeat"
+# The file of a study's trials: two studies of one name may have different ones.
+JOURNAL = "journal"
 STUDY, TRIAL, OUTCOME, DIVERGED = "study", "trial", "outcome", "diverged"
 TRAINED_EPOCHS, TRIALS, BEST_TRIAL = "trained_epochs", "trials", "best_trial"
 SPLIT_ID = "split_id"

@@ -13,6 +13,7 @@ from triptych.config.schema import BoardConfig
 from triptych.config.trainers import EMBEDDING_FIELDS, PanelConfig, TransferConfig, kind_of_panel
 from triptych.data.boards import PreparedBoard
 from triptych.errors import ConfigError, DivergenceError
+from triptych.panels.kinds import find_kind
 from triptych.system.files import write_atomically
 from triptych.tuning.search_spaces import apply_parameters, decode_parameters
 from triptych.tuning.study import (
@@ -183,11 +184,13 @@ def use_tuned(prepared: PreparedBoard) -> PreparedBoard:
 
 
 def find_finished(prepared: PreparedBoard, panel: str) -> Findings | None:
-    """Return the results of a panel's study; None if it has no study.
+    """Return the results of a panel's study; None if it has no study, or nothing to tune.
 
     Raises:
         ConfigError: the study has fewer trials than requested.
     """
+    if not find_kind(prepared.config, panel).space(prepared.config.settings_of(panel)):
+        return None
     if not study_file(identify_study(prepared, panel)).exists():
         return None
     try:

@@ -105,6 +105,15 @@ def study_file(name: str) -> Path:
     return cache_home() / "studies" / f"{name}.journal"
 
 
+def identify_journal(name: str) -> str:
+    """Return what tells the file of a study from another one of the same name, as after the cache was emptied.
+
+    The first line of the file, which is never changed, has a random id of the process that created the study.
+    """
+    with study_file(name).open("rb") as file:
+        return hashlib.sha256(file.readline()).hexdigest()[:12]
+
+
 def open_storage(name: str) -> JournalStorage:
     """Return Optuna's storage for a study; it creates the file if there is none.
 

@@ -158,6 +158,21 @@ def test_a_study_of_version_0_1_0_is_continued(client: MlflowClient, experiment:
     assert [shown.name for shown in find_recorded(datetime.now(UTC) - timedelta(days=1))] == ["numpy-mlp"]
 
 
+def test_studies_of_one_name_with_other_trials_are_other_runs(client: MlflowClient, prepared: PreparedBoard) -> None:
+    del client
+
+    def start(journal: str, *, continued: bool) -> str:
+        tags = {FLOW_RUN: "a flow run"}
+        record = start_study(prepared, "numpy-mlp", "a study", (), tags, journal=journal, continued=continued)
+        own_leases.release(record.run_id, name_share("a flow run"))
+        return record.run_id
+
+    unknown = start("", continued=True)
+    first, second = start("first", continued=False), start("second", continued=False)
+    assert len({unknown, first, second}) == 3
+    assert [start("first", continued=True), start("second", continued=False)] == [first, second]
+
+
 def test_only_so_many_runs_are_returned_the_newest_first(client: MlflowClient, experiment: str) -> None:
     runs = []
     for number in range(4):

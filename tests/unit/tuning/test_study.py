@@ -22,6 +22,7 @@ from triptych.tuning.study import (
     PROCESS,
     TrialOutcome,
     ask_trial,
+    identify_journal,
     identify_study,
     list_settled,
     open_study,
@@ -39,6 +40,18 @@ def test_the_first_trial_is_the_panels_own_setting(digits: BoardData) -> None:
     ) as trial:
         settings = apply_parameters(prepared.config.numpy_mlp, trial.params)
     assert settings == prepared.config.numpy_mlp.model_copy(update={"keep_best_epoch": True})
+
+
+def test_an_emptied_cache_starts_another_study_of_the_same_name(
+    digits: BoardData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = identify_study(digits.prepared, PANEL)
+    journals = []
+    for home in ("first", "second", "first"):
+        monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / home))
+        prepare_study(digits.prepared, PANEL, 1, workers=1)
+        journals.append(identify_journal(name))
+    assert journals[0] == journals[2] != journals[1]
 
 
 def test_a_study_has_another_name_where_its_trials_must_not_be_mixed(digits: BoardData) -> None:
