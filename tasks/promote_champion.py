@@ -29,5 +29,8 @@ def promote_champion(comparison: ComparisonRecord, panels: list[EvaluatedPanel],
 
 
 def _describe(challenger: EvaluatedPanel, promotion: Promotion) -> str:
+    if promotion.earlier:
+        state = "is the champion, as before" if promotion.promoted else "is not the champion, as before"
+        return f"{challenger.label}, the best on validation, {state}"
     verb = "is the new champion" if promotion.promoted else "does not replace the champion"
     return f"{challenger.label}, the best on validation, {verb}: {promotion.reason}"

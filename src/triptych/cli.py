@@ -7,7 +7,7 @@ import logging
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +16,9 @@ from triptych.commands import cache, inspect, models, store, training
 from triptych.commands.terminal import EXIT_FAILURE, EXIT_INPUT, errors, line_handler
 from triptych.errors import InputError, TriptychError, describe_error
 from triptych.system.files import NO_ROOM, explain_storage
+
+# The base of what Typer raises for wrong options and arguments, which has no public name.
+UsageError: Any = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="triptych",
@@ -65,7 +68,15 @@ def main() -> None:
     """Run the command line: bad input ends with one line on stderr and exit code 2, any other error with 1."""
     logging.getLogger("triptych").addHandler(line_handler)
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
+    except UsageError as error:
+        # Nothing is left to say where a command without arguments has shown its help.
+        if text := error.format_message():
+            command = error.ctx.command_path if error.ctx else "triptych"
+            errors.print(f"triptych: {text.rstrip('.')}: `{command} --help` shows the arguments and options")
+        sys.exit(EXIT_INPUT)
+    except typer.Abort:
+        sys.exit(EXIT_FAILURE)
     except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, the user gets one line
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             error = explain_storage(error, Path(error.filename or "a file"))

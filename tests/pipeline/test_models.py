@@ -75,7 +75,7 @@ def test_rollback_gives_back_what_promotion_took(result: ComparisonResult) -> No
     assert str(connect().get_model_version_by_alias("digits", "champion").version) == str(version)
     assert run(app, ["rollback", "digits"]).exit_code == 0
     assert str(connect().get_model_version_by_alias("digits", "champion").version) == "1"
-    assert "no version 99" in str(run(app, ["promote", "digits/99"]).exception)
+    assert "has no version with number '99'" in str(run(app, ["promote", "digits/99"]).exception)
 
 
 def test_a_fetched_model_by_hand_needs_neither_torch_nor_this_package(result: ComparisonResult, tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_a_registered_network_can_be_a_panels_starting_weights(result: Compariso
     assert read_origin(folder) == source
     for weights, done in {
         "models:/digits-numpy-mlp/1": "hold no pretrained network",
-        "models:/digits-shufflenet_v2_x0_5@nobody": "no registered model",
+        "models:/digits-shufflenet_v2_x0_5@nobody": "has no version with alias 'nobody'",
     }.items():
         wrong = board.model_copy(update={"transfer": board.transfer.model_copy(update={"weights": weights})})
         with pytest.raises(InputError, match=done):

@@ -146,7 +146,7 @@ def read_span(text: str) -> timedelta:
     >>> read_span("24h"), read_span("7d")
     (datetime.timedelta(days=1), datetime.timedelta(days=7))
     """
-    found = re.fullmatch(r"(\d{1,5})([mhd])", text)
+    found = re.fullmatch(r"([1-9][0-9]{0,4})([mhd])", text)
     if found is None:
         raise ConfigError(f"--since {text!r} is not a span: give minutes, hours or days, such as 90m, 24h or 7d")
     return timedelta(**{SPANS[found[2]]: int(found[1])})

@@ -83,7 +83,21 @@ def report(
     file = fetch_report(comparison)
     terminal.print(str(file), soft_wrap=True, highlight=False)
     if show:
-        webbrowser.open(file.as_uri())
+        _open(file)
+
+
+def _open(file: Path) -> None:
+    """Open a file in the browser.
+
+    Raises:
+        ConfigError: there is no browser, or no screen.
+    """
+    try:
+        opened = webbrowser.get().open(file.as_uri())
+    except webbrowser.Error:
+        opened = False
+    if not opened:
+        raise ConfigError("--open finds no browser here: set BROWSER to one, or open the file above yourself")
 
 
 def fetch(
@@ -111,8 +125,7 @@ def promote(
     model, separator, version = name.partition("/")
     if not separator:
         raise ConfigError(f"{name!r} names no version: give NAME/VERSION, such as {name}/1")
-    move_alias(model, version)
-    terminal.print(f"version {version} of {model} is the champion", highlight=False)
+    terminal.print(f"version {move_alias(model, version)} of {model} is the champion", highlight=False)
 
 
 def rollback(

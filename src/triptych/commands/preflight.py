@@ -17,6 +17,8 @@ from triptych.system.files import check_cache
 from triptych.system.progress import track
 from triptych.transfer.bundled.card import read_card
 
+MOST_TRIALS = 100_000
+
 
 def check_inputs(config: Config) -> list[PreparedBoard]:
     """Check that servers answer and all weights exist, read every data set, and return the prepared boards.
@@ -49,18 +51,21 @@ def check_tuning(config: Config, trials: int, workers: int) -> None:
     """Check the inputs, and what else `tune` needs.
 
     Raises:
-        ConfigError: the number of trials or workers is too small, or a validation set is empty.
+        ConfigError: the number of trials or workers is out of range, a validation set is empty, or a panel has nothing
+            to tune.
         DataError: a data set is missing, damaged or cannot be split.
         StorageError: the cache cannot be written.
         WeightsError: a file of weights is missing, or the bundled weights belong to another network.
     """
     for name, count in {"--trials": trials, "--workers": workers}.items():
-        if count < 1:
-            raise ConfigError(f"{name} {count} is not allowed: it must be 1 or more")
-    from triptych.tuning.study import check_validation
+        if not 1 <= count <= MOST_TRIALS:
+            raise ConfigError(f"{name} {count} is not allowed: it must be between 1 and {MOST_TRIALS:,}")
+    from triptych.tuning.study import check_validation, identify_study
 
     for prepared in check_inputs(config):
         check_validation(prepared)
+        for panel in prepared.config.panels:
+            identify_study(prepared, panel)
 
 
 def describe_sizes(sizes: dict[str, int]) -> str:

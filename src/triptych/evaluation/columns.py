@@ -12,6 +12,8 @@ from typing import Any, Literal
 Table = Literal["ranking", "terminal", "costs", "calibration", "card"]
 # Shown where a panel has no value.
 NO_VALUE = "-"
+# Behind times of a training that was restored from an earlier one.
+RESTORED = "*"
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Column:
         '0.5000'
         """
         try:
-            return self.cell.format_map(values)
+            return self.cell.format_map({"mark": "", **values})
         except KeyError:
             return NO_VALUE
 
@@ -57,7 +59,7 @@ COLUMNS = (
     Column("ECE, scaled", "{test_ece_calibrated:.4f}", ("calibration",)),
     Column("Brier score", "{test_brier:.4f}", ("calibration", "card")),
     Column("temperature", "{temperature:.4f}", ("calibration",)),
-    Column("fit\ntime (s)", "{fit_seconds:.2f}", ("ranking", "terminal", "costs")),
+    Column("fit\ntime (s)", "{fit_seconds:.2f}{mark}", ("ranking", "terminal", "costs")),
     Column("embedding\ntime (s)", "{embed_seconds:.2f}", ("ranking", "terminal", "costs")),
     Column("images/s", "{predict_images_per_second:,.0f}", ("ranking", "costs")),
     Column("parameters", "{parameters:,}", ("ranking", "costs")),

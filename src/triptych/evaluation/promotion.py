@@ -19,10 +19,12 @@ class Promotion:
     Attributes:
         promoted: whether the challenger becomes the champion.
         reason: why, in one sentence with the figures.
+        earlier: whether the same model was judged in an earlier comparison; it may have won or lost the title since.
     """
 
     promoted: bool
     reason: str
+    earlier: bool = False
 
 
 def choose_best(panels: Sequence[EvaluatedPanel]) -> EvaluatedPanel | None:

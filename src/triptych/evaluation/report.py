@@ -9,7 +9,7 @@ from typing import Any
 
 from triptych.config.names import NUMPY_MLP, TORCH_MLP
 from triptych.data.boards import PreparedBoard
-from triptych.evaluation.columns import Table, build_rows
+from triptych.evaluation.columns import RESTORED, Table, build_rows
 from triptych.evaluation.pairs import Pair, compare_pairs, decide, join_words
 from triptych.evaluation.predictions import Predictions
 from triptych.evaluation.statistics import wilson_interval
@@ -66,6 +66,7 @@ class Standing:
         low: lower bound of Wilson's interval of the mean accuracy: sampling error, without the spread of the repeats.
         high: upper bound.
         metrics: mean of each metric over the repeats, by MLflow's name.
+        restored: whether a repeat was restored from an earlier training, so that times are from there.
     """
 
     label: str
@@ -74,6 +75,7 @@ class Standing:
     low: float
     high: float
     metrics: dict[str, float]
+    restored: bool = False
 
     @property
     def test_accuracy(self) -> float:
@@ -115,7 +117,7 @@ class Report:
 
     def as_rows(self, table: Table = "ranking") -> list[dict[str, str]]:
         """Return a table of the panels as text: a dictionary from heading to cell for each panel, best first."""
-        values = [standing.as_json() for standing in self.standings]
+        values = [standing.as_json() | {"mark": RESTORED * standing.restored} for standing in self.standings]
         return build_rows([{name: v for name, v in one.items() if v is not None} for one in values], table)
 
     def as_markdown(self) -> str:
@@ -207,6 +209,7 @@ def _rank(prepared: PreparedBoard, repeats: Sequence[EvaluatedPanel]) -> Standin
         low=low,
         high=high,
         metrics=metrics,
+        restored=any(panel.restored_epochs for panel in repeats),
     )
 
 
@@ -265,4 +268,5 @@ def explain_restored(panels: Sequence[EvaluatedPanel]) -> list[str]:
     if not restored:
         return []
     epochs = ", ".join(f"{panel.label} #{panel.repeat} ({panel.restored_epochs} epochs)" for panel in restored)
-    return [f"restored from an earlier, identical training: {epochs}; use --fresh to train from scratch"]
+    text = f"{RESTORED} restored from an earlier, identical training, with its times: {epochs}"
+    return [f"{text}; use --fresh to train from scratch"]

@@ -74,7 +74,8 @@ def challenge(prepared: PreparedBoard, panel: EvaluatedPanel, missing: Sequence[
         is_champion = champion is not None and str(champion.version) == str(version.version)
         tags = read_tags(connect().get_model_version(name, version.version))
         if DECISION in tags or is_champion:
-            return Promotion(is_champion, tags.get(DECISION, "it was made the champion before"))
+            reason = tags.get(DECISION, "it was made the champion before")
+            return Promotion(is_champion, reason, earlier=version.run_id != panel.run_id)
         if missing:
             return Promotion(
                 promoted=False,
@@ -140,17 +141,15 @@ def find_champion(name: str) -> ModelVersion | None:
         return None
 
 
-def promote(name: str, version: str) -> None:
-    """Make a version the champion by hand.
+def promote(name: str, version: str) -> str:
+    """Make a version the champion by hand; return its number.
 
     Raises:
         ConfigError: there is no such version.
     """
-    try:
-        connect().get_model_version(name, version)
-    except MlflowException as error:
-        raise ConfigError(f"no version {version} of a registered model {name!r}: {_list_models()}") from error
-    _move_alias(name, version, find_champion(name))
+    number = str(find_version(f"{name}/{version}").version)
+    _move_alias(name, number, find_champion(name))
+    return number
 
 
 def rollback(name: str) -> str:
@@ -159,9 +158,7 @@ def rollback(name: str) -> str:
     Raises:
         ConfigError: there is no champion, or no previous one.
     """
-    champion = find_champion(name)
-    if champion is None:
-        raise ConfigError(f"{name!r} has no champion: {_list_models()}")
+    champion = find_version(f"{name}@{CHAMPION}")
     previous = read_tags(champion).get(PREVIOUS)
     if not previous:
         raise ConfigError(f"version {champion.version} of {name!r} is its first champion: there is no previous one")
@@ -253,11 +250,15 @@ def fetch_model(reference: str, folder: Path, model_format: str = "mlflow") -> P
         raise ConfigError(
             f"--format {model_format!r} is not allowed: use {' or '.join(WRITERS)}{suggest(model_format, WRITERS)}"
         )
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"folder {folder} is not empty: name a new one")
+    version = find_version(reference)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise ConfigError(f"folder {folder} is not empty: name a new one")
+    except OSError as error:
+        raise ConfigError(f"folder {folder} cannot be used ({error.strerror}): name another") from error
     if model_format == "onnx":
         check_packages()
-    version = find_version(reference)
     try:
         addition = WRITERS[model_format](version, folder)
     except DamagedFileError:
@@ -316,15 +317,31 @@ def find_version(reference: str) -> ModelVersion:
     """
     name, separator, alias = model_uri(reference).removeprefix("models:/").partition("@")
     client = connect()
+    number = ""
     try:
         if separator:
             return client.get_model_version_by_alias(name, alias)
         name, _, number = name.partition("/")
-        return client.get_model_version(name, number)
+        # MLflow would take 01 for 1, but keeps the text.
+        if number.isdecimal() and number.isascii():
+            return client.get_model_version(name, str(int(number)))
     except MlflowException as error:
-        raise ConfigError(f"no registered model {reference!r}: {_list_models()}") from error
+        raise ConfigError(_explain_missing(name, f"alias {alias!r}" if separator else f"number {number!r}")) from error
+    raise ConfigError(_explain_missing(name, f"number {number!r}"))
 
 
-def _list_models() -> str:
+def _explain_missing(name: str, wanted: str) -> str:
+    """Return what there is instead of a version that was not found."""
     names = [model.name for model in connect().search_registered_models()]
-    return f"registered are {', '.join(names)}" if names else "none is registered yet; run `triptych compare`"
+    if name not in names:
+        rest = (
+            f"registered are {', '.join(names)}{suggest(name, names)}"
+            if names
+            else "none is yet; run `triptych compare`"
+        )
+        return f"no registered model {name!r}: {rest}"
+    found = sorted(int(version.version) for version in connect().search_model_versions(f"name = '{name}'"))
+    if not found:
+        return f"registered model {name!r} has no version with {wanted}: all were deleted; run `triptych compare`"
+    versions = f"{'version' if len(found) == 1 else 'versions'} {', '.join(map(str, found))}"
+    return f"registered model {name!r} has no version with {wanted}: it has {versions}; name one as {name}/{found[-1]}"

@@ -68,11 +68,42 @@ def test_what_is_not_registered_is_named(recorded: Recorded) -> None:
     for reference in ("digits-numpy-mlp/2", "digits-numpy-mlp@champion", "nothing"):
         with pytest.raises(ConfigError, match="digits-numpy-mlp"):
             find_version(reference)
-    with pytest.raises(ConfigError, match="no version 7"):
+    with pytest.raises(
+        ConfigError, match="no version with number '7': it has version 1; name one as digits-numpy-mlp/1"
+    ):
         promote("digits-numpy-mlp", "7")
-    with pytest.raises(ConfigError, match="has no champion"):
+    with pytest.raises(ConfigError, match="no version with alias 'champion': it has version 1"):
         rollback("digits-numpy-mlp")
     assert find_champion("nothing") is None
+
+
+def test_a_version_is_a_number_however_it_is_written(recorded: Recorded) -> None:
+    challenge(recorded.comparison.prepared, recorded.panel)
+    assert promote("digits", "01") == "1"
+    assert find_version("digits/001").version == find_version("digits").version
+    with pytest.raises(ConfigError, match="is its first champion"):
+        rollback("digits")
+    for number in ("", "-1", "1.0", "\uff11", "1/2"):
+        with pytest.raises(ConfigError, match="has no version with number"):
+            promote("digits", number)
+
+
+def test_a_model_that_was_judged_before_is_known_as_such(recorded: Recorded) -> None:
+    first = challenge(recorded.comparison.prepared, recorded.panel)
+    run = connect().create_run(
+        recorded.comparison.experiment_id, tags={PREFIX + TRAINING: recorded.fitted.tags[TRAINING]}
+    )
+    again = challenge(recorded.comparison.prepared, replace(recorded.panel, run_id=run.info.run_id, restored_epochs=2))
+    assert (first.promoted, first.earlier) == (True, False)
+    assert (again.promoted, again.earlier) == (True, True)
+
+
+@pytest.mark.parametrize("name", ["a file", "a file/folder"])
+def test_a_folder_that_is_none_is_refused(name: str, recorded: Recorded, tmp_path: Path) -> None:
+    register_panel(recorded.comparison.prepared, recorded.panel)
+    (tmp_path / "a file").touch()
+    with pytest.raises(ConfigError, match=r"cannot be used \(.*\): name another"):
+        fetch_model("digits-numpy-mlp/1", tmp_path / name)
 
 
 def test_a_fetched_model_has_a_card_and_checksums(recorded: Recorded, tmp_path: Path) -> None:
