@@ -7,7 +7,6 @@ from threading import Thread
 
 import pytest
 
-from helpers.waiting import free_port
 from triptych.errors import ConfigError
 from triptych.system import addresses
 from triptych.system.addresses import check_prefect, check_tracking, tracking_uri
@@ -51,8 +50,8 @@ def answering() -> Iterator[str]:
         ("file:///home/ann/mlruns", "is not the address of a store"),
         ("localhost:5000", "is not the address of a store"),
         ("http://", "no tracking server answers at MLFLOW_TRACKING_URI=http:// .*no host"),
-        (f"http://ann:secret@127.0.0.1:{free_port()}", r"ann:\*\*\*@127.0.0.1:\d+ \(.*refused\): start it"),
-        (f"postgresql://ann:secret@127.0.0.1:{free_port()}/runs", r"ann:\*\*\*@.*/runs cannot be opened .*refused"),
+        ("http://ann:secret@127.0.0.1:1", r"ann:\*\*\*@127.0.0.1:\d+ \(.*refused\): start it"),
+        ("postgresql://ann:secret@127.0.0.1:1/runs", r"ann:\*\*\*@.*/runs cannot be opened .*refused"),
         ("postgresql://127.0.0.1:port/runs", "cannot be opened"),
         ("mysql+nodriver://127.0.0.1/runs", "cannot be opened .*nodriver"),
         ("sqlite:///:memory:", "names no file"),
@@ -86,7 +85,7 @@ def test_any_answer_is_one_but_that_there_is_no_such_page(answering: str) -> Non
     [
         ("localhost:4200", "does not begin with http"),
         ("http://[::1/api", "IPv6"),
-        (f"http://127.0.0.1:{free_port()}/api", "refused"),
+        ("http://127.0.0.1:1/api", "refused"),
     ],
 )
 def test_an_address_without_a_prefect_server_is_refused_in_one_line(url: str, reason: str) -> None:
