@@ -150,13 +150,12 @@ def predict(
     """Predict the images one by one."""
     apply_environment(quiet=not debug)
     from triptych.panels.prediction import find_images, predict_files
-    from triptych.tracking import find_version, load_logged_model
+    from triptych.tracking import find_version, load_version
 
     if as_json and as_csv:
         raise ConfigError("--json and --csv exclude each other: give one of them")
     files = find_images(images)
-    version = find_version(name)
-    model = load_logged_model(f"models:/{version.name}/{version.version}")
+    model = load_version(find_version(name))
     rows, unreadable = predict_files(model.get_raw_model(), model.metadata.metadata["classes"], files, top)
     _print_rows(rows, as_json=as_json, as_csv=as_csv)
     for reason in unreadable:

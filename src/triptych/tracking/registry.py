@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
@@ -18,7 +19,7 @@ from mlflow.models import Model
 from mlflow.utils.logging_utils import disable_logging, enable_logging
 
 from triptych.data.boards import PreparedBoard
-from triptych.errors import ConfigError, DamagedFileError, suggest
+from triptych.errors import ConfigError, DamagedFileError, describe_error, suggest
 from triptych.evaluation.model_card import write_card
 from triptych.evaluation.pairs import join_words
 from triptych.evaluation.promotion import Promotion, judge
@@ -27,7 +28,7 @@ from triptych.networks.checksums import check_checksums, write_checksums
 from triptych.panels.identity import TRAINING
 from triptych.panels.kinds import find_kind
 from triptych.panels.onnx_export import check_packages, export_model
-from triptych.tracking.artifacts import load_logged_predictions
+from triptych.tracking.artifacts import load_logged_model, load_logged_predictions
 from triptych.tracking.client import connect
 from triptych.tracking.leases import Lease
 from triptych.tracking.tags import (
@@ -45,7 +46,7 @@ from triptych.tracking.tags import (
 )
 
 CHAMPION = "champion"
-CARD_FILE = "MODEL_CARD.md"
+MODEL_FILE, CARD_FILE = "MLmodel", "MODEL_CARD.md"
 DIGEST_ON_CARD = re.compile(r"weights SHA-256 ([0-9a-f]{64})")
 MAX_TAG_LENGTH = 5000
 # A decision takes a second or two; one that takes longer was given up.
@@ -269,19 +270,48 @@ def fetch_model(reference: str, folder: Path, model_format: str = "mlflow") -> P
     return folder
 
 
+def load_version(version: ModelVersion) -> Any:
+    """Return the model of a version, loaded by `mlflow.pyfunc`.
+
+    Raises:
+        ConfigError: its files are gone.
+        DamagedFileError: they are not those that were logged.
+    """
+    uri = f"models:/{version.name}/{version.version}"
+    with _explained(uri):
+        return load_logged_model(uri)
+
+
 def _download(version: ModelVersion, folder: str | Path) -> Path:
     """Download a registered model; return its folder, whose data are checked against the digest on its card.
 
     Raises:
+        ConfigError: its files are gone.
         DamagedFileError: the data are not those that were registered.
     """
     uri = f"models:/{version.name}/{version.version}"
-    model = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
+    with _explained(uri):
+        model = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
+        # MLflow downloads a folder that is not there as an empty one.
+        if not (model / MODEL_FILE).is_file():
+            raise FileNotFoundError(f"no {MODEL_FILE}")
     on_card = DIGEST_ON_CARD.search(version.description or "")
     if on_card and on_card[1] != _digest_files(model / "data"):
         reason = f"its SHA-256 is not {on_card[1]}, which is on its card"
         raise DamagedFileError(Path(uri), reason, "restore its files in the store, or name another version")
     return model
+
+
+@contextmanager
+def _explained(uri: str) -> Iterator[None]:
+    """Turn the errors of files that are gone into one that says so."""
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        raise ConfigError(
+            f"the files of {uri} cannot be read ({describe_error(error)}): name another version, or train again with "
+            "`triptych compare --fresh`"
+        ) from error
 
 
 def _write_logged(version: ModelVersion, folder: Path) -> str:

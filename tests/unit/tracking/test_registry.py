@@ -23,6 +23,7 @@ from triptych.tracking.registry import (
     fetch_model,
     find_champion,
     find_version,
+    load_version,
     promote,
     register_panel,
     rollback,
@@ -75,6 +76,15 @@ def test_what_is_not_registered_is_named(recorded: Recorded) -> None:
     with pytest.raises(ConfigError, match="no version with alias 'champion': it has version 1"):
         rollback("digits-numpy-mlp")
     assert find_champion("nothing") is None
+
+
+def test_a_model_whose_files_are_gone_is_refused(recorded: Recorded, tmp_path: Path) -> None:
+    register_panel(recorded.comparison.prepared, recorded.panel)
+    gone = connect().create_model_version("digits-numpy-mlp", str(tmp_path / "gone"))
+    with pytest.raises(ConfigError, match="the files of models:/digits-numpy-mlp/2 cannot be read"):
+        fetch_model("digits-numpy-mlp/2", tmp_path / "fetched")
+    with pytest.raises(ConfigError, match="train again with `triptych compare --fresh`"):
+        load_version(gone)
 
 
 def test_a_version_is_a_number_however_it_is_written(recorded: Recorded) -> None:
