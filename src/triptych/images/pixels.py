@@ -8,12 +8,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps
 
 from triptych.errors import DataError
 
 Pixels = NDArray[np.uint8]
+CHANNELS = (1, 3)
+
+
+def check_pixels(images: ArrayLike) -> Pixels:
+    """Return images as uint8, if they are raw images.
+
+    Args:
+        images: (n, height, width, channels) whole numbers, 0..255, with 1 channel (gray) or 3 (RGB).
+
+    Raises:
+        DataError: they have another shape, or other numbers; fractions are never cut off.
+
+    >>> check_pixels([[[[0], [255]]]]).dtype
+    dtype('uint8')
+    """
+    array = np.asarray(images)
+    if array.ndim != 4 or array.shape[3] not in CHANNELS:
+        raise DataError(
+            f"the images have the shape {array.shape}: send (n, height, width, channels) with 1 channel (gray) or 3 "
+            "(RGB)"
+        )
+    if array.dtype.kind not in "iu":
+        raise DataError(
+            f"the pixels have the type {array.dtype}: send whole numbers, 0..255; multiply pixels in 0..1 by 255 and "
+            "round them"
+        )
+    if array.size and not 0 <= array.min() <= array.max() <= 255:
+        raise DataError(f"the pixels are between {array.min()} and {array.max()}: send whole numbers, 0..255")
+    return array.astype(np.uint8, copy=False)
 
 
 def make_thumbnail(image: Pixels, side: int) -> Pixels:

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from triptych.errors import DamagedFileError
-from triptych.images.pixels import Pixels, scale_pixels, stack_as
+from triptych.errors import DamagedFileError, DataError
+from triptych.images.pixels import Pixels, check_pixels, scale_pixels, stack_as
 from triptych.networks.checksums import CHECKSUMS, REMEDY, check_checksums, reading_model, write_checksums
 
 if TYPE_CHECKING:
@@ -126,16 +126,24 @@ class ServedModel:
     network: Network
     classes: tuple[str, ...]
 
-    def predict(self, images: Pixels, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002 - MLflow's
+    def predict(self, images: ArrayLike, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002 - MLflow's
         """Return class probabilities, (n, classes) float32, with the class names as columns.
 
         Args:
-            images: (n, height, width, channels) uint8.
+            images: (n, height, width, channels) whole numbers, 0..255; MLflow's server sends them as int64.
             params: ignored.
+
+        Raises:
+            MlflowException: the images are none, or of another size than the network takes. MLflow's server answers
+                this error with status 400 and its message, and hides that of any other.
         """
         import pandas as pd  # comes with MLflow, and takes a second
+        from mlflow.exceptions import MlflowException
 
-        probabilities = np.asarray(self.network.predict_images(images), dtype=np.float32)
+        try:
+            probabilities = np.asarray(self.network.predict_images(check_pixels(images)), dtype=np.float32)
+        except DataError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from error
         return pd.DataFrame(probabilities, columns=list(self.classes))
 
     def get_raw_model(self) -> Network:

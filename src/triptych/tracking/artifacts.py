@@ -15,7 +15,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types import ColSpec, DataType, Schema
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from triptych.config.names import NUMPY_MLP, TORCH_MLP
@@ -52,7 +52,8 @@ DRIFT_METRIC = "largest_weight_difference_of_twins"
 # MLflow sets this variable while it logs a model, and deletes it where there was none, maybe just when another thread
 # reads the environment.
 os.environ.setdefault("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "false")
-IMAGES_IN = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, -1))
+# A signature would say uint8, and MLflow's server would then cut pixels in 0..1 off to 0: the model checks them itself.
+IMAGES_IN = "(n, height, width, channels) whole numbers, 0..255, with 1 channel (gray) or 3 (RGB)"
 
 
 def log_fitted(run_id: str, job: PanelJob, fitted: FittedPanel, data: BoardData) -> str:
@@ -82,10 +83,16 @@ def _log_model(job: PanelJob, fitted: FittedPanel, data: BoardData, package: Pat
         loader_module="triptych.networks.saved",
         data_path=str(fitted.folder),
         code_paths=[str(package)],
-        signature=ModelSignature(inputs=Schema([IMAGES_IN]), outputs=outputs),
+        signature=ModelSignature(outputs=outputs),
         input_example=np.ascontiguousarray(example[None, ::step, ::step]),
         pip_requirements=pin_requirements(find_kind(job.prepared.config, job.panel).requirements),
-        metadata={"classes": list(classes), "board": job.prepared.config.name, "panel": job.panel, "label": job.label},
+        metadata={
+            "classes": list(classes),
+            "images": IMAGES_IN,
+            "board": job.prepared.config.name,
+            "panel": job.panel,
+            "label": job.label,
+        },
     )
     return str(model.model_uri)
 

@@ -5,11 +5,14 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import mlflow
 import numpy as np
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc.scoring_server import invocations
 from mlflow.pyfunc.utils.environment import _simulate_serving_environment
 
 from helpers.comparisons import Recorded
@@ -35,6 +38,38 @@ def test_a_logged_model_predicts_what_its_trainer_did(recorded: Recorded) -> Non
     np.testing.assert_allclose(model.predict(images), reference.probabilities, rtol=0, atol=1e-6)
     np.testing.assert_array_equal(reference.probabilities, recorded.fitted.reference.probabilities)
     assert model.metadata.signature is not None
+
+
+@pytest.mark.parametrize(
+    ("images", "rule"),
+    [
+        ([[[[0.5]]]], "multiply pixels in 0..1 by 255"),
+        ([[[[256]]]], "between 256 and 256: send whole numbers, 0..255"),
+        ([[[[-1]]]], "between -1 and -1"),
+        ([[[[0, 0]]]], r"the shape (1, 1, 1, 2): send (n, height, width, channels) with 1 channel (gray) or 3 (RGB)"),
+        ([[[[0] * 9]]], "with 1 channel (gray) or 3 (RGB)"),
+        ([[[0]]], "the shape (1, 1, 1)"),
+        ([[[["a"]]]], "send whole numbers"),
+    ],
+    ids=str,
+)
+def test_mlflows_server_answers_images_that_are_none_with_the_rule(
+    recorded: Recorded, images: list[Any], rule: str
+) -> None:
+    model = load_logged_model(recorded.panel.model_uri)
+    with pytest.raises(MlflowException) as caught:
+        invocations(json.dumps({"inputs": images}), "application/json", model, model.metadata.get_input_schema())
+    assert caught.value.get_http_status_code() == 400
+    assert rule in str(caught.value)
+
+
+def test_mlflows_server_takes_whole_numbers(recorded: Recorded) -> None:
+    model = load_logged_model(recorded.panel.model_uri)
+    images = load_board(recorded.comparison.prepared).pixels[:3]
+    asked = json.dumps({"inputs": np.asarray(images).tolist()})
+    answer = invocations(asked, "application/json", model, model.metadata.get_input_schema())
+    predictions = [list(row.values()) for row in json.loads(answer.response)["predictions"]]
+    np.testing.assert_allclose(predictions, model.predict(images).to_numpy(), rtol=1e-6)
 
 
 def test_a_model_that_is_logged_leaves_the_environment_as_other_threads_read_it() -> None:
