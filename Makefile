@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed$(if $(CPU),-cpu)
+# The programs in .venv begin with its path, which the stamp holds: where the checkout was moved, they are made anew.
+HERE := $(shell cd $(VENV) 2>/dev/null && pwd -P)
+STAMPED := $(shell cat $(STAMP) 2>/dev/null)
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt
 ARGS ?=
 # The certificates that the machine trusts, as pip does: networks with a proxy of their own need it.
@@ -20,10 +23,16 @@ setup: $(STAMP) ## Create .venv with the pinned requirements; CPU=1 for PyTorch 
 
 # PyTorch's own index has a build for CPUs, a third of the size, and one for each driver of a GPU. uv takes what this
 # machine needs; where the index cannot be reached, the build is the registry's.
+ifneq ($(STAMPED),)
+ifneq ($(STAMPED),$(HERE))
+CLEAR := --clear
+.PHONY: $(STAMP)
+endif
+endif
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is too old: triptych needs Python 3.11 or newer; name one with make PYTHON=..." >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(CLEAR) $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	@set -e; build=$(if $(CPU),cpu,auto); \
 	if UV_HTTP_RETRIES=0 $(INSTALL) --dry-run --quiet --no-deps --torch-backend $$build torch torchvision 2>/dev/null; then \
@@ -34,7 +43,7 @@ $(STAMP): pyproject.toml constraints.txt
 	echo "Installing PyTorch and about 200 packages: 1 GB on disk for a CPU; with the libraries for NVIDIA's GPUs" \
 		"6 GB, of which 3.4 GB are downloaded"; \
 	$(INSTALL) $$from $(if $(CPU),--reinstall-package torch --reinstall-package torchvision) --editable . --group dev
-	@touch $@ $(VENV)/.installed
+	@(cd $(VENV) && pwd -P) | tee $@ >$(VENV)/.installed
 
 compare: setup ## Train the panels of the digits side by side; ARGS="--preset photos --data DIR" for others.
 	$(BIN)/triptych compare $(ARGS)

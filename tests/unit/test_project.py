@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from importlib.metadata import requires, version
 from importlib.util import find_spec
@@ -55,3 +56,18 @@ def test_no_file_records_where_packages_were_downloaded_from() -> None:
     texts = [ROOT / name for name in names if Path(name).suffix not in {".npz", ".png", ".safetensors"}]
     assert not [file for file in texts if file.is_file() and hosts.search(file.read_text(encoding="utf-8"))]
     assert "uv.lock" not in names
+
+
+def test_a_checkout_that_was_moved_is_set_up_again(tmp_path: Path) -> None:
+    was = tmp_path / "was here"
+    (was / ".venv").mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copyfile(ROOT / name, was / name)
+
+    def plan(folder: Path) -> str:
+        command = ["make", "--dry-run", "setup"]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+    (was / ".venv" / ".installed").write_text(f"{(was / '.venv').resolve()}\n")
+    assert "Nothing to be done" in plan(was)
+    assert "-m venv --clear .venv" in plan(was.rename(tmp_path / "is here"))
