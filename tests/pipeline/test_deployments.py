@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import PrefectHTTPStatusError
 
 from triptych.orchestration import provide_automations
 
@@ -41,7 +43,7 @@ def deployments(prefect_server: None, photos: Path) -> Iterator[dict[str, Any]]:
     prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
     with get_client(sync_client=True) as client:
         for pool in ("local-process", "gpu", "cpu"):
-            client.create_work_pool(WorkPoolCreate(name=pool, type="process"), overwrite=True)
+            client.create_work_pool(WorkPoolCreate(name=pool, type="process", concurrency_limit=3), overwrite=True)
     for file in ("prefect.yaml", "machines.yaml"):
         command = [*prefect, "deploy", "--all", "--prefect-file", file]
         subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
@@ -72,6 +74,21 @@ def test_machines_have_a_deployment_for_each_pool(deployments: dict[str, Any]) -
         deployment = deployments[f"panel/{pool}"]
         assert deployment.work_pool_name == pool
         assert "triptych" in deployment.tags
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_start_of_a_run_may_not_say_what_is_executed(name: str, deployments: dict[str, Any]) -> None:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        pool = client.read_work_pool(deployments[name].work_pool_name)
+        assert pool.concurrency_limit == 3
+        assert pool.base_job_template == json.loads((ROOT / "work-pool.json").read_text())
+        if name.startswith("panel/"):
+            return  # it needs an order, which the server checks first
+        for variable in ({"command": "touch intruder"}, {"env": {"PYTHONSTARTUP": "x"}}, {"working_dir": "/"}):
+            with pytest.raises(PrefectHTTPStatusError, match="Additional properties are not allowed"):
+                client.create_flow_run_from_deployment(deployments[name].id, job_variables=variable)
 
 
 @pytest.mark.parametrize("name", NAMES)

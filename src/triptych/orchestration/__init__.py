@@ -15,6 +15,7 @@ from triptych.orchestration.results import (
 )
 from triptych.orchestration.runners import run_on, share_shards
 from triptych.orchestration.steps import provide_board, train_in_run
+from triptych.orchestration.work_pools import provide_work_pool
 
 __all__ = [
     "ProgressReporter",
@@ -28,6 +29,7 @@ __all__ = [
     "name_key",
     "provide_automations",
     "provide_board",
+    "provide_work_pool",
     "require_all",
     "require_panels",
     "run_on",
