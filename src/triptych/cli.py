@@ -14,7 +14,7 @@ import typer
 from triptych import __version__
 from triptych.commands import cache, inspect, models, store, training
 from triptych.commands.terminal import EXIT_FAILURE, EXIT_INPUT, errors, line_handler
-from triptych.errors import InputError, TriptychError, describe_error
+from triptych.errors import InputError, TriptychError, describe_error, hide_passwords
 from triptych.system.files import NO_ROOM, explain_storage
 
 # The base of what Typer raises for wrong options and arguments, which has no public name.
@@ -83,7 +83,7 @@ def main() -> None:
         hint = "" if isinstance(error, TriptychError) else " (unexpected; --debug shows the traceback)"
         errors.print(f"triptych: {describe_error(error)}{hint}")
         if "--debug" in sys.argv:
-            traceback.print_exc()
+            print(hide_passwords(traceback.format_exc()), file=sys.stderr)
         sys.exit(EXIT_INPUT if isinstance(error, InputError) else EXIT_FAILURE)
     finally:
         skip_final_collection()

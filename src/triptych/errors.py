@@ -158,10 +158,20 @@ def describe_error(error: Exception) -> str:
     >>> describe_error(InputError("no such folder: name another")), describe_error(OSError("disk full"))
     ('no such folder: name another', 'OSError: disk full')
     """
-    text = SQL.sub("", " ".join(str(error).split()))
+    text = hide_passwords(SQL.sub("", " ".join(str(error).split())))
     if isinstance(error, TriptychError) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def hide_passwords(text: str) -> str:
+    """Return a text without the passwords of the addresses in it.
+
+    >>> hide_passwords("no store at postgresql://ann:secret@host/mlflow")
+    'no store at postgresql://ann:***@host/mlflow'
+    """
+    # A port and a path are no password: http://host:5000/model@champion.
+    return re.sub(r"(?<=://)([^\s:/@]*):(?!\d+/)\S*@", r"\1:***@", text)
 
 
 def suggest(value: str, choices: Iterable[str]) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from triptych.commands.options import DebugOption
 from triptych.commands.terminal import terminal
-from triptych.errors import ConfigError
-from triptych.system.addresses import hide_password, sqlite_file, tracking_uri
+from triptych.errors import ConfigError, hide_passwords
+from triptych.system.addresses import sqlite_file, tracking_uri
 from triptych.system.environment import apply_environment
 
 STORE_HELP = "The local tracking store, an SQLite file with a folder of artifacts beside it."
@@ -29,7 +29,7 @@ def move(debug: DebugOption = False) -> None:
 
     uri = tracking_uri()
     if not uri.startswith("sqlite"):
-        raise ConfigError(f"MLFLOW_TRACKING_URI={hide_password(uri)} is no SQLite file: only those can be moved")
+        raise ConfigError(f"MLFLOW_TRACKING_URI={hide_passwords(uri)} is no SQLite file: only those can be moved")
     file = sqlite_file(uri)
     if not file.is_file():
         raise ConfigError(f"there is no store {file}: set MLFLOW_TRACKING_URI=sqlite:////FOLDER/mlflow.db")

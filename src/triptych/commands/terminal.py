@@ -12,7 +12,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from triptych.system.addresses import hide_password, local_uri, tracking_uri
+from triptych.errors import hide_passwords
+from triptych.system.addresses import local_uri, tracking_uri
 from triptych.system.paths import project_root
 
 EXIT_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
@@ -64,7 +65,7 @@ def explain_champion(name: str) -> list[str]:
         return []
     return [
         f'In other programs: mlflow.pyfunc.load_model("models:/{name}@champion"), after',
-        f"export MLFLOW_TRACKING_URI={shlex.quote(hide_password(tracking_uri()))}",
+        f"export MLFLOW_TRACKING_URI={shlex.quote(hide_passwords(tracking_uri()))}",
     ]
 
 
@@ -74,5 +75,5 @@ def explain_page() -> str:
     if uri.startswith("http"):
         return "in MLflow"
     by_make = uri == local_uri() and (project_root() / "Makefile").is_file()
-    server = "make ui" if by_make else f"mlflow server --backend-store-uri {hide_password(uri)}"
+    server = "make ui" if by_make else f"mlflow server --backend-store-uri {hide_passwords(uri)}"
     return f"start the server with `{server}`"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import ssl
 import urllib.request
 from functools import cache
@@ -12,7 +11,8 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from triptych.errors import ConfigError, describe_error
+from triptych.errors import ConfigError, describe_error, hide_passwords
+from triptych.system.environment import separate_credentials
 from triptych.system.paths import local_store
 
 ANSWER_SECONDS = 5.0
@@ -25,22 +25,14 @@ STORE_EXAMPLES = "sqlite:////FOLDER/mlflow.db, http://HOST:5000 or postgresql://
 
 
 def tracking_uri() -> str:
-    """Return `MLFLOW_TRACKING_URI`, or the address of the local store."""
+    """Return `MLFLOW_TRACKING_URI`, without a user and a password, or the address of the local store."""
+    separate_credentials()
     return os.environ.get("MLFLOW_TRACKING_URI") or local_uri()
 
 
 def local_uri() -> str:
     """Return the address of the local store, an SQLite file."""
     return f"sqlite:///{local_store() / 'mlflow.db'}"
-
-
-def hide_password(address: str) -> str:
-    """Return an address without the password that it may contain.
-
-    >>> hide_password("postgresql://ann:secret@db/runs"), hide_password("sqlite:////tmp/mlflow.db")
-    ('postgresql://ann:***@db/runs', 'sqlite:////tmp/mlflow.db')
-    """
-    return re.sub(r"(//[^/:@]*):[^/]*@", r"\1:***@", address)
 
 
 def ask(address: str) -> None:
@@ -79,7 +71,7 @@ def check_tracking(uri: str) -> None:
     Raises:
         ConfigError: MLflow has no such kind of store, or nothing answers there.
     """
-    name = f"MLFLOW_TRACKING_URI={hide_password(uri)}"
+    name = f"MLFLOW_TRACKING_URI={hide_passwords(uri)}"
     scheme = uri.partition(":")[0].partition("+")[0]
     if scheme == "sqlite":
         sqlite_file(uri)
@@ -115,7 +107,7 @@ def open_database(uri: str) -> None:
             engine.dispose()
     except (SQLAlchemyError, ImportError, ValueError) as error:
         raise ConfigError(
-            f"the database of MLFLOW_TRACKING_URI={hide_password(uri)} cannot be opened ({describe_error(error)}): "
+            f"the database of MLFLOW_TRACKING_URI={hide_passwords(uri)} cannot be opened ({describe_error(error)}): "
             "start it, correct the address, or move a damaged file away"
         ) from error
 
@@ -154,6 +146,6 @@ def check_prefect(url: str) -> None:
             raise ValueError("its path is missing, which is /api")  # noqa: TRY301 - of an address as well
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"no Prefect server answers at PREFECT_API_URL={hide_password(url)} ({error}): start it, or unset "
+            f"no Prefect server answers at PREFECT_API_URL={hide_passwords(url)} ({error}): start it, or unset "
             "PREFECT_API_URL, where `prefect config view` finds it; without it a temporary server is started"
         ) from error

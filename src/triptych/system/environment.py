@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from urllib.parse import unquote, urlsplit
 
 DEFAULTS = {
     # No telemetry. MLflow accepts only the word "true" here.
@@ -47,6 +48,7 @@ def apply_environment(*, quiet: bool) -> None:
     Args:
         quiet: also keep the logs of Prefect and MLflow off the terminal.
     """
+    separate_credentials()
     for name, value in (DEFAULTS | (QUIET_TERMINAL if quiet else {})).items():
         os.environ.setdefault(name, value)
     # An image above Pillow's limit is an error of one line; Pillow's warning would be a second line.
@@ -69,3 +71,27 @@ def _bypass_proxy_for_loopback() -> None:
         hosts = (os.environ.get(name) or os.environ.get(other) or "").split(",")
         if "*" not in hosts:
             os.environ[name] = ",".join(dict.fromkeys(filter(None, [*(host.strip() for host in hosts), *LOOPBACK])))
+
+
+def separate_credentials() -> None:
+    """Move the user and the password out of a server's address, to the variables that MLflow and Prefect have for them.
+
+    From the address they would reach links, tags, pages, logs and errors. Variables that are set already win, as
+    they do in MLflow.
+    """
+    tracking = _take_credentials("MLFLOW_TRACKING_URI")
+    if tracking and "MLFLOW_TRACKING_USERNAME" not in os.environ:
+        os.environ["MLFLOW_TRACKING_USERNAME"], _, os.environ["MLFLOW_TRACKING_PASSWORD"] = tracking
+    if prefect := _take_credentials("PREFECT_API_URL"):
+        os.environ.setdefault("PREFECT_API_AUTH_STRING", "".join(prefect))
+
+
+def _take_credentials(variable: str) -> tuple[str, str, str] | None:
+    """Remove the user and the password from an address; return user, colon and password, or None without a user."""
+    address = os.environ.get(variable, "")
+    credentials, at, host = urlsplit(address).netloc.rpartition("@") if address.startswith("http") else ("", "", "")
+    if not at:
+        return None
+    os.environ[variable] = urlsplit(address)._replace(netloc=host).geturl()
+    user, _, password = credentials.partition(":")
+    return unquote(user), ":", unquote(password)

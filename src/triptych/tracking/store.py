@@ -12,8 +12,8 @@ import mlflow
 from filelock import FileLock
 from mlflow.exceptions import MlflowException
 
-from triptych.errors import ConfigError, describe_error
-from triptych.system.addresses import WEB, hide_password, open_database, sqlite_file
+from triptych.errors import ConfigError, describe_error, hide_passwords
+from triptych.system.addresses import WEB, open_database, sqlite_file
 from triptych.system.files import replace_atomically
 
 # The columns of MLflow's tables that hold addresses of artifacts, which are absolute.
@@ -53,7 +53,7 @@ def check_store(uri: str) -> None:
         mlflow.MlflowClient(uri)
     except MlflowException as error:
         raise ConfigError(
-            f"MLFLOW_TRACKING_URI={hide_password(uri)} cannot be used: {describe_error(error)}"
+            f"MLFLOW_TRACKING_URI={hide_passwords(uri)} cannot be used: {describe_error(error)}"
         ) from error
 
 

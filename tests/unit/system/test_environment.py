@@ -5,7 +5,14 @@ import urllib.request
 
 import pytest
 
-from triptych.system.environment import DEFAULTS, INHERITED, PROXIES, QUIET_TERMINAL, apply_environment
+from triptych.system.environment import (
+    DEFAULTS,
+    INHERITED,
+    PROXIES,
+    QUIET_TERMINAL,
+    apply_environment,
+    separate_credentials,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +58,35 @@ def test_this_machine_is_reached_without_a_proxy(
     for _ in range(2):
         apply_environment(quiet=False)
         assert urllib.request.getproxies_environment().get("no") == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        (
+            {"MLFLOW_TRACKING_URI": "https://ann:p%40ss:word@mlflow.example.org:8080/team"},
+            {
+                "MLFLOW_TRACKING_URI": "https://mlflow.example.org:8080/team",
+                "MLFLOW_TRACKING_USERNAME": "ann",
+                "MLFLOW_TRACKING_PASSWORD": "p@ss:word",
+            },
+        ),
+        (
+            {"MLFLOW_TRACKING_URI": "http://ann:old@host", "MLFLOW_TRACKING_USERNAME": "bea"},
+            {"MLFLOW_TRACKING_URI": "http://host", "MLFLOW_TRACKING_USERNAME": "bea"},
+        ),
+        (
+            {"PREFECT_API_URL": "http://team:secret@127.0.0.1:4200/api"},
+            {"PREFECT_API_URL": "http://127.0.0.1:4200/api", "PREFECT_API_AUTH_STRING": "team:secret"},
+        ),
+        ({"MLFLOW_TRACKING_URI": "http://host/@"}, {"MLFLOW_TRACKING_URI": "http://host/@"}),
+        # A database has no other place for them.
+        ({"MLFLOW_TRACKING_URI": "postgresql://ann:secret@host/mlflow"},) * 2,
+    ],
+)
+def test_a_password_moves_from_an_address_to_its_own_variable(
+    given: dict[str, str], left: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", given)
+    separate_credentials()
+    assert given == left

@@ -17,6 +17,11 @@ def test_an_address_without_a_server_is_refused_at_once(monkeypatch: pytest.Monk
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     with pytest.raises(ConfigError, match=f"no tracking server answers at MLFLOW_TRACKING_URI={address}"):
         connect()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address.replace("//", "//ann:secret@"))
+    for name in ("USERNAME", "PASSWORD"):
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", "ann's own")
+    with pytest.raises(ConfigError, match=f"no tracking server answers at MLFLOW_TRACKING_URI={address}"):
+        connect()
 
 
 def test_a_deleted_experiment_is_restored(own_store: str) -> None:
