@@ -51,9 +51,8 @@ compare: setup ## Train the panels of the digits side by side; ARGS="--preset ph
 show: setup ## Print the last comparison of each board.
 	@$(BIN)/triptych show $(ARGS)
 
-ui: setup ## Serve MLflow's pages on the local store, with the links to the last comparisons.
-	@$(BIN)/triptych show --link
-	$(BIN)/mlflow --env-file mlflow/server.env server
+ui: setup ## Serve MLflow's pages on the local store, with the links to the last comparisons; MLFLOW_PORT=5000.
+	@BIN=$(BIN) mlflow/serve.sh ui
 
 serve: setup ## Start Prefect, MLflow and a worker on this machine; PREFECT_PORT=4200 MLFLOW_PORT=5000.
 	@BIN=$(BIN) mlflow/serve.sh start

@@ -23,7 +23,7 @@ import pytest
 import yaml
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from helpers.epochs import count_epochs
 from helpers.waiting import free_port, wait_until
@@ -74,19 +74,25 @@ class Machine:
             [ROOT / "mlflow" / "serve.sh", command], env=self.environment, check=False, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
+        user, password = "triptych", (self.folder / "serve" / "password").read_text().strip()
+        self.environment["PREFECT_API_AUTH_STRING"] = f"{user}:{password}"
+        self.environment |= {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
 
     def prefect(self, *arguments: str) -> None:
         command = [str(BIN / "prefect"), "--no-prompt", *arguments]
         subprocess.run(command, cwd=ROOT, env=self.environment, check=True, capture_output=True)
 
+    def connect_prefect(self) -> SyncPrefectClient:
+        return SyncPrefectClient(self.api, auth_string=self.environment["PREFECT_API_AUTH_STRING"])
+
     def start_run(self, deployment: str, **parameters: Any) -> str:
         """Have a deployment run now, and return the id of the flow run."""
-        with SyncPrefectClient(self.api) as client:
+        with self.connect_prefect() as client:
             found = client.read_deployment_by_name(deployment)
             return str(client.create_flow_run_from_deployment(found.id, parameters=parameters).id)
 
     def read_run(self, flow_run: str) -> Any:
-        with SyncPrefectClient(self.api) as client:
+        with self.connect_prefect() as client:
             return client.read_flow_run(UUID(flow_run))
 
     def state(self, flow_run: str) -> str:
@@ -207,7 +213,8 @@ def test_a_failed_night_is_told_as_the_documentation_says(
     machine: Machine, webhook: tuple[str, queue.Queue[dict[str, str]]]
 ) -> None:
     address, arrived = webhook
-    with temporary_settings({PREFECT_API_URL: machine.api}):
+    password = machine.environment["PREFECT_API_AUTH_STRING"]
+    with temporary_settings({PREFECT_API_URL: machine.api, PREFECT_API_AUTH_STRING: password}):
         json_data = {"title": "{{subject}}", "text": "{{body}}"}
         block = CustomWebhookNotificationBlock(name="webhook", url=address, json_data=json_data).save("webhook")
     [described] = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "machines.md").read_text(), re.DOTALL)

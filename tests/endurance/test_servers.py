@@ -65,7 +65,7 @@ def started(command: list[str], log: Path, **options: Any) -> Iterator[subproces
 
 @dataclass(frozen=True)
 class Team:
-    """Where the servers of the tests are, and the settings in place of `team.env`."""
+    """Where the servers of the tests are, and the settings in place of the files in `mlflow/team`."""
 
     folder: Path
     settings: dict[str, str]
@@ -98,12 +98,13 @@ class Team:
     def unit(self, name: str) -> Iterator[subprocess.Popen[bytes]]:
         """Start what a unit file starts, in the environment that systemd would make."""
         unit = read_unit(name)
-        environment = {**os.environ, **self.settings, "PYTHONPATH": os.pathsep.join(sys.path)}
+        files = [Path(file).stem for file in unit["EnvironmentFile"]]
+        own = {key: self.settings[key] for file in files for key in read_example(file)}
+        environment = {**os.environ, **own, "PYTHONPATH": os.pathsep.join(sys.path)}
         environment |= dict(self.here(setting).split("=", 1) for setting in unit["Environment"])
-        for forgotten in " ".join(unit.get("UnsetEnvironment", [])).split():
-            del environment[forgotten]
         folder = Path(self.here(unit["WorkingDirectory"][0]))
         folder.mkdir(exist_ok=True)
+        subprocess.run(shlex.split(self.here(unit["ExecStartPre"][0])), env=environment, check=True)
         command = shlex.split(self.here(unit["ExecStart"][0]))
         with started(command, self.folder / f"{name}.log", env=environment, cwd=folder) as process:
             yield process
@@ -126,8 +127,9 @@ def read_unit(name: str) -> dict[str, list[str]]:
     return settings
 
 
-def read_example() -> dict[str, str]:
-    lines = (SERVERS / "team.env.example").read_text().splitlines()
+def read_example(file: str) -> dict[str, str]:
+    """Return the settings of one of the example files."""
+    lines = (SERVERS / "team" / f"{file}.env.example").read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
@@ -168,8 +170,10 @@ def postgres() -> Iterator[dict[str, str]]:
 def team(postgres: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     """Both servers on PostgreSQL, and the users `worker` and `ann`."""
     team = Team(tmp_path_factory.mktemp("team"), {}, free_port(), free_port())
-    example = {name: team.here(value).replace("change-me", PASSWORD) for name, value in read_example().items()}
-    team.settings.update(example | postgres)
+    for file in ("prefect", "mlflow", "worker"):
+        for name, value in read_example(file).items():
+            team.settings[name] = team.here(value).replace("change-me", PASSWORD)
+    team.settings.update(postgres)
     create_databases(postgres)
     with ExitStack() as servers:
         prefect, tracking = (servers.enter_context(team.unit(name)) for name in ("prefect", "mlflow"))
@@ -307,8 +311,8 @@ def test_the_page_about_servers_runs_as_written(team: Team, tmp_path: Path) -> N
         f'"{ANN}"': '"bea"',
         f"USERNAME={ANN}": "USERNAME=bea",
     }
-    settings = "".join(f"{name}={shlex.quote(value)}\n" for name, value in team.settings.items())
-    (reader.checkout / "mlflow" / "team.env").write_text(settings, encoding="utf-8")
+    settings = "".join(f"{name}={shlex.quote(team.settings[name])}\n" for name in read_example("postgres"))
+    (reader.checkout / "mlflow" / "team" / "postgres.env").write_text(settings, encoding="utf-8")
     with team.unit("worker") as worker:
         wait_until(lambda: "started!" in (team.folder / "worker.log").read_text(), "worker", 60, worker)
         Reader(tmp_path, reader.places | own).read(PAGE, read_text(PAGE))

@@ -34,15 +34,20 @@ NOT_RUN = {
     ("docs/servers.md", "createuser"): "asks for a password; the test's PostgreSQL has the role",
     ("docs/servers.md", "for name in prefect mlflow mlflow_auth; do createdb"): "the test's PostgreSQL has them",
     ("docs/servers.md", "useradd"): "needs root, and changes the machine",
-    ("docs/servers.md", "install -D"): "needs root, and changes the machine",
+    (
+        "docs/servers.md",
+        "for name in postgres prefect mlflow worker; do install",
+    ): "needs root, and changes the machine",
     ("docs/servers.md", "cp mlflow/systemd"): "needs root, and changes the machine",
     ("docs/servers.md", "systemctl"): "needs systemd; tests/endurance/test_servers.py starts what the units start",
-    ("docs/servers.md", "cp mlflow/team.env.example"): "belongs to the next line",
+    ("docs/servers.md", "for name in postgres prefect mlflow worker; do cp"): "belongs to the next line",
+    ("docs/servers.md", "${EDITOR:-vi}"): "belongs to the line before",
+    ("docs/servers.md", "chmod 600"): "belongs to the next line",
     ("docs/servers.md", "docker compose"): "needs Docker; tests/pipeline/test_serve.py compares it with the units",
 }
 # What runs until it is stopped, "in a terminal of its own", and what its log says when it is ready.
 SERVERS = {
-    "make ui": "Application startup complete",
+    "make ui": "Ctrl-C ends the server",
     "mlflow models serve": "Application startup complete",
     "prefect worker start": "started!",
     "dask scheduler": "Scheduler at",
@@ -179,6 +184,7 @@ def make_reader(folder: Path) -> Reader:
     home = folder / "home"
     places = ports | {
         "make serve": f"make serve PREFECT_PORT={ports['4200']} MLFLOW_PORT={ports['5000']}",
+        "make ui": f"make ui MLFLOW_PORT={ports['5000']}",
         "server start": f"server start --port {ports['4200']}",
         "dask scheduler": f"dask scheduler --port {ports['8786']} --dashboard-address 127.0.0.1:0",
         "//scheduler:8786": f"//127.0.0.1:{ports['8786']}",

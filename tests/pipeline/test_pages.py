@@ -4,75 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import urlopen
 
 import pytest
 from typer.testing import CliRunner
-from websockets.sync.client import ClientConnection, connect
 
+from helpers.browser import CHROMIUM, SECONDS, Tab, opened_tab, stop
 from helpers.waiting import ask, free_port, wait_until
 from triptych.cli import app
 from triptych.evaluation.report import ComparisonResult
 from triptych.tracking.links import FIRST_CHARTS, LOCAL_PAGE
 
-CHROMIUM = shutil.which("chromium")
-SECONDS = 100.0
 SERVER = ("--host", "127.0.0.1", "--workers", "1")
 QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-HEADLESS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed"),
 ]
-
-
-class Tab:
-    """A page in Chromium, driven through its debugging port; keeps every request and every error."""
-
-    def __init__(self, socket_url: str) -> None:
-        self.connection: ClientConnection = connect(socket_url, max_size=None)
-        self.requests: list[str] = []
-        self.errors: list[str] = []
-        self.calls = 0
-        for domain in ("Page", "Network", "Runtime", "Log"):
-            self.call(f"{domain}.enable")
-
-    def call(self, method: str, **params: Any) -> dict[str, Any]:
-        self.calls += 1
-        self.connection.send(json.dumps({"id": self.calls, "method": method, "params": params}))
-        while True:
-            message = json.loads(self.connection.recv(timeout=SECONDS))
-            if message.get("id") == self.calls:
-                return dict(message["result"])
-            self.note(message.get("method", ""), message.get("params", {}))
-
-    def note(self, method: str, params: dict[str, Any]) -> None:
-        if method == "Network.requestWillBeSent":
-            self.requests.append(params["request"]["url"])
-        elif method == "Runtime.exceptionThrown" or (method, params.get("entry", {}).get("level")) == (
-            "Log.entryAdded",
-            "error",
-        ):
-            self.errors.append(json.dumps(params))
-
-    def evaluate(self, expression: str) -> Any:
-        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
-
-    def wait(self, expression: str) -> None:
-        wait_until(lambda: self.evaluate(expression), expression, SECONDS)
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    os.killpg(process.pid, signal.SIGTERM)
-    process.wait(timeout=30)
 
 
 @pytest.fixture(scope="module")
@@ -89,16 +41,8 @@ def server(result: ComparisonResult) -> Iterator[str]:
 
 @pytest.fixture
 def tab(tmp_path: Path) -> Iterator[Tab]:
-    own = ["--remote-debugging-port=0", f"--user-data-dir={tmp_path}", "--window-size=1700,1200", "about:blank"]
-    process = subprocess.Popen([str(CHROMIUM), *HEADLESS, *own], start_new_session=True, stderr=subprocess.DEVNULL)
-    written = tmp_path / "DevToolsActivePort"
-    wait_until(lambda: written.exists() and "\n" in written.read_text(), "Chromium", SECONDS, process)
-    with urlopen(f"http://127.0.0.1:{written.read_text().splitlines()[0]}/json", timeout=30) as answer:
-        pages = [page for page in json.load(answer) if page["type"] == "page"]
-    one = Tab(pages[0]["webSocketDebuggerUrl"])
-    yield one
-    one.connection.close()
-    stop(process)
+    with opened_tab(tmp_path) as one:
+        yield one
 
 
 @pytest.mark.timeout(360)
