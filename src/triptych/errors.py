@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 # What SQLAlchemy appends to the message of a database.
 SQL = re.compile(r" \[SQL: .*| \(Background on this error.*")
@@ -158,10 +159,22 @@ def describe_error(error: Exception) -> str:
     >>> describe_error(InputError("no such folder: name another")), describe_error(OSError("disk full"))
     ('no such folder: name another', 'OSError: disk full')
     """
-    text = hide_passwords(SQL.sub("", " ".join(str(error).split())))
+    text = hide_passwords(escape_controls(SQL.sub("", " ".join(str(error).split()))))
     if isinstance(error, TriptychError) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def escape_controls(text: str) -> str:
+    r"""Return a text whose control characters are spelled out, because a terminal would obey those in a file's name.
+
+    >>> print(escape_controls(f"red {chr(27)}[31m, two{chr(10)}lines"))
+    red \x1b[31m, two\nlines
+    """
+    if text.isprintable():
+        return text
+    # The no-break space, for one, does not count as printable.
+    return "".join(one if one.isprintable() or category(one) == "Zs" else repr(one)[1:-1] for one in text)
 
 
 def hide_passwords(text: str) -> str:

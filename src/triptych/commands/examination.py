@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich import box
 from rich.console import Console
 from rich.padding import Padding
@@ -9,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from triptych.data.checks.findings import SEVERITIES, Examination, Example, Finding, ImageName
+from triptych.errors import escape_controls
 
 FEW = 10
 STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
@@ -25,7 +28,7 @@ def print_examination(console: Console, examination: Examination, *, everything:
     """
     limit = None if everything else FEW
     counted = f"{examination.images:,} images in {len(examination.classes)} classes"
-    console.print(Text(f"{examination.data}: {counted}, parts as in the default split", style="bold"))
+    console.print(_plain(f"{examination.data}: {counted}, parts as in the default split", style="bold"))
     console.print(_tabulate_classes(examination, limit))
     for severity in SEVERITIES:
         findings = examination.of(severity)
@@ -34,7 +37,12 @@ def print_examination(console: Console, examination: Examination, *, everything:
         for finding in findings:
             _print_finding(console, finding, limit)
     verdict = "nothing prevents training" if examination.can_train else "training would refuse the data"
-    console.print(Text(f"{examination.data}: {verdict}", style="bold"))
+    console.print(_plain(f"{examination.data}: {verdict}", style="bold"))
+
+
+def _plain(text: str, **options: Any) -> Text:
+    """Return a text with names of files, which may hold line breaks, as one line."""
+    return Text(escape_controls(text), **options)
 
 
 def _tabulate_classes(examination: Examination, limit: int | None) -> Table:
@@ -45,7 +53,7 @@ def _tabulate_classes(examination: Examination, limit: int | None) -> Table:
         table.add_column(part or "images", justify="right")
     rows = list(examination.classes.items())
     for name, counts in rows[:limit]:
-        table.add_row(Text(name), *(f"{number:,}" for number in counts.values()))
+        table.add_row(_plain(name), *(f"{number:,}" for number in counts.values()))
     if len(rows) > len(rows[:limit]):
         table.add_row(Text(f"and {len(rows) - len(rows[:limit])} more (--all)"))
     return table
@@ -53,10 +61,10 @@ def _tabulate_classes(examination: Examination, limit: int | None) -> Table:
 
 def _print_finding(console: Console, finding: Finding, limit: int | None) -> None:
     lines = Table.grid(padding=(0, 1))
-    lines.add_row("-", Text(finding.message))
+    lines.add_row("-", _plain(finding.message))
     shown = finding.examples[:limit]
     for example in shown:
-        lines.add_row("", Text(describe_example(example, SIGNS.get(finding.kind, "=")), style="dim", overflow="fold"))
+        lines.add_row("", _plain(describe_example(example, SIGNS.get(finding.kind, "=")), style="dim", overflow="fold"))
     if len(finding.examples) > len(shown):
         lines.add_row("", Text(f"and {len(finding.examples) - len(shown)} more (--all)", style="dim"))
     console.print(Padding(lines, (0, 0, 0, 2)))

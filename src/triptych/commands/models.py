@@ -13,8 +13,9 @@ import typer
 
 from triptych.commands.options import DebugOption, ModelArgument
 from triptych.commands.terminal import EXIT_FAILURE, errors, terminal
-from triptych.errors import ConfigError
+from triptych.errors import ConfigError, escape_controls
 from triptych.system.environment import apply_environment
+from triptych.system.text import escape_formula
 
 REPORT_EXAMPLES = """
 Download the report of a comparison, one self-contained HTML page, and print its path.
@@ -168,11 +169,12 @@ def _print_rows(rows: list[dict[str, Any]], *, as_json: bool, as_csv: bool) -> N
     if as_json:
         print(json.dumps(rows, indent=2))
     elif as_csv:
-        writer = csv.DictWriter(sys.stdout, ["image", "class", "probability"], lineterminator="\n")
-        writer.writeheader()
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(["image", "class", "probability"])
         for row in rows:
-            writer.writerows({"image": row["image"], **guess} for guess in row["classes"])
+            for guess in row["classes"]:
+                writer.writerow([escape_formula(row["image"]), escape_formula(guess["class"]), guess["probability"]])
     else:
         for row in rows:
             guesses = ", ".join(f"{guess['class']} {guess['probability']:.4f}" for guess in row["classes"])
-            print(f"{row['image']}: {guesses}")
+            print(escape_controls(f"{row['image']}: {guesses}"))

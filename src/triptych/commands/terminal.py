@@ -9,17 +9,29 @@ from contextlib import contextmanager
 
 import typer
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 
-from triptych.errors import hide_passwords
+from triptych.errors import escape_controls, hide_passwords
 from triptych.system.addresses import local_uri, tracking_uri
 from triptych.system.paths import project_root
 
 EXIT_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
 
-terminal = Console()
-errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+
+class InertConsole(Console):
+    """A console on which names from outside are only text: they have no markup, and no control over the terminal."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Yield the segments of a renderable, with the control characters spelled out that rich has not made itself."""
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            yield segment if control else Segment("\n".join(map(escape_controls, text.split("\n"))), style)
+
+
+terminal = InertConsole(markup=False)
+errors = InertConsole(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
 
 class LineHandler(logging.Handler):

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from triptych.errors import escape_controls
 from triptych.evaluation.calibration import ReliabilityBin
 
 # Okabe and Ito's palette, which is safe for colour-blind readers.
@@ -23,12 +24,12 @@ Curves = Mapping[str, Sequence[float]]
 
 
 def escape_text(text: str) -> str:
-    r"""Return a text that matplotlib does not parse as mathematics.
+    r"""Return a text that matplotlib does not parse as mathematics, nor looks for its control characters in a font.
 
     >>> print(escape_text("5 $"))
     5 \$
     """
-    return text.replace("$", r"\$")
+    return escape_controls(text).replace("$", r"\$")
 
 
 def draw_curves(curves_of: Mapping[str, Sequence[Curves]]) -> Figure:

@@ -6,6 +6,7 @@ from triptych.data.boards import PreparedBoard
 from triptych.evaluation.columns import build_rows
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.evaluation.statistics import wilson_interval
+from triptych.system.text import escape_markdown
 
 
 def write_card(prepared: PreparedBoard, panel: EvaluatedPanel, weights_sha256: str) -> str:
@@ -23,16 +24,17 @@ def write_card(prepared: PreparedBoard, panel: EvaluatedPanel, weights_sha256: s
         "accuracy": f"{metrics['test_accuracy']:.4f} ({100 * level:g} % interval {low:.4f} - {high:.4f})",
         **build_rows([metrics], "card")[0],
     }
+    classes = ", ".join(map(escape_markdown, prepared.classes))
     caveats = prepared.notes or ("none besides the sampling error, see the interval",)
     return "\n".join(
         [
             f"# {panel.label} on {prepared.config.name}",
             "",
-            f"Maps raw images, (n, height, width, channels) uint8, to probabilities of: {', '.join(prepared.classes)}.",
+            f"Maps raw images, (n, height, width, channels) uint8, to probabilities of: {classes}.",
             "",
             "## Data",
             "",
-            f"- {prepared.data_name}, SHA-256 {prepared.data_digest}",
+            f"- {escape_markdown(prepared.data_name)}, SHA-256 {prepared.data_digest}",
             f"- split {prepared.split_id}: " + ", ".join(f"{size} {part}" for part, size in prepared.sizes.items()),
             "",
             f"## Results on {images} test images",
@@ -45,7 +47,7 @@ def write_card(prepared: PreparedBoard, panel: EvaluatedPanel, weights_sha256: s
             "",
             "## Caveats",
             "",
-            *(f"- {caveat}" for caveat in caveats),
+            *(f"- {escape_markdown(caveat)}" for caveat in caveats),
             "",
             "## Provenance",
             "",
@@ -54,7 +56,10 @@ def write_card(prepared: PreparedBoard, panel: EvaluatedPanel, weights_sha256: s
             "",
             "## Settings",
             "",
-            *(f"- {name}: {value}" for name, value in prepared.config.for_panel(panel.panel).flat().items()),
+            *(
+                f"- {name}: {escape_markdown(str(value))}"
+                for name, value in prepared.config.for_panel(panel.panel).flat().items()
+            ),
             "",
         ]
     )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from triptych.data.boards import BoardData
+from triptych.errors import escape_controls
 from triptych.evaluation.calibration import bin_confidences
 from triptych.evaluation.figures import (
     Curves,
@@ -60,7 +61,11 @@ def render_page(
     predicted = {label: [predictions[panel.run_id] for panel in of_label[label]] for label in ranked}
     prepared = data.prepared
     environment = Environment(
-        loader=PackageLoader("triptych.evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("triptych.evaluation"),
+        autoescape=True,
+        finalize=_spell_out,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
     return environment.get_template("report.html").render(
         report=report,
@@ -78,6 +83,11 @@ def render_page(
         },
         settings=prepared.config.flat(),
     )
+
+
+def _spell_out(value: object) -> object:
+    """Return what the page shows of a value: a text from outside without control characters, markup as it is."""
+    return escape_controls(value) if type(value) is str else value
 
 
 def _draw_figures(

@@ -15,6 +15,7 @@ from triptych.evaluation.predictions import Predictions
 from triptych.evaluation.statistics import wilson_interval
 from triptych.panels.kinds import find_kind
 from triptych.panels.twins import explain_twins
+from triptych.system.text import escape_markdown
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class Report:
         """Return everything as Markdown."""
         tables = [self.as_rows(), [pair.as_row() for pair in self.pairs]]
         text = "\n\n".join(_format_table(rows) for rows in tables if rows)
-        return "\n".join([self.verdict, "", text, "", *(f"- {caveat}" for caveat in self.caveats)])
+        return "\n".join([self.verdict, "", text, "", *(f"- {escape_markdown(caveat)}" for caveat in self.caveats)])
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run as this_flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from triptych.errors import RestartLimitError
+from triptych.errors import RestartLimitError, escape_controls
 from triptych.orchestration.progress import name_key
+from triptych.system.text import escape_markdown
 from triptych.tracking import close_runs
 
 # Starts of a flow run: the first one, and restarts after crashes.
@@ -41,10 +42,11 @@ def report_end(flow: object, flow_run: FlowRun, state: State) -> None:
         text += f" after {(state.timestamp - flow_run.start_time).total_seconds():.0f} s"
     if not state.is_completed() and state.message:
         text += f": {' '.join(state.message.split())[:500]}"
-    flow_run_logger(flow_run).log(logging.INFO if state.is_completed() else logging.ERROR, text)
+    flow_run_logger(flow_run).log(logging.INFO if state.is_completed() else logging.ERROR, "%s", escape_controls(text))
+    shown = escape_markdown(text)
     # With the id of the flow run: a worker that reports a crash, or an interrupted process, is not in its context.
     key = f"{name_key(str(getattr(flow, 'name', 'flow')))}-end"
-    artifact = ArtifactCreate(key=key, type="markdown", data=text, description=text, flow_run_id=flow_run.id)
+    artifact = ArtifactCreate(key=key, type="markdown", data=shown, description=shown, flow_run_id=flow_run.id)
     with get_client(sync_client=True) as client:
         client.create_artifact(artifact)
 

@@ -30,6 +30,7 @@ from triptych.networks.saved import copy_package
 from triptych.panels.fitting import FittedPanel
 from triptych.panels.kinds import find_kind
 from triptych.panels.reference import ReferencePredictions, load_reference, save_reference
+from triptych.system.text import escape_markdown
 from triptych.tracking.client import connect
 from triptych.tracking.leases import own_leases
 from triptych.tracking.links import link_to_view
@@ -240,7 +241,8 @@ def finish_comparison(
     client.set_terminated(record.run_id, "FAILED" if result["missing"] else "FINISHED")
     set_tags(client, record.run_id, {REPORTED: "true"})
     own_leases.release(record.run_id)
-    about = f"Board `{record.prepared.config.name}`: {record.prepared.data_name}, every panel on the same split."
+    data = escape_markdown(record.prepared.data_name)
+    about = f"Board `{record.prepared.config.name}`: {data}, every panel on the same split."
     client.set_experiment_tag(record.experiment_id, EXPERIMENT_NOTE, f"{about}\n\n[The latest comparison]({link})")
     return link
 

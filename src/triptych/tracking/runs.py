@@ -18,6 +18,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from triptych.data.boards import PreparedBoard
 from triptych.evaluation.figures import COLOURS
 from triptych.system.processes import find_host
+from triptych.system.text import escape_markdown
 from triptych.tracking.client import connect, find_or_create_experiment
 from triptych.tracking.leases import Lease, own_leases
 from triptych.tracking.links import save_view
@@ -91,7 +92,7 @@ def _create_comparison(
     run_id = create_run(client, experiment_id, "comparison", {**tags, **own, **describe_board(prepared)}, prepared)
     own_leases.hold(client, run_id)
     if prepared.notes:
-        client.set_tag(run_id, MLFLOW_RUN_NOTE, "\n\n".join(prepared.notes))
+        client.set_tag(run_id, MLFLOW_RUN_NOTE, "\n\n".join(map(escape_markdown, prepared.notes)))
     client.log_artifact(run_id, str(prepared.split_file), "split")
     return comparison, run_id
 
