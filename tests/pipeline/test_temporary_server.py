@@ -15,6 +15,7 @@ from helpers.waiting import wait_until
 
 ADOPTED = """
 import sys
+import httpx
 from triptych.system.environment import apply_environment
 apply_environment(quiet=True)
 from triptych.commands.temporary_server import TemporaryServer
@@ -25,6 +26,8 @@ from prefect.server.api.server import SubprocessASGIServer
 with get_client(sync_client=True) as client:
     assert client.api_healthcheck() is None
     assert str(server.port) in str(client.api_url)
+    assert client.read_flows() == []
+    assert httpx.post(f"{client.api_url}flows/filter", json={}).status_code == 401
 assert SubprocessASGIServer().server_process is server.process
 print(server.process.pid, flush=True)
 sys.stdin.read()

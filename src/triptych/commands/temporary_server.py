@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -31,6 +32,7 @@ TEMPORARY |= {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR"}
 # Uvicorn's exit code if the application could not start; the log then ends with a traceback and its error.
 STARTUP_FAILURE = 3
 ERROR_LINE = re.compile(r"[\w.]+(Error|Exception): ")
+PASSWORDS = ("PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING")
 SECONDS_BETWEEN_CALLS = 0.1
 SECONDS_BETWEEN_CHECKS = 1.0
 
@@ -49,15 +51,16 @@ class TemporaryServer:
             self.port: int = listening.getsockname()[1]
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process writes
         self.stopped = False
+        # Pages that the user has open, and other users of the machine, reach the port too.
+        self.password = dict.fromkeys(PASSWORDS, f"triptych:{secrets.token_urlsafe()}")
         self.process = self._start()
         atexit.register(self.stop)
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "triptych.commands.temporary_server", str(self.port), str(os.getpid())]
         # In its own process group: Ctrl-C is for this process, which then stops the server.
-        return subprocess.Popen(  # noqa: S603 - this module
-            command, env=os.environ | TEMPORARY, process_group=0, stderr=self.log
-        )
+        environment = os.environ | TEMPORARY | self.password
+        return subprocess.Popen(command, env=environment, process_group=0, stderr=self.log)  # noqa: S603 - this module
 
     def adopt_into_prefect(self) -> None:
         """Wait until the server answers, and make Prefect use and stop it as if it had started it.
@@ -70,8 +73,12 @@ class TemporaryServer:
         settings = get_current_settings()
         if not wants_temporary_server(settings):
             return
+        from prefect.context import refresh_global_settings_context
         from prefect.server.api.server import SubprocessASGIServer
 
+        # Also for a server that Prefect starts itself.
+        os.environ.update(self.password)
+        refresh_global_settings_context()
         server = SubprocessASGIServer()
         if not server.running and self._answers(settings.server.ephemeral.startup_timeout_seconds):
             server.port, server.server_process, server.running = self.port, self.process, True
