@@ -363,7 +363,7 @@ def test_no_file_holds_a_secret_and_each_service_sees_its_own_alone() -> None:
         assert ("PGPASSWORD" in services[service]["environment"]) == ("postgres" in files)
         # What it may not start without is what it is given.
         names = sorted(set().union(*(SECRETS[file] for file in files)))
-        [required] = re.findall(r"^ExecStartPre=/opt/triptych/(\S+) (.*)$", unit.read_text(), re.MULTILINE)
+        [required] = re.findall(r"^ExecStartPre=(\S+) (.*)$", unit.read_text(), re.MULTILINE)
         assert sorted(required[1].split()) == names
         script, *listed, end = services[service]["entrypoint"]
         assert (script, sorted(listed), end) == (required[0], names, "--")
@@ -383,6 +383,17 @@ def test_nothing_starts_with_a_secret_of_the_examples(value: str | None) -> None
     )
     given = {"PREFECT_SERVER_API_AUTH_STRING": "team:correct horse battery"}
     assert subprocess.run(command, env=own | given, check=True, capture_output=True, text=True).stdout
+
+
+def test_docker_takes_the_containers(tmp_path: Path) -> None:
+    if subprocess.run(["sh", "-c", "docker compose version"], check=False, capture_output=True).returncode:
+        pytest.skip("needs docker compose")
+    shutil.copytree(ROOT / "mlflow" / "team", tmp_path / "team")
+    for file in EXAMPLES:
+        shutil.copy(file, tmp_path / "team" / file.name.removesuffix(".example"))
+    shutil.copy(ROOT / "mlflow" / "compose.yaml", tmp_path)
+    command = ["docker", "compose", "--env-file", "team/postgres.env", "config", "--quiet"]
+    subprocess.run(command, cwd=tmp_path, check=True)
 
 
 def test_systemd_takes_the_units(tmp_path: Path) -> None:

@@ -49,7 +49,8 @@ TunedOption = Annotated[
 RunnerOption = Annotated[
     str,
     typer.Option(
-        help="Where tasks run: threads (in this process), dask (workers on this machine) or dask:ADDRESS (a cluster)."
+        help="Where tasks run: threads (in this process), dask (workers on this machine) or dask:ADDRESS (a cluster). "
+        "Who reaches a port of Dask can run code."
     ),
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the full log, and tracebacks of errors.")]
