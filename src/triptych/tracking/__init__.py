@@ -29,6 +29,7 @@ from triptych.tracking.registry import (
     find_version,
     load_version,
     model_uri,
+    pin_weights,
     promote,
     register_panel,
     rollback,
@@ -45,7 +46,6 @@ from triptych.tracking.runs import (
 )
 from triptych.tracking.store import move_store
 from triptych.tracking.studies import finish_study, log_outcome, start_study, trial_run
-from triptych.tracking.weights import pin_weights
 
 __all__ = [
     "ComparisonRecord",

@@ -3,79 +3,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import mlflow
 import pytest
 
 from helpers.comparisons import Recorded
 from helpers.damages import DAMAGES
 from triptych.errors import ConfigError, DamagedFileError
-from triptych.panels.identity import TRAINING
-from triptych.panels.kinds import KINDS
 from triptych.tracking.artifacts import load_logged_model
 from triptych.tracking.client import connect
 from triptych.tracking.registry import (
-    _find_registered,
     challenge,
     fetch_model,
-    find_champion,
-    find_version,
     load_version,
-    promote,
     register_panel,
-    rollback,
 )
-from triptych.tracking.tags import PREFIX
-
-
-def test_the_first_challenger_is_the_champion_and_is_judged_once(recorded: Recorded) -> None:
-    prepared = recorded.comparison.prepared
-    first = challenge(prepared, recorded.panel)
-    assert (first.promoted, first.reason) == (True, "there was no champion")
-    again = challenge(prepared, recorded.panel)
-    assert (again.promoted, again.reason) == (True, "there was no champion")
-    champion = find_champion("digits")
-    assert champion is not None
-    assert champion.run_id == recorded.panel.run_id
-    assert champion.tags[PREFIX + "split_id"] == prepared.split_id
-    assert "540 test images" in str(champion.description)
-
-
-def test_a_champion_of_another_split_is_not_compared(recorded: Recorded) -> None:
-    challenge(recorded.comparison.prepared, recorded.panel)
-    other = replace(recorded.comparison.prepared, split_id="0123456789abcdef")
-    panel = replace(recorded.panel, run_id=recorded.comparison.run_id)
-    refused = challenge(other, panel)
-    assert not refused.promoted
-    assert f"was tested on split {recorded.comparison.prepared.split_id}" in refused.reason
-
-
-def test_a_champion_is_promoted_and_rolled_back_by_hand(recorded: Recorded) -> None:
-    challenge(recorded.comparison.prepared, recorded.panel)
-    with pytest.raises(ConfigError, match="is its first champion"):
-        rollback("digits")
-    mlflow.register_model(recorded.panel.model_uri, "digits")
-    promote("digits", "2")
-    assert str(find_version("digits").version) == "2"
-    assert rollback("digits") == "1"
-    assert str(find_version("digits@champion").version) == "1"
-
-
-def test_what_is_not_registered_is_named(recorded: Recorded) -> None:
-    register_panel(recorded.comparison.prepared, recorded.panel)
-    for reference in ("digits-numpy-mlp/2", "digits-numpy-mlp@champion", "nothing"):
-        with pytest.raises(ConfigError, match="digits-numpy-mlp"):
-            find_version(reference)
-    with pytest.raises(
-        ConfigError, match="no version with number '7': it has version 1; name one as digits-numpy-mlp/1"
-    ):
-        promote("digits-numpy-mlp", "7")
-    with pytest.raises(ConfigError, match="no version with alias 'champion': it has version 1"):
-        rollback("digits-numpy-mlp")
-    assert find_champion("nothing") is None
 
 
 def test_a_model_whose_files_are_gone_is_refused(recorded: Recorded, tmp_path: Path) -> None:
@@ -85,27 +28,6 @@ def test_a_model_whose_files_are_gone_is_refused(recorded: Recorded, tmp_path: P
         fetch_model("digits-numpy-mlp/2", tmp_path / "fetched")
     with pytest.raises(ConfigError, match="train again with `triptych compare --fresh`"):
         load_version(gone)
-
-
-def test_a_version_is_a_number_however_it_is_written(recorded: Recorded) -> None:
-    challenge(recorded.comparison.prepared, recorded.panel)
-    assert promote("digits", "01") == "1"
-    assert find_version("digits/001").version == find_version("digits").version
-    with pytest.raises(ConfigError, match="is its first champion"):
-        rollback("digits")
-    for number in ("", "-1", "1.0", "\uff11", "1/2"):
-        with pytest.raises(ConfigError, match="has no version with number"):
-            promote("digits", number)
-
-
-def test_a_model_that_was_judged_before_is_known_as_such(recorded: Recorded) -> None:
-    first = challenge(recorded.comparison.prepared, recorded.panel)
-    run = connect().create_run(
-        recorded.comparison.experiment_id, tags={PREFIX + TRAINING: recorded.fitted.tags[TRAINING]}
-    )
-    again = challenge(recorded.comparison.prepared, replace(recorded.panel, run_id=run.info.run_id, restored_epochs=2))
-    assert (first.promoted, first.earlier) == (True, False)
-    assert (again.promoted, again.earlier) == (True, True)
 
 
 @pytest.mark.parametrize("name", ["a file", "a file/folder"])
@@ -165,16 +87,3 @@ def test_a_fetched_model_that_was_damaged_is_not_loaded(recorded: Recorded, tmp_
     DAMAGES["flip"](folder / name)
     with pytest.raises(DamagedFileError, match=f"{name} is damaged .*: fetch or train the model again"):
         load_logged_model(str(folder))
-
-
-@pytest.mark.parametrize("draws", [False, True])
-def test_a_panel_that_draws_nothing_is_registered_once(
-    recorded: Recorded, monkeypatch: pytest.MonkeyPatch, *, draws: bool
-) -> None:
-    """A second run of it brings nothing new; one that draws, and was not restored, may."""
-    prepared = recorded.comparison.prepared
-    register_panel(prepared, recorded.panel)
-    monkeypatch.setitem(KINDS, "numpy_mlp", replace(KINDS["numpy_mlp"], draws=lambda settings: draws))
-    training = recorded.fitted.tags[TRAINING]
-    found = _find_registered("digits-numpy-mlp", prepared, replace(recorded.panel, run_id="another"), training)
-    assert (found is None) == draws

@@ -15,7 +15,7 @@ from triptych.errors import WeightsError
 from triptych.networks.checksums import check_checksums
 from triptych.system.checked import recall
 from triptych.system.files import replace_atomically
-from triptych.tracking.registry import find_version
+from triptych.tracking.registry.versions import find_version
 from triptych.transfer.registered import FILES, read_origin, registered_folder, write_origin
 
 

@@ -6,8 +6,7 @@ from helpers.comparisons import Recorded
 from triptych.config.resolve import resolve_config
 from triptych.config.schema import BoardConfig
 from triptych.errors import ConfigError, WeightsError
-from triptych.tracking.registry import register_panel
-from triptych.tracking.weights import pin_weights
+from triptych.tracking.registry import pin_weights, register_panel
 
 PANEL = "shufflenet_v2_x0_5"
 

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from helpers.comparisons import Recorded
+from triptych.errors import ConfigError
+from triptych.panels.identity import TRAINING
+from triptych.panels.kinds import KINDS
+from triptych.tracking.registry import (
+    challenge,
+    find_champion,
+    find_version,
+    promote,
+    register_panel,
+    rollback,
+)
+from triptych.tracking.registry.versions import _find_registered
+
+
+def test_what_is_not_registered_is_named(recorded: Recorded) -> None:
+    register_panel(recorded.comparison.prepared, recorded.panel)
+    for reference in ("digits-numpy-mlp/2", "digits-numpy-mlp@champion", "nothing"):
+        with pytest.raises(ConfigError, match="digits-numpy-mlp"):
+            find_version(reference)
+    with pytest.raises(
+        ConfigError, match="no version with number '7': it has version 1; name one as digits-numpy-mlp/1"
+    ):
+        promote("digits-numpy-mlp", "7")
+    with pytest.raises(ConfigError, match="no version with alias 'champion': it has version 1"):
+        rollback("digits-numpy-mlp")
+    assert find_champion("nothing") is None
+
+
+def test_a_version_is_a_number_however_it_is_written(recorded: Recorded) -> None:
+    challenge(recorded.comparison.prepared, recorded.panel)
+    assert promote("digits", "01") == "1"
+    assert find_version("digits/001").version == find_version("digits").version
+    with pytest.raises(ConfigError, match="is its first champion"):
+        rollback("digits")
+    for number in ("", "-1", "1.0", "\uff11", "1/2"):
+        with pytest.raises(ConfigError, match="has no version with number"):
+            promote("digits", number)
+
+
+@pytest.mark.parametrize("draws", [False, True])
+def test_a_panel_that_draws_nothing_is_registered_once(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch, *, draws: bool
+) -> None:
+    """A second run of it brings nothing new; one that draws, and was not restored, may."""
+    prepared = recorded.comparison.prepared
+    register_panel(prepared, recorded.panel)
+    monkeypatch.setitem(KINDS, "numpy_mlp", replace(KINDS["numpy_mlp"], draws=lambda settings: draws))
+    training = recorded.fitted.tags[TRAINING]
+    found = _find_registered("digits-numpy-mlp", prepared, replace(recorded.panel, run_id="another"), training)
+    assert (found is None) == draws
