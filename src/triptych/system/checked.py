@@ -31,6 +31,7 @@ CHECKSUM_BYTES = hashlib.sha256().digest_size
 JSON_START = b'{"sha256": "%s", '
 JSON_START_BYTES = len(JSON_START % (b"0" * 2 * CHECKSUM_BYTES))
 BLOCK_BYTES = 2**20
+WRONG = "its checksum is wrong, or another version wrote it"
 
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ def _verify_state(file: Path, purpose: str | None, state: tuple[int, int, int]) 
             digest.update(block)
             left -= len(block)
         if opened.read() != digest.digest():
-            raise DamagedFileError(file, "its checksum is wrong")
+            raise DamagedFileError(file, WRONG)
 
 
 def read_checksum(file: Path) -> str:
@@ -167,7 +168,7 @@ def read_json(file: Path) -> dict[str, Any]:
         stored = file.read_bytes()
         start, rest = stored[:JSON_START_BYTES], stored[JSON_START_BYTES:]
         if start != _begin_json(file, rest):
-            raise DamagedFileError(file, "its checksum is wrong" if stored else "it is empty")
+            raise DamagedFileError(file, WRONG if stored else "it is empty")
         content: dict[str, Any] = json.loads(b"{" + rest)
         return content
 

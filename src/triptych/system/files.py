@@ -80,12 +80,11 @@ def check_cache() -> None:
     Raises:
         StorageError: the cache cannot be written.
     """
-    for name in ("locks", "trainings"):
-        folder = cache_home() / name
-        with writing_to(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder) as file:
-                file.write(b"some room")
+    folder = cache_home() / "trainings"
+    with writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"some room")
 
 
 def touch(*files: Path) -> None:
