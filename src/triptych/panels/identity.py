@@ -18,15 +18,18 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
+from triptych.config.names import REGISTERED, WEIGHTS_SUFFIXES
+from triptych.config.schema import BoardConfig
 from triptych.data.boards import PreparedBoard
 from triptych.errors import DamagedFileError
 from triptych.panels.kinds import find_kind, name_kind
-from triptych.system.checked import discard, read_checksum, recall
+from triptych.system.checked import discard, hash_file, read_checksum, recall
 from triptych.system.files import touch
 from triptych.system.paths import cache_home
 from triptych.training.checkpoints import CheckpointFile, load_weights
 from triptych.training.jobs import PanelJob, list_jobs
 from triptych.transfer.records import EmbeddingRecord
+from triptych.transfer.registered import read_origin, registered_folder
 
 CHECKPOINT = "checkpoint.npz"
 # The tag of a run or a registered model that holds the name of its training.
@@ -72,8 +75,20 @@ def identify_comparison(prepared: PreparedBoard) -> str:
         {
             "board": prepared.config.model_dump(mode="json", exclude={"pools"}),
             "trainings": [identify_training(job) for job in list_jobs(prepared)],
+            "weights": _identify_weights(prepared.config),
         }
     )
+
+
+def _identify_weights(config: BoardConfig) -> str:
+    """Return what tells pretrained weights apart that have the same name: in files, and in MLflow's registry."""
+    weights = config.transfer.weights
+    if not config.backbone_panels:
+        return ""
+    if weights.startswith(REGISTERED):
+        return recall(lambda: read_origin(registered_folder(weights))) or ""
+    file = Path(weights)
+    return hash_file(file).hex() if file.suffix in WEIGHTS_SUFFIXES and file.is_file() else ""
 
 
 def open_checkpoint(

@@ -98,6 +98,17 @@ def test_threads_count_where_they_change_bits(prepared: PreparedBoard, monkeypat
     assert name(prepared, "numpy-mlp", "numpy_mlp.threads=2") != one["numpy-mlp"]
 
 
+def test_the_content_of_a_file_of_weights_counts(prepared: PreparedBoard, tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    transfer = prepared.config.transfer.model_copy(update={"weights": str(file)})
+    own = replace(prepared, config=prepared.config.model_copy(update={"transfer": transfer}))
+    names = set()
+    for content in (b"first", b"other"):
+        file.write_bytes(content)
+        names.add(identify_comparison(own))
+    assert len(names) == 2
+
+
 def test_settings_seed_split_and_data_count_but_not_when_results_are_written(prepared: PreparedBoard) -> None:
     same = name(prepared)
     assert name(prepared, "numpy-mlp", "numpy_mlp.checkpoint_epochs=3") == same
