@@ -19,7 +19,9 @@ from triptych.config.schema import BoardConfig
 from triptych.data.boards import open_board, prepare_board
 from triptych.data.datasets import fetch_dataset
 from triptych.errors import StorageError
+from triptych.panels.fitting import fit_panel
 from triptych.system.files import check_cache
+from triptych.training.jobs import list_jobs
 
 NOBODY = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may act as another user")
@@ -111,6 +113,15 @@ def room(size_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_no_room_for_the_model_is_one_line(cache: Path, tmp_path: Path) -> None:
+    settings = ["numpy_mlp.epochs=1", "numpy_mlp.checkpoint_epochs=0"]
+    prepared = prepare_board(resolve_config("digits", panels=["numpy-mlp"], settings=settings).boards[0])
+    data, [job] = open_board(prepared), list_jobs(prepared)[:1]
+    with room(1_000), pytest.raises(StorageError, match=r"model cannot be written \(File too large\): make room there"):
+        fit_panel(data, job, tmp_path / "model", lambda metrics: None)
+    assert not list((cache / "trainings").rglob("*.npz"))
 
 
 @pytest.mark.parametrize("size_bytes", [1_000, 100_000], ids=["split", "pixels"])

@@ -18,6 +18,7 @@ from triptych.panels.identity import TRAINING, identify_training, open_checkpoin
 from triptych.panels.kinds import find_kind, name_kind
 from triptych.panels.reference import ReferencePredictions, choose_reference_images
 from triptych.panels.twins import keeps_weights
+from triptych.system.files import writing_to
 from triptych.system.peak_memory import peak_memory_mebibytes
 from triptych.system.threads import limit_blas_threads
 from triptych.training.checkpoints import CheckpointFile
@@ -147,6 +148,7 @@ def fit_panel(
         DivergenceError: a step or the training loss is not finite.
         FrozenError: a frozen parameter has changed.
         ProcessError: one of several training processes ended early.
+        StorageError: the checkpoint or the model cannot be written.
     """
     config = data.prepared.config
     kind = find_kind(config, job.panel)
@@ -160,7 +162,8 @@ def fit_panel(
         reference = ReferencePredictions(indices, trainer.predict(trained.network, indices))
     if kind.input != "thumbnails":
         require_unchanged(data.images)
-    save_model(name_kind(config, job.panel), trained.network, data.prepared.classes, folder)
+    with writing_to(folder):
+        save_model(name_kind(config, job.panel), trained.network, data.prepared.classes, folder)
     metrics = measure_fit(recorder, folder, trained.parameters)
     if trainer.embedded:
         metrics["embed_seconds"] = trainer.embedded.seconds
