@@ -253,15 +253,15 @@ def test_a_failing_panel_does_not_stop_the_others_and_leaves_no_run_open(
     assert [standing.label for standing in result.report.standings] == ["numpy-mlp"]
     assert result.report.verdict.endswith(" incomplete, without shufflenet_v2_x0_5 #0 and shufflenet_v2_x0_5 #1.")
     assert "decides by hand" in result.promotion
-    assert find_champion("failing-colours") is None
+    assert find_champion(config.boards[0].name) is None
     assert [panel.label for panel in result.report.missing] == ["shufflenet_v2_x0_5 #0", "shufflenet_v2_x0_5 #1"]
     assert any(caveat.startswith("missing: shufflenet_v2_x0_5 #0 (weights") for caveat in result.report.caveats)
-    experiment = connect().get_experiment_by_name("failing-colours")
+    experiment = connect().get_experiment_by_name(config.boards[0].name)
     assert experiment is not None
     left = connect().search_runs([experiment.experiment_id])
     assert {run.info.status for run in left} <= {"FAILED", "FINISHED"}
     assert next(run for run in left if read_tags(run)["role"] == "comparison").info.status == "FAILED"
-    [shown] = [recorded for recorded in find_recorded() if recorded.board == "failing-colours"]
+    [shown] = [recorded for recorded in find_recorded() if recorded.board == config.boards[0].name]
     assert (shown.status, len(shown.missing)) == ("FAILED", 2)
     assert shown.missing[0].startswith("shufflenet_v2_x0_5 #0 (weights")
 

@@ -12,7 +12,7 @@ from prefect import flow
 from helpers.waiting import wait_until
 from triptych.errors import DataError
 from triptych.orchestration import progress, step
-from triptych.orchestration.reports import reports
+from triptych.orchestration.reports import ReportSender
 
 
 def answer(status: int) -> HTTPStatusError:
@@ -61,6 +61,8 @@ def test_work_continues_if_its_progress_cannot_be_sent(
         server_is_back.wait()
         raise answer(503)
 
+    reports = ReportSender()  # nothing of earlier tests is on its way
+    monkeypatch.setattr(progress, "reports", reports)
     monkeypatch.setattr(progress, "update_progress_artifact", update)
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_UPDATES", 0.0)
 

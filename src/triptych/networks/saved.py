@@ -138,11 +138,12 @@ class ServedModel:
                 this error with status 400 and its message, and hides that of any other.
         """
         import pandas as pd  # comes with MLflow, and takes a second
-        from mlflow.exceptions import MlflowException
 
         try:
             probabilities = np.asarray(self.network.predict_images(check_pixels(images)), dtype=np.float32)
         except DataError as error:
+            from mlflow.exceptions import MlflowException
+
             raise MlflowException.invalid_parameter_value(str(error)) from error
         return pd.DataFrame(probabilities, columns=list(self.classes))
 

@@ -47,6 +47,8 @@ def fetch_model(reference: str, folder: Path, model_format: str = "mlflow") -> P
         raise ConfigError(
             f"--format {model_format!r} is not allowed: use {' or '.join(WRITERS)}{suggest(model_format, WRITERS)}"
         )
+    if model_format == "onnx":
+        check_packages()
     version = find_version(reference)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,8 +56,6 @@ def fetch_model(reference: str, folder: Path, model_format: str = "mlflow") -> P
             raise ConfigError(f"folder {folder} is not empty: name a new one")
     except OSError as error:
         raise ConfigError(f"folder {folder} cannot be used ({error.strerror}): name another") from error
-    if model_format == "onnx":
-        check_packages()
     try:
         addition = WRITERS[model_format](version, folder)
     except DamagedFileError:
