@@ -13,7 +13,7 @@ from filelock import FileLock
 from mlflow.exceptions import MlflowException
 
 from triptych.errors import ConfigError, describe_error, hide_passwords
-from triptych.system.addresses import WEB, open_database, sqlite_file
+from triptych.system.addresses import open_database, sqlite_file
 from triptych.system.files import replace_atomically
 
 # The columns of MLflow's tables that hold addresses of artifacts, which are absolute.
@@ -41,16 +41,15 @@ def check_store(uri: str) -> None:
     """Check that a store can be used; an SQLite file is created if there is none.
 
     Raises:
-        ConfigError: the database cannot be opened, another version of MLflow wrote it, or its artifacts are elsewhere.
+        ConfigError: the database cannot be opened, another version of MLflow wrote it, its artifacts are elsewhere, or
+            a server refuses the call.
     """
-    if uri.partition(":")[0] in {*WEB, "databricks"}:
-        return
     if is_sqlite(uri):
         create_store(sqlite_file(uri))
         open_database(uri)
         check_place(sqlite_file(uri))
     try:
-        mlflow.MlflowClient(uri)
+        mlflow.MlflowClient(uri).search_experiments(max_results=1)
     except MlflowException as error:
         raise ConfigError(
             f"MLFLOW_TRACKING_URI={hide_passwords(uri)} cannot be used: {describe_error(error)}"

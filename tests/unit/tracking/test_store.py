@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import mlflow
 import pytest
@@ -42,6 +44,28 @@ def test_a_store_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path, own_
             check_store(uri)
         assert "\n" not in str(caught.value)
         assert "SQL:" not in str(caught.value)
+
+
+class Refusal(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def do_POST(self) -> None:
+        self.send_response(401)
+        self.end_headers()
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
+
+
+def test_a_server_that_refuses_the_call_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with HTTPServer(("127.0.0.1", 0), Refusal) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(ConfigError, match=r"MLFLOW_TRACKING_URI=http://.* cannot be used: .*401"):
+            connect()
+        server.shutdown()
 
 
 @pytest.fixture
