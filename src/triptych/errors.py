@@ -158,6 +158,8 @@ def describe_error(error: Exception) -> str:
 
     >>> describe_error(InputError("no such folder: name another")), describe_error(OSError("disk full"))
     ('no such folder: name another', 'OSError: disk full')
+    >>> describe_error(RuntimeError("(sqlite3.OperationalError) database is locked [SQL: INSERT INTO runs]"))
+    'RuntimeError: (sqlite3.OperationalError) database is locked'
     """
     text = hide_passwords(escape_controls(SQL.sub("", " ".join(str(error).split()))))
     if isinstance(error, TriptychError) and text:

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from triptych.tracking import PanelRun, RecordedRun
 
 SPANS = {"m": "minutes", "h": "hours", "d": "days"}
+FIT_SECONDS = "fit_seconds"
 SHOWN_METRICS = {
     "accuracy": "test_accuracy",
     "log loss": "test_log_loss",
-    "fit time (s)": "fit_seconds",
+    "fit time (s)": FIT_SECONDS,
 }
 
 CHECK_EXAMPLES = """
@@ -156,10 +157,17 @@ def _tabulate_runs(title: str, runs: list[PanelRun]) -> Table:
     ranked = sorted(runs, key=lambda run: -run.metrics.get("test_accuracy", 0.0))
     rows = [
         {"panel": run.label, "repeat": str(run.repeat), "status": run.status}
-        | {name: f"{run.metrics[key]:.4f}" if key in run.metrics else "-" for name, key in SHOWN_METRICS.items()}
+        | {name: _format_metric(run, key) for name, key in SHOWN_METRICS.items()}
         for run in ranked
     ]
     return build_table(title, rows)
+
+
+def _format_metric(run: PanelRun, key: str) -> str:
+    """Return a metric as text; a time of an earlier training is marked, as in reports."""
+    if key not in run.metrics:
+        return "-"
+    return f"{run.metrics[key]:.4f}{'*' if run.restored_epochs and key == FIT_SECONDS else ''}"
 
 
 def presets(debug: DebugOption = False) -> None:

@@ -29,6 +29,7 @@ from triptych.tracking.tags import (
     PANEL,
     PREFIX,
     REPEAT,
+    RESTORED,
     ROLE,
     read_tags,
     search,
@@ -161,4 +162,5 @@ def _describe_run(run: Run) -> PanelRun:
         run_id=run.info.run_id,
         status=run.info.status,
         metrics=dict(run.data.metrics),
+        restored_epochs=int(tags.get(RESTORED, 0)),
     )

@@ -118,6 +118,7 @@ class PanelRun:
         run_id: MLflow's run id.
         status: MLflow's status of the run.
         metrics: the last value of every metric.
+        restored_epochs: epochs restored from an earlier, identical training, with their times.
     """
 
     board: str
@@ -128,6 +129,7 @@ class PanelRun:
     run_id: str
     status: str
     metrics: dict[str, float]
+    restored_epochs: int = 0
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import pytest
 
 from helpers.commands import run
 from helpers.photos import write_photos
+from triptych.commands import inspect
 from triptych.commands.inspect import read_span
 from triptych.errors import ConfigError
 
@@ -49,3 +50,13 @@ def test_a_wrong_name_is_one_line(tmp_path: Path) -> None:
 def test_what_is_no_span_of_time_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"is not a span: give minutes, hours or days"):
         read_span(text)
+
+
+@pytest.mark.parametrize(("restored", "cell"), [(0, "1.5000"), (3, "1.5000*")])
+def test_a_time_of_an_earlier_training_is_marked(restored: int, cell: str) -> None:
+    from triptych.tracking import PanelRun
+
+    metrics = {"fit_seconds": 1.5}
+    run = PanelRun("digits", "a comparison", "numpy-mlp", "numpy-mlp", 0, "a run", "FINISHED", metrics, restored)
+    assert inspect._format_metric(run, "fit_seconds") == cell
+    assert inspect._format_metric(run, "test_accuracy") == "-"

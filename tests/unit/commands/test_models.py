@@ -3,11 +3,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import webbrowser
+from pathlib import Path
 
 import pytest
 
 from helpers.commands import run
 from triptych.commands import models
+from triptych.errors import ConfigError
 
 ROWS = [
     {"image": "a.png", "classes": [{"class": "ant", "probability": 0.9}, {"class": "bee, wild", "probability": 0.1}]},
@@ -33,6 +36,15 @@ def test_a_version_must_be_named_to_be_promoted() -> None:
     done = run("promote", "digits")
     assert done.returncode == 2
     assert "'digits' names no version: give NAME/VERSION, such as digits/1" in done.stderr
+
+
+def test_without_a_browser_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find() -> None:
+        raise webbrowser.Error("could not locate runnable browser")
+
+    monkeypatch.setattr(webbrowser, "get", find)
+    with pytest.raises(ConfigError, match="--open finds no browser here: set BROWSER to one"):
+        models._open(tmp_path / "report.html")
 
 
 def test_two_formats_exclude_each_other() -> None:

@@ -125,6 +125,16 @@ def test_the_ranking_fits_a_terminal_of_eighty_columns(
     ]
 
 
+def test_times_of_an_earlier_training_are_marked(
+    digits: BoardData, panels: list[tuple[EvaluatedPanel, Predictions]]
+) -> None:
+    restored = [(replace(panel, restored_epochs=3 * (panel.label == "numpy-mlp")), made) for panel, made in panels]
+    report = report_on(digits, restored)
+    cells = {row["panel"]: row["fit\ntime (s)"] for row in report.as_rows("terminal")}
+    assert cells == {LONGEST_LABEL: "1120.35", "numpy-mlp": "1120.35*"}
+    assert any(caveat.startswith("* restored from an earlier, identical training") for caveat in report.caveats)
+
+
 def test_readers_of_earlier_reports_find_their_keys(
     digits: BoardData, panels: list[tuple[EvaluatedPanel, Predictions]]
 ) -> None:
