@@ -12,6 +12,7 @@ from PIL import Image
 
 from helpers.commands import run
 from triptych.evaluation.report import ComparisonResult
+from triptych.tracking.store import check_store
 
 MLP = "compare --panel numpy-mlp --set numpy_mlp"
 FETCH = "fetch {} --to new"
@@ -143,6 +144,7 @@ ENVIRONMENT = {
     ("show", "MLFLOW_TRACKING_URI", "sqlite:///torn.png"): "file is not a database",
     ("show", "MLFLOW_TRACKING_URI", "sqlite:///torn.png/mlflow.db"): "cannot be created",
     ("show", "MLFLOW_TRACKING_URI", "sqlite:///a%20b/mlflow.db"): "neither '\\?' nor escapes",
+    ("show", "MLFLOW_REGISTRY_URI", "registry"): "MLFLOW_REGISTRY_URI=registry cannot be used",
     ("compare", "MLFLOW_TRACKING_URI", "mlflow.db"): "is not the address of a store",
     ("compare", "PREFECT_API_URL", "localhost:4200"): "no Prefect server answers",
     ("compare", "PREFECT_API_URL", "http://127.0.0.1:1/api"): "no Prefect server answers",
@@ -189,6 +191,7 @@ def test_bad_input_is_refused_in_one_line(command: str, message: str) -> None:
 def test_a_bad_environment_is_refused_in_one_line(
     command: tuple[str, str, str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    check_store.cache_clear()
     line, name, value = command
     monkeypatch.setenv(name, value)
     check(line, message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from functools import cache
@@ -49,10 +50,14 @@ def check_store(uri: str) -> None:
         open_database(uri)
         check_place(sqlite_file(uri))
     try:
-        mlflow.MlflowClient(uri).search_experiments(max_results=1)
+        client = mlflow.MlflowClient(uri)
+        client.search_experiments(max_results=1)
+        client.search_registered_models(max_results=1)
     except MlflowException as error:
+        registry = os.environ.get("MLFLOW_REGISTRY_URI", "")
+        where = f"{uri} with MLFLOW_REGISTRY_URI={registry}" if registry else uri
         raise ConfigError(
-            f"MLFLOW_TRACKING_URI={hide_passwords(uri)} cannot be used: {describe_error(error)}"
+            f"MLFLOW_TRACKING_URI={hide_passwords(where)} cannot be used: {describe_error(error)}"
         ) from error
 
 
