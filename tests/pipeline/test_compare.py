@@ -367,7 +367,7 @@ def test_a_training_that_was_cut_off_is_continued_and_says_so(prefect_server: No
     settings = ["numpy_mlp.epochs=4", "numpy_mlp.checkpoint_epochs=2", "name=again"]
     config = resolve_config("digits", panels=["numpy-mlp"], settings=settings)
     [again] = compare(config)
-    assert any("numpy-mlp #0 (4 epochs); use --fresh" in caveat for caveat in again.report.caveats)
+    assert any("numpy-mlp #0 (epochs: 4); use --fresh" in caveat for caveat in again.report.caveats)
     [fresh] = compare(config.model_copy(update={"fresh": True}))
     assert not any("--fresh" in caveat for caveat in fresh.report.caveats)
     runs = [_find_runs(result)["numpy-mlp"] for result in (twins, again, fresh)]

@@ -268,6 +268,6 @@ def explain_restored(panels: Sequence[EvaluatedPanel]) -> list[str]:
     restored = [panel for panel in panels if panel.restored_epochs]
     if not restored:
         return []
-    epochs = ", ".join(f"{panel.label} #{panel.repeat} ({panel.restored_epochs} epochs)" for panel in restored)
+    epochs = ", ".join(f"{panel.label} #{panel.repeat} (epochs: {panel.restored_epochs})" for panel in restored)
     text = f"{RESTORED} restored from an earlier, identical training, with its times: {epochs}"
     return [f"{text}; use --fresh to train from scratch"]
