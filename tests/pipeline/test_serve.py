@@ -150,6 +150,20 @@ def test_the_users_own_commands_find_the_servers_by_the_file_that_serve_names(se
     assert "compare/digits" in done.stdout
 
 
+@pytest.mark.parametrize(("server", "password"), [("MLFLOW_TRACKING", ""), ("PREFECT_API", "triptych:guess@")])
+def test_who_lacks_the_password_reads_where_it_is(server: str, password: str, served: Served) -> None:
+    addresses = {"MLFLOW_TRACKING_URI": served.mlflow, "PREFECT_API_URL": f"{served.prefect}/api"}
+    given = {name: url.replace("//", f"//{password}") for name, url in addresses.items() if name.startswith(server)}
+    command = [str(BIN / "triptych"), "compare", "--panel", "most-frequent"]
+    own = served.environment | {"PREFECT_HOME": str(served.home.parent / "client")} | given
+    refused = subprocess.run(command, env=own, check=False, capture_output=True, text=True)
+    assert (refused.returncode, refused.stdout.strip()) == (2, "")
+    assert re.fullmatch(
+        r"triptych: the .*server at .* wants another .*: set .* with `source mlflow/serve/env`\n", refused.stderr
+    )
+    assert "guess" not in refused.stderr
+
+
 def test_a_password_in_an_address_reaches_no_record_and_no_line(served: Served) -> None:
     address = {"PREFECT_API_URL": f"{served.prefect}/api", "MLFLOW_TRACKING_URI": served.mlflow}
     user = f"//triptych:{served.password}@"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from triptych.errors import ConfigError, describe_error
-from triptych.system.addresses import check_prefect
+from triptych.system.addresses import SOURCE, check_prefect, is_refused
 
 if TYPE_CHECKING:
     from prefect.settings import Settings
@@ -25,16 +25,31 @@ def check_server() -> None:
     """Check that Prefect can read its settings, and that there is a server or can be one.
 
     Raises:
-        ConfigError: a file or variable is not valid, no server answers, or none can be started.
+        ConfigError: a file or variable is not valid, no server answers or can be started, or it refuses the password.
     """
     settings = read_settings()
     check_proxies()
     if settings.api.url:
         check_prefect(settings.api.url)
+        check_password(settings)
     elif settings.server.ephemeral.enabled:
         check_database(settings.home / DATABASE)
     else:
         raise ConfigError("Prefect has no server: set PREFECT_API_URL to one, or PREFECT_SERVER_EPHEMERAL_ENABLED=true")
+
+
+def check_password(settings: Settings) -> None:
+    """Check that Prefect's server accepts the password.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    password = settings.api.auth_string.get_secret_value() if settings.api.auth_string else ""
+    if not settings.api.key and is_refused(f"{str(settings.api.url).rstrip('/')}/admin/version", password):
+        raise ConfigError(
+            f"the server at PREFECT_API_URL={settings.api.url} wants another password: set PREFECT_API_AUTH_STRING to "
+            f"USER:PASSWORD, for that of `make serve` with {SOURCE}"
+        )
 
 
 def read_settings() -> Settings:

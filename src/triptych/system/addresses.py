@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import ssl
 import urllib.request
@@ -16,11 +17,14 @@ from triptych.system.environment import separate_credentials
 from triptych.system.paths import local_store
 
 ANSWER_SECONDS = 5.0
-NOT_FOUND = 404
+UNAUTHORIZED, NOT_FOUND = 401, 404
 WEB = ("http", "https")
 DATABASES = ("postgresql", "mysql", "mssql")
 # The setting with which a driver gives up on a server that accepts a connection and says nothing.
 TIMEOUTS = {"postgresql": "connect_timeout", "mysql": "connect_timeout", "mssql": "timeout"}
+# Where MLflow looks for a user and a password that are not in the environment.
+CREDENTIALS = Path("~/.mlflow/credentials").expanduser()
+SOURCE = "`source mlflow/serve/env`"
 STORE_EXAMPLES = "sqlite:////FOLDER/mlflow.db, http://HOST:5000 or postgresql://USER@HOST/NAME"
 
 
@@ -62,6 +66,25 @@ def ask(address: str) -> None:
         raise ConnectionError(f"the answer is not HTTP: {type(error).__name__}") from error
 
 
+def is_refused(address: str, credentials: str) -> bool:
+    """Return whether a server that answers wants another user and password; any other error is for its client.
+
+    Args:
+        address: a page that only users see.
+        credentials: `user:password`; empty: none.
+    """
+    request = urllib.request.Request(address)  # noqa: S310 - an address that `ask` has checked
+    if credentials:
+        request.add_header("Authorization", f"Basic {base64.b64encode(credentials.encode()).decode()}")
+    try:
+        urllib.request.urlopen(request, timeout=ANSWER_SECONDS).close()  # noqa: S310 - as above
+    except HTTPError as error:
+        return error.code == UNAUTHORIZED
+    except (OSError, HTTPException):
+        return False
+    return False
+
+
 @cache
 def check_tracking(uri: str) -> None:
     """Check the form of a tracking address, and that its server or database answers.
@@ -69,7 +92,7 @@ def check_tracking(uri: str) -> None:
     MLflow itself would retry for minutes.
 
     Raises:
-        ConfigError: MLflow has no such kind of store, or nothing answers there.
+        ConfigError: MLflow has no such kind of store, nothing answers there, or the server refuses the user.
     """
     name = f"MLFLOW_TRACKING_URI={hide_passwords(uri)}"
     scheme = uri.partition(":")[0].partition("+")[0]
@@ -84,6 +107,14 @@ def check_tracking(uri: str) -> None:
             raise ConfigError(
                 f"no tracking server answers at {name} ({error}): start it, or correct the address"
             ) from error
+        user, password = (os.environ.get(f"MLFLOW_TRACKING_{name}", "") for name in ("USERNAME", "PASSWORD"))
+        other = any(os.environ.get(f"MLFLOW_TRACKING_{way}") for way in ("TOKEN", "AUTH")) or CREDENTIALS.exists()
+        page = f"{uri.rstrip('/')}/api/2.0/mlflow/experiments/search?max_results=1"
+        if not other and is_refused(page, f"{user}:{password}" if user else ""):
+            raise ConfigError(
+                f"the tracking server at {name} wants another user or password: set MLFLOW_TRACKING_USERNAME and "
+                f"MLFLOW_TRACKING_PASSWORD, for that of `make serve` with {SOURCE}"
+            )
     elif scheme != "databricks":
         raise ConfigError(f"{name} is not the address of a store: use {STORE_EXAMPLES}")
 
