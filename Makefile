@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(CLEAR) $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	@set -e; build=$(if $(CPU),cpu,auto); \
-	if UV_HTTP_RETRIES=0 $(INSTALL) --dry-run --quiet --no-deps --torch-backend $$build torch torchvision 2>/dev/null; then \
+	if UV_HTTP_RETRIES=0 $(INSTALL) --dry-run --reinstall --quiet --no-deps --torch-backend $$build torch torchvision 2>/dev/null; then \
 		from="--torch-backend $$build"; \
 	elif [ -n "$(CPU)" ]; then \
 		echo "CPU=1 needs PyTorch's own index, which cannot be reached: run make without it" >&2; exit 2; \
