@@ -98,7 +98,7 @@ class Leases:
             self._lost.discard(run_id)
             self._held[run_id, name] = _Held(client, generation)
             if self._renewing is None:
-                self._renewing = threading.Thread(target=self._renew_all, name="own_leases", daemon=True)
+                self._renewing = threading.Thread(target=self._renew_all, name="leases", daemon=True)
                 self._renewing.start()
 
     def take(self, client: mlflow.MlflowClient, run: Run) -> bool:
