@@ -35,6 +35,8 @@ class Command:
         environment = os.environ | {name: str(folder) for name, folder in homes.items()}
         environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{home / 'mlflow.db'}"
         self.store = home / "mlflow.db"
+        # Under nohup, which the tests may run under, a program would ignore that its terminal is closed.
+        hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
         self.process = subprocess.Popen(
             [str(Path(sys.executable).with_name("triptych")), *arguments],
             env=environment,
@@ -42,6 +44,7 @@ class Command:
             stderr=subprocess.PIPE,
             text=True,
         )
+        signal.signal(signal.SIGHUP, hangup)
 
     def runs(self) -> list[Any]:
         """Return all its runs."""

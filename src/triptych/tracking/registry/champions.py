@@ -16,7 +16,7 @@ from triptych.evaluation.promotion import Promotion, judge
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.tracking.artifacts import load_logged_predictions
 from triptych.tracking.client import connect
-from triptych.tracking.leases import Lease
+from triptych.tracking.leases import FREE, Lease
 from triptych.tracking.registry.versions import (
     CHAMPION,
     find_champion,
@@ -92,7 +92,8 @@ def _turn(version: ModelVersion) -> Iterator[None]:
             time.sleep(SECONDS_BETWEEN_CHECKS)
         yield
     finally:
-        client.delete_model_version_tag(name, version.version, PREFIX + LEASE)
+        # Not deleted: a user who may edit models, but not delete them, may not delete their tags.
+        client.set_model_version_tag(name, version.version, PREFIX + LEASE, FREE)
 
 
 def _is_about_to_be_decided(version: ModelVersion) -> bool:
