@@ -84,7 +84,7 @@ lint: setup ## Check style, types and who imports whom.
 test: lint ## Check everything but what takes minutes, on two to four cores.
 	$(BIN)/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile $(ARGS)
 
-endurance: setup ## Kill, crowd and starve the pipeline, and run the documentation; a quarter of an hour.
+endurance: setup ## Kill, crowd and starve the pipeline, and run the documentation; half an hour.
 	$(BIN)/pytest -m endurance --numprocesses=2 --dist=loadfile $(ARGS)
 
 format: setup ## Mend what can be mended of style.
