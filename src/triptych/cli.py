@@ -14,11 +14,15 @@ import typer
 from triptych import __version__
 from triptych.commands import cache, inspect, models, store, training
 from triptych.commands.terminal import EXIT_FAILURE, EXIT_INPUT, errors, line_handler
-from triptych.errors import InputError, TriptychError, describe_error, hide_passwords
+from triptych.errors import InputError, StorageError, TriptychError, describe_error, hide_passwords
+from triptych.system.addresses import tracking_uri
 from triptych.system.files import NO_ROOM, explain_storage
 
 # The base of what Typer raises for wrong options and arguments, which has no public name.
 UsageError: Any = typer.BadParameter.__bases__[0]
+
+# What SQLite says, however MLflow and Prefect pass it on.
+FULL = "database or disk is full"
 
 app = typer.Typer(
     name="triptych",
@@ -80,6 +84,9 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, the user gets one line
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             error = explain_storage(error, Path(error.filename or "a file"))
+        elif FULL in str(error):
+            places = f"{hide_passwords(tracking_uri())} or PREFECT_HOME"
+            error = StorageError(f"{places} is on a disk that is full: make room there")
         hint = "" if isinstance(error, TriptychError) else " (unexpected; --debug shows the traceback)"
         errors.print(f"triptych: {describe_error(error)}{hint}")
         if "--debug" in sys.argv:

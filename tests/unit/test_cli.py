@@ -84,6 +84,18 @@ def test_a_full_disk_is_one_line_and_exit_code_two(monkeypatch: pytest.MonkeyPat
     assert done.stderr == f"triptych: {expected}\n"
 
 
+def test_a_full_disk_of_a_database_is_one_line_and_exit_code_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise RuntimeError("(sqlite3.OperationalError) database or disk is full [SQL: INSERT INTO runs ...]")
+
+    monkeypatch.setattr("triptych.system.cache.list_cache", fail)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////full/mlflow.db")
+    done = run("cache")
+    assert done.returncode == 2
+    expected = "sqlite:////full/mlflow.db or PREFECT_HOME is on a disk that is full: make room there"
+    assert done.stderr == f"triptych: {expected}\n"
+
+
 def test_a_warning_of_this_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def warn() -> list[object]:
         logging.getLogger("triptych.system.checked").warning("%s is damaged", "a file")

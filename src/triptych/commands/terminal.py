@@ -87,5 +87,5 @@ def explain_page() -> str:
     if uri.startswith("http"):
         return "in MLflow"
     by_make = uri == local_uri() and (project_root() / "Makefile").is_file()
-    server = "make ui" if by_make else f"mlflow server --backend-store-uri {hide_passwords(uri)}"
+    server = "make ui" if by_make else f"mlflow server --backend-store-uri {shlex.quote(hide_passwords(uri))}"
     return f"start the server with `{server}`"

@@ -131,7 +131,7 @@ def _print_comparison(result: ComparisonResult) -> None:
     terminal.print(f"Champion: {result.promotion}", highlight=False)
     for line in explain_champion(report.board):
         terminal.print(line, soft_wrap=True, highlight=False)
-    terminal.print(f"Curves and metrics ({explain_page()}):", highlight=False)
+    terminal.print(f"Curves and metrics ({explain_page()}):", soft_wrap=True, highlight=False)
     terminal.print(result.link, soft_wrap=True, highlight=False, style="cyan")
 
 
@@ -184,5 +184,5 @@ def _print_tuning(result: TuningResult) -> None:
     terminal.print(findings.verdict, style="bold", highlight=False)
     terminal.print("Run `triptych compare --tuned` to use it, or pass this file as --config:", highlight=False)
     terminal.print(result.file, soft_wrap=True, highlight=False, style="cyan")
-    terminal.print(f"All trials ({explain_page()}):", highlight=False)
+    terminal.print(f"All trials ({explain_page()}):", soft_wrap=True, highlight=False)
     terminal.print(result.link, soft_wrap=True, highlight=False, style="cyan")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import pkgutil
 import zlib
 from collections.abc import Callable
@@ -259,7 +260,7 @@ def _file_dataset(
     notes: tuple[str, ...] = (),
 ) -> Dataset:
     identities = tuple(map(hash_file, files))
-    names = (file.relative_to(root).as_posix().encode() for file in files)
+    names = (os.fsencode(file.relative_to(root).as_posix()) for file in files)
     pieces = (piece for named in zip(names, identities, strict=True) for piece in named)
     digest = _hash(pieces, labels, classes, parts)
     return Dataset(name, FileImages(tuple(files), identities), labels, classes, parts, digest, root, notes)

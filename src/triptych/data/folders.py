@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,6 +136,9 @@ def _name_classes(tops: dict[str, Path]) -> tuple[str, ...]:
             f"{tops['train']} has {len(classes)} class(es) ({names_found}): "
             f"it needs a directory of images for each of at least two classes"
         )
+    for name in map(os.fsencode, classes):
+        if name.decode(errors="replace").encode() != name:
+            raise DataError(f"the name of class {name!r} in {tops['train']} is not UTF-8: rename the folder")
     return classes
 
 

@@ -24,7 +24,8 @@ def test_the_page_is_started_by_make_only_where_there_is_a_makefile(
     ("uri", "text"),
     [
         ("http://127.0.0.1:5000", "in MLflow"),
-        ("postgresql://ann:secret@db/runs", "`mlflow server --backend-store-uri postgresql://ann:***@db/runs`"),
+        ("postgresql://ann:secret@db/runs", "`mlflow server --backend-store-uri 'postgresql://ann:***@db/runs'`"),
+        ("sqlite:////my runs/mlflow.db", "`mlflow server --backend-store-uri 'sqlite:////my runs/mlflow.db'`"),
     ],
 )
 def test_a_password_is_not_printed(uri: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:

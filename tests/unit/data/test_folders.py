@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,16 @@ def test_classes_must_agree_between_parts(tmp_path: Path) -> None:
     write_photos(tmp_path / "train", {"a": 3, "b": 3})
     write_photos(tmp_path / "test", {"a": 3, "c": 3})
     with pytest.raises(DataError, match="b, c are not in every part"):
+        fetch_dataset(f"folder:{tmp_path}")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every name is Unicode")
+def test_a_class_whose_name_is_not_utf_8_is_named_and_a_file_may_have_any_name(tmp_path: Path) -> None:
+    write_photos(tmp_path, {"a": 3, "b": 3})
+    (tmp_path / "a" / "0.jpg").rename(tmp_path / "a" / os.fsdecode(b"\xff.jpg"))
+    assert len(fetch_dataset(f"folder:{tmp_path}").labels) == 6
+    (tmp_path / "b").rename(tmp_path / os.fsdecode(b"b\xff"))
+    with pytest.raises(DataError, match=r"the name of class b'b\\xff' in .* is not UTF-8: rename the folder"):
         fetch_dataset(f"folder:{tmp_path}")
 
 
