@@ -24,7 +24,7 @@ def find_trials(command: Command) -> list[Any]:
 
 
 def wait_for_trials(command: Command, count: int) -> None:
-    wait_until(lambda: len(find_trials(command)) >= count, f"trial {count}")
+    wait_until(lambda: len(find_trials(command)) >= count, f"trial {count}", process=command.process)
 
 
 def read_trials(command: Command) -> list[dict[str, str]]:

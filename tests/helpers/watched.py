@@ -56,7 +56,7 @@ class Command:
 
     def wait_for_epochs(self) -> None:
         """Wait until it trains."""
-        wait_until(lambda: any("val_loss" in run.data.metrics for run in self.runs()), "an epoch")
+        wait_until(lambda: any("val_loss" in run.data.metrics for run in self.runs()), "an epoch", process=self.process)
 
     def find_server(self) -> psutil.Process:
         """Return its temporary server."""

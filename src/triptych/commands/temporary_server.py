@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triptych.errors import ConfigError
@@ -27,10 +28,8 @@ if TYPE_CHECKING:
 
 # As Prefect itself starts a server where none is configured: without pages and schedules.
 TEMPORARY = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
-# Its log says why it could not start; it goes to a file.
+# Its log goes to a file, and ends with an error if the server could not start.
 TEMPORARY |= {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR"}
-# Uvicorn's exit code if the application could not start; the log then ends with a traceback and its error.
-STARTUP_FAILURE = 3
 ERROR_LINE = re.compile(r"[\w.]+(Error|Exception): ")
 PASSWORDS = ("PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING")
 SECONDS_BETWEEN_CALLS = 0.1
@@ -85,7 +84,7 @@ class TemporaryServer:
             atexit.register(server.stop)
             atexit.register(self.stop)  # before Prefect does it, which would look like a failure
             threading.Thread(target=self._keep_running, args=(server,), daemon=True).start()
-        if self.process.poll() == STARTUP_FAILURE:
+        if (self.process.poll() or 0) > 0:
             raise ConfigError(
                 f"Prefect's temporary server cannot start ({self._find_reason()}): move its database in "
                 f"{settings.home} away, or set PREFECT_HOME to a new folder"
@@ -138,17 +137,25 @@ def main() -> None:
     threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
     from prefect.settings import get_current_settings
 
-    if wants_temporary_server(get_current_settings()):
-        import uvicorn
+    settings = get_current_settings()
+    if wants_temporary_server(settings):
+        _serve(port, settings.home)
 
-        uvicorn.run(
-            "prefect.server.api.server:create_app",
-            factory=True,
-            host="127.0.0.1",
-            port=port,
-            log_level="error",
-            lifespan="on",
-        )
+
+def _serve(port: int, home: Path) -> None:
+    """Serve Prefect's API with the database in a folder."""
+    import uvicorn
+    from filelock import FileLock
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            # It creates or updates the database, which two servers must not do at the same time.
+            with FileLock(home / ".starting.lock"):
+                await super().startup(sockets)
+
+    home.mkdir(parents=True, exist_ok=True)
+    app = "prefect.server.api.server:create_app"
+    Server(uvicorn.Config(app, factory=True, host="127.0.0.1", port=port, log_level="error", lifespan="on")).run()
 
 
 def _exit_with(parent: int) -> None:
