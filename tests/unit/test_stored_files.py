@@ -32,12 +32,18 @@ def prepare_small(folder: Path) -> PreparedBoard:
 
 def read_board(prepared: PreparedBoard) -> bytes:
     data = open_board(prepared)
-    return b"".join(array.tobytes() for array in (data.pixels, data.labels, data.split.train, data.split.test))
+    arrays = (data.pixels, data.image_ids, data.labels, data.split.train, data.split.test)
+    return b"".join(array.tobytes() for array in arrays)
 
 
 def keep_pixels(folder: Path) -> tuple[Path, Read]:
     prepared = prepare_small(folder)
     return prepared.dataset_folder / "pixels.npy", lambda: read_board(prepared)
+
+
+def keep_image_ids(folder: Path) -> tuple[Path, Read]:
+    prepared = prepare_small(folder)
+    return prepared.dataset_folder / "image-ids.npy", lambda: read_board(prepared)
 
 
 def keep_description(folder: Path) -> tuple[Path, Read]:
@@ -140,6 +146,7 @@ def keep_number_format(folder: Path) -> tuple[Path, Read]:
 
 KINDS = {
     "pixels": keep_pixels,
+    "hashes of images": keep_image_ids,
     "labels and file names": keep_description,
     "split": keep_split,
     "split, next command": keep_split_of_the_next_command,

@@ -6,32 +6,25 @@ Each image is decoded once, to check that it can be read and to store the thumbn
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.config.schema import BoardConfig, DataConfig, SplitConfig
+from triptych.config.schema import BoardConfig, SplitConfig
 from triptych.config.trainers import kind_of_panel
 from triptych.data.datasets import Dataset, fetch_dataset
-from triptych.data.duplicates import Group, count_leaked, group_equal, identify_pixels
+from triptych.data.duplicates import Group, count_leaked, group_equal
 from triptych.data.folders import VAL_IS_TEST
-from triptych.data.splits import Split, draw_split, identify_split, load_split, save_split
+from triptych.data.splits import Split, draw_split, identify_split, identify_test_set, load_split, save_split
+from triptych.data.stored import ImageIds, find_folder, load_stored, provide_stored
 from triptych.errors import ConfigError, DamagedFileError, DataError
-from triptych.images.pixels import Pixels, make_thumbnail
-from triptych.images.sources import ArrayImages, FileImages, ImageSource, require_unchanged
-from triptych.system.checked import map_checked, read_json, recall, write_checked, write_json
+from triptych.images.pixels import Pixels
+from triptych.images.sources import ArrayImages, FileImages, ImageSource
+from triptych.system.checked import recall
 from triptych.system.files import touch
 from triptych.system.paths import cache_home
-
-DECODING_THREADS = 4
-# Part of the folder's name. Change it when pixels are computed differently, so that old ones are not found.
-PIXELS_METHOD = "pixels-2"
-# Written in this order: if the last one exists, so do all.
-PIXELS_FILE, DESCRIPTION_FILE = "pixels.npy", "dataset.json"
 
 
 @dataclass(frozen=True)
@@ -47,6 +40,7 @@ class PreparedBoard:
         root: the folder that the image files are relative to; None for arrays.
         split_file: the path of the split.
         split_id: hash of the data, the fractions and the seed.
+        test_set_id: hash of the test images and their classes, whatever is in the other parts.
         sizes: the number of images in each part.
         notes: caveats about the data for readers of the results.
     """
@@ -59,6 +53,7 @@ class PreparedBoard:
     root: Path | None
     split_file: Path
     split_id: str
+    test_set_id: str
     sizes: dict[str, int]
     notes: tuple[str, ...]
 
@@ -72,6 +67,7 @@ class BoardData:
         images: the raw images, of any size.
         pixels: (n, height, width, channels) uint8, memory-mapped: the arrays or thumbnails that the MLPs use.
         labels: (n,) int64, indices into `prepared.classes`.
+        image_ids: (n,) "S32", memory-mapped: a hash of the pixels of each raw image, whatever its file.
         split: the split, the same for every panel.
     """
 
@@ -79,6 +75,7 @@ class BoardData:
     images: ImageSource
     pixels: Pixels
     labels: NDArray[np.int64]
+    image_ids: ImageIds
     split: Split
 
 
@@ -97,23 +94,24 @@ def prepare_board(
         StorageError: the cache cannot be written.
     """
     dataset = fetch_dataset(config.data.source)
-    folder = cache_home() / "datasets" / f"{dataset.digest[:16]}{_pixels_key(dataset, config.data)}"
     split_file = cache_home() / "splits" / f"{identify_split(dataset.digest, config.split)}.json"
-    touch(split_file, folder / PIXELS_FILE, folder / DESCRIPTION_FILE)
+    touch(split_file)
     split = _provide_split(dataset, config.split, split_file)
-    described = _provide_dataset(dataset, config.data, folder, on_image)
+    image_ids = provide_stored(dataset, config.data, on_image).image_ids
     _check_choices(config, split)
+    leaks = _explain_leaks(group_equal(image_ids.tolist()), split, config.data.source)
     return PreparedBoard(
         config=config,
         data_name=dataset.name,
         data_digest=dataset.digest,
         classes=dataset.classes,
-        dataset_folder=folder,
+        dataset_folder=find_folder(dataset, config.data),
         root=dataset.root,
         split_file=split_file,
         split_id=split.split_id,
+        test_set_id=identify_test_set(image_ids[split.test], dataset.labels[split.test], dataset.classes),
         sizes=split.sizes(),
-        notes=(*_explain_parts(dataset, config), *_explain_leaks(described["identical"], split, config.data.source)),
+        notes=(*_explain_parts(dataset, config), *leaks),
     )
 
 
@@ -124,17 +122,6 @@ def _provide_split(dataset: Dataset, config: SplitConfig, file: Path) -> Split:
     split = draw_split(dataset.labels, dataset.parts, dataset.classes, dataset.digest, config)
     save_split(split, file)
     return split
-
-
-def _provide_dataset(
-    dataset: Dataset, data: DataConfig, folder: Path, on_image: Callable[[int, int], None]
-) -> dict[str, Any]:
-    """Return the description of the stored data, after storing it if it is missing or damaged."""
-    pixels = recall(lambda: map_checked(folder / PIXELS_FILE))
-    found = recall(lambda: read_json(folder / DESCRIPTION_FILE))
-    if pixels is not None and found is not None:
-        return found
-    return _store_dataset(dataset, data, folder, on_image)
 
 
 def _check_choices(config: BoardConfig, split: Split) -> None:
@@ -188,14 +175,14 @@ def load_board(prepared: PreparedBoard) -> BoardData:
         DamagedFileError: a file is not what was stored.
         FileNotFoundError: a file is missing.
     """
-    pixels = map_checked(prepared.dataset_folder / PIXELS_FILE)
-    content = read_json(prepared.dataset_folder / DESCRIPTION_FILE)
-    images: ImageSource = ArrayImages(pixels)
+    stored = load_stored(prepared.dataset_folder)
+    content = stored.description
+    images: ImageSource = ArrayImages(stored.pixels)
     if prepared.root is not None:
         files = tuple(prepared.root / name for name in content["files"])
         images = FileImages(files, tuple(map(bytes.fromhex, content["identities"])))
     labels = np.asarray(content["labels"], dtype=np.int64)
-    return BoardData(prepared, images, pixels, labels, load_split(prepared.split_file))
+    return BoardData(prepared, images, stored.pixels, labels, stored.image_ids, load_split(prepared.split_file))
 
 
 def _prepare_again(prepared: PreparedBoard) -> PreparedBoard:
@@ -221,56 +208,3 @@ def require_same_data(prepared: PreparedBoard, data_digest: str, split_id: str) 
             f"data {prepared.config.data.source!r} on this machine ({prepared.data_digest[:16]}) is not the data of "
             f"the comparison ({data_digest[:16]}): copy it, or share one path"
         )
-
-
-def _pixels_key(dataset: Dataset, data: DataConfig) -> str:
-    return f"-{PIXELS_METHOD}" if dataset.root is None else f"-{PIXELS_METHOD}-{data.thumbnail_pixels}"
-
-
-def _store_dataset(
-    dataset: Dataset, data: DataConfig, folder: Path, on_image: Callable[[int, int], None]
-) -> dict[str, Any]:
-    """Decode every image once; store the pixels, then their description, which is returned.
-
-    The description holds labels, names and hashes of files, and the groups of equal images.
-    """
-    if isinstance(dataset.images, ArrayImages):
-        pixels = dataset.images.array
-        identities = [identify_pixels(image) for image in pixels]
-    else:
-        pixels, identities = _decode_thumbnails(dataset.images, data.thumbnail_pixels, on_image)
-    require_unchanged(dataset.images)
-    with write_checked(folder / PIXELS_FILE) as stream:
-        np.save(stream, pixels, allow_pickle=False)
-    source = dataset.images if isinstance(dataset.images, FileImages) else FileImages(())
-    content = {
-        "labels": dataset.labels.tolist(),
-        "files": [file.relative_to(dataset.root or file).as_posix() for file in source.files],
-        "identities": [identity.hex() for identity in source.identities],
-        "identical": group_equal(identities),
-    }
-    write_json(folder / DESCRIPTION_FILE, content)
-    return content
-
-
-def _decode_thumbnails(
-    images: ImageSource, side: int, on_image: Callable[[int, int], None]
-) -> tuple[Pixels, list[bytes]]:
-    """Return thumbnails, (n, side, side, 3) uint8, and the hash of each image's pixels.
-
-    Raises:
-        DataError: an image cannot be read.
-    """
-    thumbnails = np.empty((len(images), side, side, 3), dtype=np.uint8)
-    identities: list[bytes] = []
-
-    def decode(index: int) -> tuple[Pixels, bytes]:
-        image = images[index]
-        return make_thumbnail(image, side), identify_pixels(image)
-
-    with ThreadPoolExecutor(DECODING_THREADS) as pool:
-        for index, (thumbnail, identity) in enumerate(pool.map(decode, range(len(images)))):
-            thumbnails[index] = thumbnail
-            identities.append(identity)
-            on_image(index + 1, len(images))
-    return thumbnails, identities

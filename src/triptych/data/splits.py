@@ -58,6 +58,23 @@ def identify_split(data_digest: str, settings: SplitConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def identify_test_set(image_ids: NDArray[np.bytes_], labels: NDArray[np.int64], classes: tuple[str, ...]) -> str:
+    """Return the id of a test set, 16 hexadecimal digits: a hash of its images and their classes in any order.
+
+    Args:
+        image_ids: (n_test,) "S32", of the test images.
+        labels: (n_test,) int64, indices into `classes`.
+        classes: the class names.
+
+    >>> ids, labels = np.array([b"1f", b"2e"]), np.array([0, 1])
+    >>> identify_test_set(ids, labels, ("ant", "bee")) == identify_test_set(ids[::-1], labels, ("bee", "ant"))
+    True
+    """
+    named = zip(image_ids.tolist(), labels.tolist(), strict=True)
+    lines = sorted(f"{image_id.decode()} {classes[label]}" for image_id, label in named)
+    return hashlib.sha256("\0".join(lines).encode()).hexdigest()[:16]
+
+
 def draw_split(
     labels: NDArray[np.int64],
     parts: NDArray[np.str_] | None,

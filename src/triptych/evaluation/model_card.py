@@ -36,6 +36,7 @@ def write_card(prepared: PreparedBoard, panel: EvaluatedPanel, weights_sha256: s
             "",
             f"- {escape_markdown(prepared.data_name)}, SHA-256 {prepared.data_digest}",
             f"- split {prepared.split_id}: " + ", ".join(f"{size} {part}" for part, size in prepared.sizes.items()),
+            f"- test set {prepared.test_set_id}: a hash of its images and their classes",
             "",
             f"## Results on {images} test images",
             "",

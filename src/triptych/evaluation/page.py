@@ -78,6 +78,7 @@ def render_page(
             "data": prepared.data_name,
             "data, SHA-256": prepared.data_digest,
             "split": prepared.split_id,
+            "test set": prepared.test_set_id,
             **{f"{part} images": str(size) for part, size in prepared.sizes.items()},
             **facts,
         },

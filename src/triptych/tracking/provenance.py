@@ -13,7 +13,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag
 from triptych.data.boards import PreparedBoard
 from triptych.system.paths import project_root
 from triptych.system.threads import count_cores
-from triptych.tracking.tags import BOARD, SPLIT_ID
+from triptych.tracking.tags import BOARD, SPLIT_ID, TEST_SET
 
 REPORTED_LIBRARIES = ("numpy", "scikit-learn", "torch", "torchvision", "mlflow", "prefect")
 DATASET_DIGEST_LENGTH = 36
@@ -26,6 +26,7 @@ def describe_board(prepared: PreparedBoard) -> dict[str, str]:
         "data": prepared.data_name,
         "data_sha256": prepared.data_digest,
         SPLIT_ID: prepared.split_id,
+        TEST_SET: prepared.test_set_id,
         **{f"images.{part}": str(size) for part, size in prepared.sizes.items()},
         "cores": str(count_cores()),
         "platform": f"Python {platform.python_version()}, {platform.system()} {platform.machine()}",

@@ -25,7 +25,7 @@ BOARD, COMPARISON, PANEL, LABEL, REPEAT = "board", "comparison", "panel", "label
 JOURNAL = "journal"
 STUDY, TRIAL, OUTCOME, DIVERGED = "study", "trial", "outcome", "diverged"
 TRAINED_EPOCHS, TRIALS, BEST_TRIAL = "trained_epochs", "trials", "best_trial"
-SPLIT_ID = "split_id"
+SPLIT_ID, TEST_SET = "split_id", "test_set"
 # A hash of everything that the results of a comparison depend on.
 IDENTITY = "identity"
 # The machine that is working on a run, or did so last.

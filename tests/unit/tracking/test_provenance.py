@@ -13,6 +13,7 @@ from triptych.tracking.provenance import describe_board, describe_dataset, find_
 def test_the_tags_say_where_a_result_comes_from(digits: BoardData) -> None:
     tags = describe_board(digits.prepared)
     assert (tags["board"], tags["data"], tags["split_id"]) == ("digits", "digits", digits.prepared.split_id)
+    assert tags["test_set"] == digits.prepared.test_set_id
     assert tags["images.test"] == str(len(digits.split.test))
     assert tags["version.torch"] == version("torch")
     assert len(tags["data_sha256"]) == 64

@@ -1,0 +1,136 @@
+"""A data set as it is prepared on disk: every image decoded once, with its thumbnail and the hash of its pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych.config.schema import DataConfig
+from triptych.data.datasets import Dataset
+from triptych.data.duplicates import identify_pixels
+from triptych.images.pixels import Pixels, make_thumbnail
+from triptych.images.sources import ArrayImages, FileImages, ImageSource, require_unchanged
+from triptych.system.checked import map_checked, read_json, recall, write_checked, write_json
+from triptych.system.files import touch
+from triptych.system.paths import cache_home
+
+DECODING_THREADS = 4
+# Part of the folder's name. Change it when pixels are computed differently, so that old ones are not found.
+PIXELS_METHOD = "pixels-3"
+# Written in this order: if the last one exists, so do all.
+PIXELS_FILE, IDS_FILE, DESCRIPTION_FILE = "pixels.npy", "image-ids.npy", "dataset.json"
+FILES = (PIXELS_FILE, IDS_FILE, DESCRIPTION_FILE)
+# Half of a SHA-256: 128 bits.
+ID_DIGITS = 32
+
+ImageIds = NDArray[np.bytes_]
+
+
+@dataclass(frozen=True)
+class StoredDataset:
+    """The content of the folder of a prepared data set.
+
+    Attributes:
+        pixels: (n, height, width, channels) uint8, memory-mapped: arrays, or thumbnails of photos.
+        image_ids: (n,) "S32", memory-mapped: the first 32 hexadecimal digits of `identify_pixels` of each raw image.
+        description: its labels, and the names and hashes of its files.
+    """
+
+    pixels: Pixels
+    image_ids: ImageIds
+    description: dict[str, Any]
+
+
+def load_stored(folder: Path) -> StoredDataset:
+    """Return what `provide_stored` left in a folder.
+
+    Raises:
+        DamagedFileError: a file is not what was stored.
+        FileNotFoundError: a file is missing.
+    """
+    pixels, image_ids = map_checked(folder / PIXELS_FILE), map_checked(folder / IDS_FILE)
+    return StoredDataset(pixels, image_ids, read_json(folder / DESCRIPTION_FILE))
+
+
+def find_folder(dataset: Dataset, data: DataConfig) -> Path:
+    """Return the folder of a prepared data set in the cache."""
+    size = "" if dataset.root is None else f"-{data.thumbnail_pixels}"
+    return cache_home() / "datasets" / f"{dataset.digest[:16]}-{PIXELS_METHOD}{size}"
+
+
+def provide_stored(
+    dataset: Dataset, data: DataConfig, on_image: Callable[[int, int], None] = lambda done, total: None
+) -> StoredDataset:
+    """Return a prepared data set, after storing it if it is missing or damaged.
+
+    Args:
+        dataset: the labelled images.
+        data: the side of the thumbnails.
+        on_image: called with the number of images decoded so far and their total.
+
+    Raises:
+        DataError: an image cannot be read, or was changed meanwhile.
+        StorageError: the cache cannot be written.
+    """
+    folder = find_folder(dataset, data)
+    touch(*(folder / name for name in FILES))
+    pixels = recall(lambda: map_checked(folder / PIXELS_FILE))
+    image_ids = recall(lambda: map_checked(folder / IDS_FILE))
+    description = recall(lambda: read_json(folder / DESCRIPTION_FILE))
+    if pixels is None or image_ids is None or description is None:
+        return _store(dataset, folder, data.thumbnail_pixels, on_image)
+    return StoredDataset(pixels, image_ids, description)
+
+
+def _store(dataset: Dataset, folder: Path, side: int, on_image: Callable[[int, int], None]) -> StoredDataset:
+    """Decode every image once; store the pixels, then their ids, then the description."""
+    if isinstance(dataset.images, ArrayImages):
+        pixels = dataset.images.array
+        ids = [_shorten(identify_pixels(image)) for image in pixels]
+    else:
+        pixels, ids = _decode_thumbnails(dataset.images, side, on_image)
+    require_unchanged(dataset.images)
+    for name, array in ((PIXELS_FILE, pixels), (IDS_FILE, np.array(ids, dtype=f"S{ID_DIGITS}"))):
+        with write_checked(folder / name) as stream:
+            np.save(stream, array, allow_pickle=False)
+    source = dataset.images if isinstance(dataset.images, FileImages) else FileImages(())
+    content = {
+        "labels": dataset.labels.tolist(),
+        "files": [file.relative_to(dataset.root or file).as_posix() for file in source.files],
+        "identities": [identity.hex() for identity in source.identities],
+    }
+    write_json(folder / DESCRIPTION_FILE, content)
+    return load_stored(folder)
+
+
+def _decode_thumbnails(
+    images: ImageSource, side: int, on_image: Callable[[int, int], None]
+) -> tuple[Pixels, list[str]]:
+    """Return thumbnails, (n, side, side, 3) uint8, and the id of each image.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    thumbnails = np.empty((len(images), side, side, 3), dtype=np.uint8)
+    ids: list[str] = []
+
+    def decode(index: int) -> tuple[Pixels, bytes]:
+        image = images[index]
+        return make_thumbnail(image, side), identify_pixels(image)
+
+    with ThreadPoolExecutor(DECODING_THREADS) as pool:
+        for index, (thumbnail, identity) in enumerate(pool.map(decode, range(len(images)))):
+            thumbnails[index] = thumbnail
+            ids.append(_shorten(identity))
+            on_image(index + 1, len(images))
+    return thumbnails, ids
+
+
+def _shorten(identity: bytes) -> str:
+    return identity.hex()[:ID_DIGITS]
