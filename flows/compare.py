@@ -9,7 +9,14 @@ from tasks.split_data import split_data
 from triptych.config.resolve import Config
 from triptych.config.schema import BoardConfig
 from triptych.evaluation.report import ComparisonResult
-from triptych.orchestration import attempt, enforce_restart_limit, require_all, tracked_flow
+from triptych.orchestration import (
+    ask_for_approvals,
+    attempt,
+    enforce_restart_limit,
+    require_all,
+    require_approver,
+    tracked_flow,
+)
 from triptych.system.threads import count_cores
 
 
@@ -24,12 +31,15 @@ def compare(config: Config) -> list[ComparisonResult]:
         config: the boards, usually those of a preset; any field can be changed.
 
     Raises:
+        ConfigError: a promotion would wait for approval, but there is no page to approve it on.
         IncompleteError: a panel or a board is missing.
     """
     enforce_restart_limit()
-    return require_all(
-        {board.name: attempt(compare_board, board, fresh=config.fresh, tuned=config.tuned) for board in config.boards}
-    )
+    require_approver(config.boards)
+    outcomes = {
+        board.name: attempt(compare_board, board, fresh=config.fresh, tuned=config.tuned) for board in config.boards
+    }
+    return require_all(ask_for_approvals(config.boards, outcomes))
 
 
 def compare_board(config: BoardConfig, *, fresh: bool, tuned: bool) -> ComparisonResult:

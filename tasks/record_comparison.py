@@ -11,6 +11,7 @@ from triptych.orchestration import describe_flow_run, name_key, step
 from triptych.panels.twins import measure_drift
 from triptych.tracking import (
     ComparisonRecord,
+    Verdict,
     describe_board,
     finish_comparison,
     load_logged_curves,
@@ -18,10 +19,12 @@ from triptych.tracking import (
     log_drifts,
 )
 
+NOTHING_CHOSEN = "no model was registered: without a validation set, none can be chosen"
+
 
 @step("compare {comparison.prepared.config.name}")
 def record_comparison(
-    comparison: ComparisonRecord, panels: list[EvaluatedPanel], missing: list[MissingPanel], promotion: str
+    comparison: ComparisonRecord, panels: list[EvaluatedPanel], missing: list[MissingPanel], verdict: Verdict | None
 ) -> ComparisonResult:
     """Write the report of a comparison to MLflow and to the page of the flow run, and close the comparison."""
     drifts = [measure_drift(comparison.prepared, repeat) for repeat in range(comparison.prepared.config.repeats)]
@@ -29,6 +32,7 @@ def record_comparison(
     predictions = {panel.run_id: load_logged_predictions(panel.run_id) for panel in panels}
     report = write_report(comparison.prepared, panels, predictions, drifts, missing)
     curves = load_logged_curves(panels)
+    promotion = verdict.text if verdict else NOTHING_CHOSEN
     facts = {"comparison": comparison.comparison, "champion": promotion}
     facts |= describe_board(comparison.prepared) | describe_flow_run()
     page = render_page(open_board(comparison.prepared), report, panels, predictions, curves, facts)
@@ -37,4 +41,5 @@ def record_comparison(
     create_table_artifact(report.as_rows(), key=f"{key}-table", description=report.verdict)
     create_markdown_artifact(report.as_markdown(), key=f"{key}-report", description=report.verdict)
     create_link_artifact(link, link_text="Curves and final metrics in MLflow", key=f"{key}-mlflow")
-    return ComparisonResult(comparison.comparison, link, report, promotion)
+    awaiting = verdict.version if verdict and verdict.state == "waiting" else ""
+    return ComparisonResult(comparison.comparison, link, report, promotion, awaiting)

@@ -53,7 +53,7 @@ class Recorded:
 
 def record_comparison(folder: Path) -> Recorded:
     """Train and record a panel in the store of `MLFLOW_TRACKING_URI`; its files go to `folder`."""
-    config = resolve_config("digits", panels=[PANEL], settings=["numpy_mlp.epochs=2"])
+    config = resolve_config("digits", panels=[PANEL], settings=["numpy_mlp.epochs=2", "numpy_mlp.batch_size=8"])
     prepared = prepare_board(config.boards[0])
     data = load_board(prepared)
     comparison = start_comparison(prepared, {}, identify_comparison(prepared))

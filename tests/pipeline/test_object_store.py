@@ -65,7 +65,7 @@ def tracking(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 @pytest.mark.usefixtures("tracking")
 def test_a_model_goes_to_the_store_and_comes_back(store: str, tmp_path: Path) -> None:
     recorded = record_comparison(tmp_path / "trained")
-    assert challenge(recorded.comparison.prepared, recorded.panel).promoted
+    assert challenge(recorded.comparison.prepared, recorded.panel).state == "new"
     stored = [found["Key"] for found in connect_to(store).list_objects_v2(Bucket=BUCKET)["Contents"]]
     assert any(key.startswith(FOLDER) and key.endswith("model/weights.npz") for key in stored)
     assert any(key.endswith("report.html") for key in stored)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -70,6 +70,22 @@ class EvaluateConfig(Section):
     """Log after every epoch how far the weights of `torch-mlp` are from those of its twin, `numpy-mlp`."""
 
 
+class PromoteConfig(Section):
+    """When a challenger replaces the champion of the board."""
+
+    rule: Literal["better", "not-worse-and-cheaper"] = "better"
+    """`better`: only if it is shown to be more accurate; `not-worse-and-cheaper`: also if it is shown to be less
+    accurate by less than `margin`, and costs at least a tenth less."""
+    margin: Annotated[Number, Field(gt=0.0, lt=1.0)] = 0.01
+    """Loss of accuracy that does not matter, as a fraction."""
+    cost: Literal["predict_seconds", "parameters", "model_mebibytes"] = "predict_seconds"
+    """What has to be less: the measured time for an image, the number of parameters, or the size of the files."""
+    approval: bool = False
+    """Pause the flow run until somebody approves the promotion on Prefect's page."""
+    approval_hours: Annotated[Number, Field(gt=0.0, le=720.0)] = 12.0
+    """How long the flow run waits for that; then the champion stays."""
+
+
 class BoardSettings(Section):
     """The settings of a board other than those of its panels."""
 
@@ -91,6 +107,8 @@ class BoardSettings(Section):
     """Fields that override `transfer` for single networks, such as `{resnet50: {learning_rate: 0.003}}`."""
     evaluate: EvaluateConfig = EvaluateConfig()
     """How the trained panels of the board are evaluated."""
+    promote: PromoteConfig = PromoteConfig()
+    """When a challenger replaces the champion of the board."""
 
 
 def check_panel(panel: str) -> None:

@@ -39,11 +39,13 @@ class Evaluation:
     Attributes:
         metrics: the final metrics by MLflow's name.
         predictions: of every test image.
+        validated: the predictions of every validation image; None if there is none.
         reload_difference: largest difference between the probabilities of the logged model and of its training.
     """
 
     metrics: dict[str, float]
     predictions: Predictions
+    validated: Predictions | None
     reload_difference: float
 
 
@@ -123,14 +125,20 @@ def evaluate_logged_model(
     check_coverage(test, probabilities)
     bins = data.prepared.config.evaluate.calibration_bins
     metrics = measure_probabilities(data.labels[test], probabilities, bins)
+    validated = None
     if len(validation):
         validated = predict(network, data, embedded, validation)
-        on_validation = measure_probabilities(data.labels[validation], validated, bins)
-        metrics |= {f"final_val_{name}": on_validation[f"test_{name}"] for name in ("accuracy", "log_loss")}
+        measured = measure_probabilities(data.labels[validation], validated, bins)
+        metrics |= {f"final_val_{name}": measured[f"test_{name}"] for name in ("accuracy", "log_loss")}
         temperature = fit_temperature(data.labels[validation], validated)
         metrics |= measure_calibrated(data.labels[test], probabilities, temperature, bins)
     metrics["predict_images_per_second"] = speed
-    return Evaluation(metrics, Predictions(test, data.labels[test], probabilities), difference)
+    on_validation = None if validated is None else _collect(data, validation, validated)
+    return Evaluation(metrics, _collect(data, test, probabilities), on_validation, difference)
+
+
+def _collect(data: BoardData, part: Indices, probabilities: Probabilities) -> Predictions:
+    return Predictions(part, data.labels[part], probabilities, data.image_ids[part], data.prepared.classes)
 
 
 def check_coverage(indices: Indices, probabilities: Probabilities) -> None:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from triptych.evaluation.predictions import Predictions
+from triptych.config.schema import PromoteConfig
+from triptych.evaluation.gate import (
+    Correct,
+    Groups,
+    choose_lead,
+    choose_share,
+    compare_signs,
+    compare_within_margin,
+)
+from triptych.evaluation.pairs import join_words
 from triptych.evaluation.report import EvaluatedPanel
-from triptych.evaluation.statistics import PairedDifference, compare_pair
+
+# A model that is not more accurate has to be cheaper by a tenth: measured times vary.
+CHEAPER = 0.9
 
 
 @dataclass(frozen=True)
@@ -17,14 +29,40 @@ class Promotion:
     """The decision on a challenger.
 
     Attributes:
-        promoted: whether the challenger becomes the champion.
+        promoted: whether the challenger may become the champion.
         reason: why, in one sentence with the figures.
-        earlier: whether the same model was judged in an earlier comparison; it may have won or lost the title since.
+        opened: whether the test set was opened for the decision.
+        spent: probability of a wrong promotion that the decision took from the board's budget.
     """
 
     promoted: bool
     reason: str
-    earlier: bool = False
+    opened: bool = False
+    spent: float = 0.0
+
+
+@dataclass(frozen=True)
+class Match:
+    """Which images of a part each of two models classifies correctly; neither was trained on one of them.
+
+    Attributes:
+        challenger: (n,) bool.
+        champion: (n,) bool.
+        groups: (n,) int64, the group of each image; None if every image is its own.
+    """
+
+    challenger: Correct
+    champion: Correct
+    groups: Groups | None = None
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.challenger)
+
+    def describe(self, part: str) -> str:
+        """Return the difference in accuracy as text."""
+        points = 100.0 * float(self.challenger.mean() - self.champion.mean())
+        return f"{points:+.2f} points against the champion on {len(self)} {part} images that it has not learnt from"
 
 
 def choose_best(panels: Sequence[EvaluatedPanel]) -> EvaluatedPanel | None:
@@ -40,28 +78,95 @@ def choose_best(panels: Sequence[EvaluatedPanel]) -> EvaluatedPanel | None:
     )
 
 
-def judge(challenger: Predictions, champion: Predictions, confidence_level: float) -> Promotion:
-    """Return whether a challenger is better than the champion on the same test images.
-
-    Both criteria must hold: the paired bootstrap interval lies above 0, and the exact McNemar test is significant; only
-    the latter is exact where few images differ.
+def judge_first(
+    challenger: Correct, most_frequent: Correct, others: Mapping[str, Correct], level: float, groups: Groups | None
+) -> Promotion:
+    """Return whether a challenger may be the first champion: it beats a guess, and no panel is shown to be better.
 
     Args:
-        challenger: its predictions of the test set.
-        champion: the champion's predictions of the same images.
-        confidence_level: two-sided; the probability of a false promotion is at most (1 - confidence_level) / 2.
+        challenger: (n,) bool, which test images it classifies correctly.
+        most_frequent: (n,) bool, which images belong to the class that is most frequent in training.
+        others: (n,) bool for each other panel of the comparison, by its label.
+        level: significance level, shared by the other panels (Bonferroni).
+        groups: (n,) int64, the group of each image; None if every image is its own.
     """
-    pairs = ((challenger.indices, champion.indices), (challenger.labels, champion.labels))
-    if not all(np.array_equal(own, theirs) for own, theirs in pairs):
-        return Promotion(promoted=False, reason="the champion was tested on different images")
-    paired = compare_pair(challenger.correct[None], champion.correct[None], confidence_level)
-    better = paired.low > 0.0 and paired.p_value < 1.0 - confidence_level
-    return Promotion(better, _describe(paired, confidence_level))
+    guess = compare_signs(challenger, most_frequent, groups)
+    figures = f"{challenger.mean():.4f} against {most_frequent.mean():.4f} on {len(challenger)} test images"
+    if guess.p_value > level:
+        reason = f"it is not shown to be better than always answering the most frequent class ({figures}, exact p = "
+        return Promotion(promoted=False, reason=f"{reason}{guess.p_value:.2g})", opened=True)
+    better = [
+        label
+        for label, correct in others.items()
+        if compare_signs(correct, challenger, groups).p_value * len(others) <= level
+    ]
+    if better:
+        reason = f"it is best on the validation set, but worse on the test set than {join_words(better)}"
+        return Promotion(promoted=False, reason=reason, opened=True)
+    reason = f"there was no champion; it beats the most frequent class ({figures}), and no panel is shown to be better"
+    return Promotion(promoted=True, reason=reason, opened=True)
 
 
-def _describe(paired: PairedDifference, confidence_level: float) -> str:
-    return (
-        f"{100 * paired.difference:+.2f} points against the champion "
-        f"({100 * confidence_level:g} % interval {100 * paired.low:+.2f} to {100 * paired.high:+.2f}, "
-        f"exact McNemar p = {paired.p_value:.2g})"
-    )
+def judge(validation: Match, test: Match, left: float, config: PromoteConfig, *, cheaper: bool = False) -> Promotion:
+    """Return whether a challenger replaces the champion, and what the decision takes from the board's budget.
+
+    Args:
+        validation: on the images of the validation set that the champion was not trained on.
+        test: on the images of the test set that the champion was neither trained nor chosen on.
+        left: what is left of the budget: the probability of a wrong promotion.
+        config: the rule.
+        cheaper: whether the challenger costs less.
+    """
+    if not len(test) or not len(validation):
+        part = "validation" if len(test) else "test"
+        reason = f"the champion was trained on every {part} image, so that it cannot be compared fairly"
+        return Promotion(promoted=False, reason=reason)
+    margin = config.margin if config.rule == "not-worse-and-cheaper" and cheaper else 0.0
+    screen = _compare(validation, margin)
+    share = choose_share(screen)
+    aim = f"worse by less than {100 * margin:g} points" if margin else "better"
+    if not share:
+        reason = f"{validation.describe('validation')} (p = {screen:.2g}): not shown to be {aim} there, so the test set"
+        return Promotion(promoted=False, reason=f"{reason} stayed closed")
+    wanted = share * left
+    if margin:
+        p_value, spent = _compare(test, margin), wanted
+        passed = p_value <= wanted
+    else:
+        signs = compare_signs(test.challenger, test.champion, test.groups)
+        lead, spent = choose_lead(signs, wanted, left)
+        p_value, passed = signs.p_value, signs.statistic >= lead
+    verb = "shown" if passed else "not shown"
+    reason = f"{test.describe('test')}: {verb} to be {aim} (p = {p_value:.2g}, where {spent:.2g} was allowed)"
+    return Promotion(passed, reason, opened=True, spent=spent)
+
+
+def _compare(match: Match, margin: float) -> float:
+    """Return the one-sided p-value of whether the challenger is better, or worse by less than a margin."""
+    if margin:
+        return compare_within_margin(match.challenger, match.champion, margin, match.groups)
+    return compare_signs(match.challenger, match.champion, match.groups).p_value
+
+
+def is_cheaper(challenger: Mapping[str, float], champion: Mapping[str, float], cost: str) -> bool:
+    """Return whether a challenger costs at least a tenth less than the champion.
+
+    Args:
+        challenger: its metrics by MLflow's name.
+        champion: the same of the champion.
+        cost: `parameters`, `model_mebibytes` or `predict_seconds`.
+
+    >>> is_cheaper({"parameters": 80}, {"parameters": 100}, "parameters")
+    True
+    """
+    if cost == "predict_seconds":
+        speeds = (one.get("predict_images_per_second", 0.0) for one in (challenger, champion))
+        own, theirs = (1.0 / speed if speed else np.inf for speed in speeds)
+    else:
+        own, theirs = (one.get(cost, np.inf) for one in (challenger, champion))
+    return bool(own <= CHEAPER * theirs)
+
+
+def find_most_frequent(labels: NDArray[np.int64], classes: int) -> int:
+    """Return the class that is most frequent in some labels, as an index."""
+    return int(np.bincount(labels, minlength=classes).argmax())

@@ -137,12 +137,14 @@ class ComparisonResult:
         link: address of MLflow's page with its charts.
         report: the tables, the verdict and the caveats.
         promotion: the board's champion, and why.
+        awaiting: the version that waits for approval to become champion, as NAME/VERSION; empty if none does.
     """
 
     comparison: str
     link: str
     report: Report
     promotion: str = ""
+    awaiting: str = ""
 
 
 def _format_table(rows: Sequence[Mapping[str, str]]) -> str:

@@ -1,5 +1,6 @@
 """Prefect: the only package of `triptych` that imports it, for the flows and tasks."""
 
+from triptych.orchestration.approvals import ask_for_approvals, require_approver
 from triptych.orchestration.automations import provide_automations
 from triptych.orchestration.hooks import enforce_restart_limit, tracked_flow
 from triptych.orchestration.options import long_step, step
@@ -20,6 +21,7 @@ from triptych.orchestration.work_pools import provide_work_pool
 __all__ = [
     "ProgressReporter",
     "SubmittedPanel",
+    "ask_for_approvals",
     "attempt",
     "collect_panels",
     "collect_results",
@@ -31,6 +33,7 @@ __all__ = [
     "provide_board",
     "provide_work_pool",
     "require_all",
+    "require_approver",
     "require_panels",
     "run_on",
     "share_shards",

@@ -23,6 +23,8 @@ from triptych.tracking.provenance import describe_board
 from triptych.tracking.queries import fetch_report, find_panel_runs, find_recorded
 from triptych.tracking.records import ComparisonRecord, PanelRun, RecordedRun, StudyRecord, TrainedPanel
 from triptych.tracking.registry import (
+    Verdict,
+    approve,
     challenge,
     fetch_model,
     find_champion,
@@ -54,6 +56,8 @@ __all__ = [
     "RecordedRun",
     "StudyRecord",
     "TrainedPanel",
+    "Verdict",
+    "approve",
     "challenge",
     "close_held_runs",
     "close_run",

@@ -47,6 +47,7 @@ REFERENCE_FILE = "probe.npz"
 PREDICTIONS_FILE = "test_predictions.json"
 # The same for programs, exact and small.
 PREDICTIONS_ARRAYS = "test_predictions.npz"
+VALIDATED_ARRAYS = "validation_predictions.npz"
 # Longest side of the example image that a model has as JSON; images of any size are valid inputs.
 EXAMPLE_PIXELS = 32
 DRIFT_METRIC = "largest_weight_difference_of_twins"
@@ -136,10 +137,16 @@ def load_logged_reference(run_id: str) -> ReferencePredictions:
     Raises:
         DamagedFileError: they cannot be read.
     """
-    return _load_artifact(run_id, REFERENCE_FILE, load_reference)
+    return load_artifact(run_id, REFERENCE_FILE, load_reference)
 
 
-def _load_artifact(run_id: str, name: str, load: Callable[[Path], Loaded]) -> Loaded:
+def load_artifact(run_id: str, name: str, load: Callable[[Path], Loaded]) -> Loaded:
+    """Return a file of a run as a function loads it.
+
+    Raises:
+        DamagedFileError: it cannot be read.
+        MlflowException: there is no such file.
+    """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(connect().download_artifacts(run_id, name, folder))
         try:
@@ -164,9 +171,10 @@ def log_evaluation(run_id: str, job: PanelJob, evaluation: Evaluation) -> dict[s
     )
     client.log_dict(run_id, dict(zip(classes, measured, strict=True)), "classes.json")
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / PREDICTIONS_ARRAYS
-        save_predictions(evaluation.predictions, file)
-        client.log_artifact(run_id, str(file))
+        save_predictions(evaluation.predictions, Path(folder) / PREDICTIONS_ARRAYS)
+        if evaluation.validated is not None:
+            save_predictions(evaluation.validated, Path(folder) / VALIDATED_ARRAYS)
+        client.log_artifacts(run_id, folder)
     # Last, because it says that all of the above is logged.
     set_tags(client, run_id, {RELOAD_DIFFERENCE: f"{evaluation.reload_difference:.3g}", EVALUATED: "true"})
     return read_metrics(client.get_run(run_id))
@@ -178,13 +186,18 @@ def load_evaluation(run_id: str) -> dict[str, float] | None:
     return read_metrics(run) if EVALUATED in read_tags(run) else None
 
 
-def load_logged_predictions(run_id: str) -> Predictions:
-    """Return the test predictions that `log_evaluation` logged.
+def load_logged_predictions(run_id: str, file: str = PREDICTIONS_ARRAYS) -> Predictions:
+    """Return the predictions that `log_evaluation` logged.
+
+    Args:
+        run_id: of the panel.
+        file: those of the test set, or of the validation set.
 
     Raises:
         DamagedFileError: they cannot be read.
+        MlflowException: there are none.
     """
-    return _load_artifact(run_id, PREDICTIONS_ARRAYS, load_predictions)
+    return load_artifact(run_id, file, load_predictions)
 
 
 def _tabulate_predictions(evaluation: Evaluation, classes: Sequence[str]) -> pd.DataFrame:

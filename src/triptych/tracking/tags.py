@@ -46,6 +46,10 @@ REPORTED = "reported"
 PREVIOUS = "previous_champion"
 # Of a registered version: why it became champion, or did not.
 DECISION = "promotion"
+# Of a registered version: when it became champion, and what a promotion waits for.
+SINCE, APPROVAL = "champion_since", "approval"
+# Of a registered model, with the number of a version: that the test set was opened to decide on it, and what it spent.
+LOOK = "look"
 # Of a registered version: copied from its run, for MLflow's page.
 TEST_ACCURACY = "test_accuracy"
 

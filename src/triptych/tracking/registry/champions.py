@@ -5,36 +5,29 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
 
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from triptych.data.boards import PreparedBoard
-from triptych.errors import ConfigError, DamagedFileError
+from triptych.errors import ConfigError
 from triptych.evaluation.pairs import join_words
-from triptych.evaluation.promotion import Promotion, judge
+from triptych.evaluation.promotion import Promotion
 from triptych.evaluation.report import EvaluatedPanel
-from triptych.tracking.artifacts import load_logged_predictions
+from triptych.system.text import escape_markdown
 from triptych.tracking.client import connect
 from triptych.tracking.leases import FREE, Lease
-from triptych.tracking.registry.versions import (
-    CHAMPION,
-    find_champion,
-    find_version,
-    register_version,
-)
-from triptych.tracking.tags import (
-    DECISION,
-    LEASE,
-    PREFIX,
-    PREVIOUS,
-    SPLIT_ID,
-    read_tags,
-)
+from triptych.tracking.registry.decisions import decide
+from triptych.tracking.registry.looks import count_looks, record_look
+from triptych.tracking.registry.versions import CARD_FILE, CHAMPION, find_champion, find_version, register_version
+from triptych.tracking.tags import APPROVAL, DECISION, LABEL, LEASE, PREFIX, PREVIOUS, SINCE, read_tags
 
 MAX_TAG_LENGTH = 5000
-# A decision takes a second or two; one that takes longer was given up.
-DECISION_SECONDS, SECONDS_BETWEEN_CHECKS = 60.0, 0.1
+WAITING = "waits"
+# A decision takes a second or two, and longer if the champion has to classify many images for it.
+DECISION_SECONDS, SECONDS_BETWEEN_CHECKS = 300.0, 0.1
 
 
 def register_panel(prepared: PreparedBoard, panel: EvaluatedPanel) -> None:
@@ -42,37 +35,125 @@ def register_panel(prepared: PreparedBoard, panel: EvaluatedPanel) -> None:
     register_version(f"{prepared.config.name}-{panel.panel}", prepared, panel)
 
 
-def challenge(prepared: PreparedBoard, panel: EvaluatedPanel, missing: Sequence[str] = ()) -> Promotion:
-    """Register the model of a panel under the board's name, and make it the champion if it is significantly better.
+State = Literal["new", "same", "refused", "waiting"]
+# What is said of a challenger, by what became of it.
+TEXTS: dict[State, str] = {
+    "new": "{label}, the best on validation, is the new champion: {reason}",
+    "same": "{champion}; it is the best on validation again",
+    "refused": "{label}, the best on validation, does not become champion: {reason}; {champion}",
+    "waiting": "{label}, the best on validation, waits as {version} for approval: {reason}; {champion}",
+}
+NO_CHAMPION = "there is no champion"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a challenger.
+
+    Attributes:
+        state: one of `TEXTS`.
+        label: the challenger.
+        version: its registered version, as NAME/VERSION.
+        reason: of the decision on it, in one sentence with the figures.
+        champion: the champion now, since when, and how often the test set was opened.
+    """
+
+    state: State
+    label: str
+    version: str
+    reason: str
+    champion: str
+
+    @property
+    def text(self) -> str:
+        """All of it in one sentence."""
+        return TEXTS[self.state].format(**vars(self))
+
+
+def challenge(
+    prepared: PreparedBoard, panel: EvaluatedPanel, others: Sequence[EvaluatedPanel] = (), missing: Sequence[str] = ()
+) -> Verdict:
+    """Register the model of a panel under the board's name, and make it the champion if it is shown to be better.
 
     A decision about a version is never repeated. While panels are missing from its comparison, none is made.
 
     Args:
         prepared: the board.
         panel: the challenger.
+        others: the other panels of the comparison: no first champion is shown to be worse than one of them.
         missing: the labels of the panels that are missing from the comparison.
     """
     name = prepared.config.name
     version = register_version(name, prepared, panel, {LEASE: str(Lease.now())})
+    reference = f"{name}/{version.version}"
     with _turn(version):
         champion = find_champion(name)
         is_champion = champion is not None and str(champion.version) == str(version.version)
         tags = read_tags(connect().get_model_version(name, version.version))
-        if DECISION in tags or is_champion:
-            reason = tags.get(DECISION, "it was made the champion before")
-            return Promotion(is_champion, reason, earlier=version.run_id != panel.run_id)
-        if missing:
-            return Promotion(
-                promoted=False,
-                reason=f"the comparison is incomplete, without {join_words(missing)}; `triptych promote "
-                f"{name}/{version.version}` decides by hand",
-            )
-        promotion = _decide(prepared, panel, champion)
-        if promotion.promoted:
-            _move_alias(name, str(version.version), champion)
-        reason = promotion.reason[:MAX_TAG_LENGTH]
-        connect().set_model_version_tag(name, str(version.version), PREFIX + DECISION, reason)
-    return promotion
+        reason = tags.get(DECISION, "it was made the champion before")
+        state: State = "refused"
+        if is_champion:
+            state = "new" if version.run_id == panel.run_id else "same"
+        elif DECISION in tags:
+            state = "waiting" if tags.get(APPROVAL) == WAITING else "refused"
+        elif missing:
+            reason = f"the comparison is incomplete, without {join_words(missing)}; `triptych promote {reference}` "
+            reason += "decides by hand"
+        else:
+            state, reason = _settle(prepared, panel, others, champion, version)
+    return Verdict(state, panel.label, reference, reason, describe_champion(name))
+
+
+def _settle(
+    prepared: PreparedBoard,
+    panel: EvaluatedPanel,
+    others: Sequence[EvaluatedPanel],
+    champion: ModelVersion | None,
+    version: ModelVersion,
+) -> tuple[State, str]:
+    """Decide on a challenger, write the decision down and act on it; return what became of it, and why."""
+    promotion = decide(prepared, panel, others, champion, version)
+    record_look(version, promotion, prepared.test_set_id)
+    state = _name_state(promotion, approval=prepared.config.promote.approval)
+    if state == "new":
+        _move_alias(version.name, str(version.version), champion)
+    reason = promotion.reason[:MAX_TAG_LENGTH]
+    tags = {APPROVAL: WAITING} if state == "waiting" else {}
+    # The reason comes last: it says that the decision was made.
+    for tag, value in {**tags, DECISION: reason}.items():
+        connect().set_model_version_tag(version.name, str(version.version), PREFIX + tag, value)
+    _complete_card(version, promotion)
+    return state, reason
+
+
+def _name_state(promotion: Promotion, *, approval: bool) -> State:
+    if not promotion.promoted:
+        return "refused"
+    return "waiting" if approval else "new"
+
+
+def describe_champion(name: str) -> str:
+    """Return which version is the champion, since when, and how often the test set was opened."""
+    champion = find_champion(name)
+    if champion is None:
+        return NO_CHAMPION
+    tags, opened = read_tags(champion), count_looks(name).opened
+    since = tags.get(SINCE) or time.strftime("%Y-%m-%d", time.gmtime(champion.creation_timestamp / 1000))
+    times = "once" if opened == 1 else f"{opened} times"
+    label = tags.get(LABEL, name)
+    return f"{label} (version {champion.version}) remains the champion since {since}, test set opened {times}"
+
+
+def _complete_card(version: ModelVersion, promotion: Promotion) -> None:
+    """Add the decision to the model card."""
+    looks = count_looks(version.name)
+    budget = f"Its test set was opened for {looks.opened} decision(s) on this board so far."
+    selected = "The accuracy above was selected: the same test images decided that it became champion. It is too high "
+    note = f"{selected}on average." if promotion.promoted and promotion.spent else ""
+    lines = ["## Promotion", "", f"- {escape_markdown(promotion.reason)}", f"- {budget}"]
+    card = "\n".join([str(version.description), *lines, *([f"- {note}"] if note else []), ""])
+    connect().update_model_version(version.name, version.version, description=card)
+    connect().log_text(str(version.run_id), card, CARD_FILE)
 
 
 @contextmanager
@@ -101,24 +182,6 @@ def _is_about_to_be_decided(version: ModelVersion) -> bool:
     return lease is not None and time.time() - lease.renewed < DECISION_SECONDS and lease.is_live()
 
 
-def _decide(prepared: PreparedBoard, panel: EvaluatedPanel, champion: ModelVersion | None) -> Promotion:
-    if champion is None:
-        return Promotion(promoted=True, reason="there was no champion")
-    split_id = read_tags(champion).get(SPLIT_ID, "unknown")
-    if split_id != prepared.split_id:
-        return Promotion(
-            promoted=False,
-            reason=f"the champion was tested on split {split_id}, not on {prepared.split_id}, and accuracies on "
-            f"different images are not comparable; `triptych promote {prepared.config.name}/VERSION` decides by hand",
-        )
-    try:
-        predictions = load_logged_predictions(str(champion.run_id))
-    except (MlflowException, OSError, DamagedFileError):
-        reason = f"the predictions of the champion's run {champion.run_id} no longer exist, or are damaged"
-        return Promotion(promoted=False, reason=reason)
-    return judge(load_logged_predictions(panel.run_id), predictions, prepared.config.evaluate.confidence_level)
-
-
 def promote(name: str, version: str) -> str:
     """Make a version the champion by hand; return its number.
 
@@ -128,6 +191,23 @@ def promote(name: str, version: str) -> str:
     number = str(find_version(f"{name}/{version}").version)
     _move_alias(name, number, find_champion(name))
     return number
+
+
+def approve(reference: str, *, approved: bool, by: str) -> str:
+    """Make a version the champion that waits for approval, or refuse it; return what became of it.
+
+    Args:
+        reference: NAME/VERSION.
+        approved: the answer.
+        by: who or what answered.
+    """
+    name, _, version = reference.partition("/")
+    champion = find_champion(name)
+    if approved and (champion is None or str(champion.version) != version):
+        _move_alias(name, version, champion)
+    verb = "approved" if approved else "not approved"
+    connect().set_model_version_tag(name, version, PREFIX + APPROVAL, f"{verb} by {by}")
+    return f"{reference} was {verb} by {by}; {describe_champion(name)}"
 
 
 def rollback(name: str) -> str:
@@ -151,4 +231,5 @@ def rollback(name: str) -> str:
 def _move_alias(name: str, version: str, champion: ModelVersion | None) -> None:
     if champion is not None and str(champion.version) != version:
         connect().set_model_version_tag(name, version, PREFIX + PREVIOUS, str(champion.version))
+    connect().set_model_version_tag(name, version, PREFIX + SINCE, time.strftime("%Y-%m-%d", time.gmtime()))
     connect().set_registered_model_alias(name, CHAMPION, version)
