@@ -27,6 +27,7 @@ from triptych.evaluation.figures import (
     draw_reliability,
 )
 from triptych.evaluation.metrics import count_confusions, measure_classes
+from triptych.evaluation.pairs import build_pair_rows
 from triptych.evaluation.predictions import Predictions
 from triptych.evaluation.report import EvaluatedPanel, Report
 
@@ -69,7 +70,7 @@ def render_page(
     )
     return environment.get_template("report.html").render(
         report=report,
-        pairs=[pair.as_row() for pair in report.pairs],
+        pairs=build_pair_rows(report.pairs),
         figures=_draw_figures(data, report, predicted, {label: curves[label] for label in ranked if label in curves}),
         costs=report.as_rows("costs"),
         calibration=report.as_rows("calibration"),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
-from triptych.evaluation.statistics import Correct, PairedDifference, adjust_p_values, compare_pair
+from triptych.evaluation.columns import NO_VALUE
+from triptych.evaluation.statistics import Correct, Groups, PairedDifference, adjust_p_values, compare_pair
+
+# What a verdict says where each panel was trained once.
+SINGLE_TRAININGS = "One training of each panel compares trained networks, not methods: repeats=5 compares methods."
 
 
 @dataclass(frozen=True)
@@ -20,54 +24,97 @@ class Pair:
         second: the label of the other.
         paired: their difference.
         adjusted_p_value: after Holm's correction over all pairs of the board.
-        separated: whether the difference is significant at the board's level.
+        adjusted_low: lower bound of the interval with the same correction: above 0 exactly if `separated`.
+        adjusted_high: upper bound.
+        separated: whether the first is significantly better at the board's level.
     """
 
     first: str
     second: str
     paired: PairedDifference
     adjusted_p_value: float
+    adjusted_low: float
+    adjusted_high: float
     separated: bool
 
     def as_row(self) -> dict[str, str]:
         """Return the pair as text, a dictionary from heading to cell."""
         paired = self.paired
+        ahead = NO_VALUE if paired.first_ahead is None else f"{100 * paired.first_ahead:.0f} %"
         return {
             "panels": f"{self.first} - {self.second}",
             "difference": f"{100 * paired.difference:+.2f} points",
-            "interval": f"{100 * paired.low:+.2f} to {100 * paired.high:+.2f}",
+            "interval": format_interval(paired.low, paired.high),
+            "interval (Holm)": format_interval(self.adjusted_low, self.adjusted_high),
             "only first correct": f"{paired.only_first:g}",
             "only second correct": f"{paired.only_second:g}",
-            "p (McNemar)": f"{paired.p_value:.3g}",
+            "first ahead on new seeds": ahead,
+            "p": f"{paired.p_value:.3g}",
             "p (Holm)": f"{self.adjusted_p_value:.3g}",
             "significant": "yes" if self.separated else "no",
         }
 
 
+def build_pair_rows(pairs: Sequence[Pair]) -> list[dict[str, str]]:
+    """Return the table of pairs as text, without columns that are empty."""
+    rows = [pair.as_row() for pair in pairs]
+    shown = {heading for row in rows for heading, cell in row.items() if cell != NO_VALUE}
+    return [{heading: cell for heading, cell in row.items() if heading in shown} for row in rows]
+
+
+def format_interval(low: float, high: float) -> str:
+    """Return the bounds of a difference in accuracy in points.
+
+    >>> format_interval(-0.0123, 0.2)
+    '-1.23 to +20.00'
+    """
+    return f"{100 * low:+.2f} to {100 * high:+.2f}"
+
+
 def compare_pairs(
-    correct: Mapping[str, Mapping[int, Correct]], ranked: Sequence[str], confidence_level: float
+    correct: Mapping[str, Mapping[int, Correct]],
+    ranked: Sequence[str],
+    confidence_level: float,
+    groups: Groups | None = None,
 ) -> tuple[Pair, ...]:
     """Compare every pair of panels of a board, on the repeats that both have.
+
+    Panels that agree on every image are one hypothesis in Holm's correction: their comparisons with a third panel are
+    one, and there is none between them.
 
     Args:
         correct: for each label and repeat, (n,) bool, which test images are classified correctly.
         ranked: the labels, the most accurate first.
         confidence_level: of the intervals; one minus it is the significance level for all pairs together.
+        groups: (n,) int64, the group of each test image; None if every image stands alone.
     """
-    found = []
+    found: list[tuple[str, str, PairedDifference]] = []
+    hypotheses: list[frozenset[bytes]] = []
     for first, second in combinations(ranked, 2):
         if repeats := sorted(correct[first].keys() & correct[second].keys()):
             one, other = (np.stack([correct[label][repeat] for repeat in repeats]) for label in (first, second))
-            found.append(Pair(first, second, compare_pair(one, other, confidence_level), 1.0, separated=False))
-    adjusted = adjust_p_values([pair.paired.p_value for pair in found]).tolist()
+            hypotheses.append(frozenset((one.tobytes(), other.tobytes())))
+            if other.sum() > one.sum():
+                first, second, one, other = second, first, other, one
+            found.append((first, second, compare_pair(one, other, confidence_level, groups)))
+    tested = {key: pair[2].p_value for key, pair in zip(hypotheses, found, strict=True) if not pair[2].agree}
+    adjusted = dict(zip(tested, adjust_p_values(list(tested.values())).tolist(), strict=True))
     return tuple(
-        replace(pair, adjusted_p_value=p_value, separated=p_value < 1.0 - confidence_level)
-        for pair, p_value in zip(found, adjusted, strict=True)
+        _adjust(*pair, adjusted.get(key, 1.0), confidence_level) for key, pair in zip(hypotheses, found, strict=True)
     )
 
 
+def _adjust(first: str, second: str, paired: PairedDifference, p_value: float, confidence_level: float) -> Pair:
+    """Return a pair with its interval at the level that Holm's correction leaves to it."""
+    level = 1.0 - confidence_level
+    low, high = paired.interval(1.0 - level * paired.p_value / p_value)
+    return Pair(first, second, paired, p_value, low, high, separated=p_value < level)
+
+
 def decide(best: str, accuracy: float, pairs: Sequence[Pair], test_images: int, confidence_level: float) -> str:
-    """Return in one sentence which panel wins and by how much, or whose difference could be chance.
+    """Return in a few sentences which panel wins and by how much, or whose difference could be chance.
+
+    With one repeat, trainings are compared and not methods, and the words say so.
 
     Args:
         best: the label of the most accurate panel.
@@ -80,21 +127,49 @@ def decide(best: str, accuracy: float, pairs: Sequence[Pair], test_images: int, 
     'numpy-mlp reaches 0.9750 on 540 test images; there is no other panel to compare it with.'
     """
     score = f"{accuracy:.4f} on {test_images} test images"
-    own = [pair for pair in pairs if pair.first == best]
+    own = [pair for pair in pairs if best in (pair.first, pair.second)]
     if not own:
         return f"{best} reaches {score}; there is no other panel to compare it with."
-    beaten = [pair.second for pair in own if pair.separated]
-    near = [pair.second for pair in own if not pair.separated]
-    if near:
-        rest = f"; it is significantly better than {join_words(beaten)}" if beaten else ""
-        return f"{best} leads with {score}, but its lead over {join_words(near)} could be chance{rest}."
-    closest = own[0]
-    paired = closest.paired
+    others = {pair.second if pair.first == best else pair.first: pair for pair in own}
+    level = [best, *(label for label, pair in others.items() if pair.paired.difference == 0.0)]
+    beaten = [label for label, pair in others.items() if pair.separated and pair.first == best]
+    near = [label for label in others if label not in {*level, *beaten}]
+    rest = [
+        f"{'their' if len(level) > 1 else 'its'} lead over {join_words(near)} could be chance" if near else "",
+        f"{'they are' if len(level) > 1 else 'it is'} significantly better than {join_words(beaten)}" if beaten else "",
+    ]
+    ending = "; ".join(filter(None, rest))
+    single = any(pair.paired.repeats == 1 for pair in own)
+    if len(level) > 1:
+        kind = "These trainings of " if single else ""
+        sentence = f"{kind}{join_words(level)} are level with {score}{'; ' if ending else ''}{ending}."
+    elif near:
+        sentence = f"{'This training of ' if single else ''}{best} leads with {score}, but {ending}."
+    else:
+        margin = _describe_margin(others[beaten[0]], confidence_level)
+        sentence = f"{'This training of ' if single else ''}{best} wins with {score}, {margin}."
+    agreeing = [f"{join_words(labels)} agree on every test image." for labels in _group_agreeing(pairs)]
+    return " ".join([sentence, *agreeing, *([SINGLE_TRAININGS] if single else [])])
+
+
+def _describe_margin(closest: Pair, confidence_level: float) -> str:
     return (
-        f"{best} wins with {score}, {100 * paired.difference:.2f} points ahead of {closest.second} "
-        f"({100 * confidence_level:g} % interval {100 * paired.low:.2f} to {100 * paired.high:.2f}, "
-        f"Holm-adjusted p = {closest.adjusted_p_value:.2g})."
+        f"{100 * closest.paired.difference:.2f} points ahead of {closest.second} "
+        f"({100 * confidence_level:g} % interval {format_interval(closest.adjusted_low, closest.adjusted_high)}, "
+        f"p = {closest.adjusted_p_value:.2g}, both with Holm's correction)"
     )
+
+
+def _group_agreeing(pairs: Sequence[Pair]) -> list[list[str]]:
+    """Return the groups of panels that agree on every test image in every repeat."""
+    groups: list[list[str]] = []
+    for pair in pairs:
+        if pair.paired.agree:
+            group = next((known for known in groups if {pair.first, pair.second} & {*known}), None)
+            if group is None:
+                groups.append(group := [])
+            group += [label for label in (pair.first, pair.second) if label not in group]
+    return groups
 
 
 def join_words(words: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from triptych.config.names import NUMPY_MLP, TORCH_MLP
 from triptych.data.boards import PreparedBoard
 from triptych.evaluation.columns import RESTORED, Table, build_rows
-from triptych.evaluation.pairs import Pair, compare_pairs, decide, join_words
+from triptych.evaluation.pairs import Pair, build_pair_rows, compare_pairs, decide, join_words
 from triptych.evaluation.predictions import Predictions
 from triptych.evaluation.statistics import wilson_interval
 from triptych.panels.kinds import find_kind
@@ -123,7 +123,7 @@ class Report:
 
     def as_markdown(self) -> str:
         """Return everything as Markdown."""
-        tables = [self.as_rows(), [pair.as_row() for pair in self.pairs]]
+        tables = [self.as_rows(), build_pair_rows(self.pairs)]
         text = "\n\n".join(_format_table(rows) for rows in tables if rows)
         return "\n".join([self.verdict, "", text, "", *(f"- {escape_markdown(caveat)}" for caveat in self.caveats)])
 
@@ -172,11 +172,12 @@ def write_report(
         drifts: for each repeat, the largest difference between the weights of the twins after each epoch.
         missing: the repeats that could not be trained or evaluated.
     """
-    labels = dict.fromkeys(panel.label for panel in panels)
-    standings = [_rank(prepared, [panel for panel in panels if panel.label == label]) for label in labels]
+    compared = keep_common_repeats(panels)
+    labels = dict.fromkeys(panel.label for panel in compared)
+    standings = [_rank(prepared, [panel for panel in compared if panel.label == label]) for label in labels]
     standings.sort(key=lambda standing: -standing.test_accuracy)
     correct = {
-        label: {panel.repeat: predictions[panel.run_id].correct for panel in panels if panel.label == label}
+        label: {panel.repeat: predictions[panel.run_id].correct for panel in compared if panel.label == label}
         for label in labels
     }
     level = prepared.config.evaluate.confidence_level
@@ -190,6 +191,7 @@ def write_report(
         verdict=decide(best.label, best.test_accuracy, pairs, prepared.sizes["test"], level) + name_missing(missing),
         caveats=(
             *(f"missing: {panel.label} ({panel.reason})" for panel in missing),
+            *explain_repeats(panels, compared),
             *prepared.notes,
             *explain_board(prepared),
             *explain_drifts(drifts),
@@ -197,6 +199,13 @@ def write_report(
         ),
         missing=tuple(missing),
     )
+
+
+def keep_common_repeats(panels: Sequence[EvaluatedPanel]) -> list[EvaluatedPanel]:
+    """Return the repeats that every panel has, or all of them if there are none: only these are compared fairly."""
+    repeats = [{panel.repeat for panel in panels if panel.label == label} for label in {one.label for one in panels}]
+    common = set.intersection(*repeats)
+    return [panel for panel in panels if panel.repeat in common or not common]
 
 
 def _rank(prepared: PreparedBoard, repeats: Sequence[EvaluatedPanel]) -> Standing:
@@ -231,6 +240,12 @@ def name_missing(missing: Sequence[MissingPanel]) -> str:
     """
     labels = [panel.label for panel in missing]
     return f" The comparison is incomplete, without {join_words(labels)}." if labels else ""
+
+
+def explain_repeats(panels: Sequence[EvaluatedPanel], compared: Sequence[EvaluatedPanel]) -> list[str]:
+    """Return which repeats are left out because a panel lacks them."""
+    left_out = [f"{panel.label} #{panel.repeat}" for panel in panels if panel not in compared]
+    return [f"only repeats that every panel has are compared, without {join_words(left_out)}"] if left_out else []
 
 
 def explain_board(prepared: PreparedBoard) -> list[str]:

@@ -1,30 +1,120 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+import pytest
 
-from triptych.evaluation.pairs import compare_pairs, decide
+from triptych.evaluation.pairs import Pair, build_pair_rows, compare_pairs, decide
+
+IMAGES = 200
 
 
-def number(repeats: np.ndarray) -> dict[int, np.ndarray]:
-    return dict(enumerate(repeats))
+def fail(*repeats: range) -> dict[int, np.ndarray]:
+    """Return for each repeat which of the images are classified correctly: all but these."""
+    return {number: ~np.isin(np.arange(IMAGES), wrong) for number, wrong in enumerate(repeats)}
+
+
+def compare(correct: Mapping[str, Mapping[int, np.ndarray]]) -> tuple[tuple[Pair, ...], str]:
+    """Return the pairs and the verdict of panels that are given in the order of their ranking."""
+    pairs = compare_pairs(correct, list(correct), 0.95)
+    best = next(iter(correct))
+    return pairs, decide(best, float(np.mean([*correct[best].values()])), pairs, IMAGES, 0.95)
 
 
 def test_the_verdict_names_the_winner_and_whose_difference_could_be_chance() -> None:
-    right = np.ones((1, 200), dtype=bool)
-    near, far = right.copy(), right.copy()
-    near[0, :2] = False
-    far[0, :60] = False
-    pairs = compare_pairs(
-        {"best": number(right), "near": number(near), "far": number(far)},
-        ["best", "near", "far"],
-        0.95,
-    )
+    once = {"best": fail(range(0)), "near": fail(range(2)), "far": fail(range(60))}
+    pairs, verdict = compare(once)
     assert [pair.separated for pair in pairs] == [False, True, True]
-    verdict = decide("best", 1.0, pairs, 200, 0.95)
     assert verdict == (
-        "best leads with 1.0000 on 200 test images, "
-        "but its lead over near could be chance; it is significantly better than far."
+        "This training of best leads with 1.0000 on 200 test images, but its lead over near could be chance; "
+        "it is significantly better than far. "
+        "One training of each panel compares trained networks, not methods: repeats=5 compares methods."
     )
-    [won] = compare_pairs({"best": number(right), "far": number(far)}, ["best", "far"], 0.95)
-    assert decide("best", 1.0, [won], 200, 0.95).startswith("best wins with 1.0000 on 200 test images, 30.00 points")
-    assert "no other panel" in decide("best", 1.0, [], 200, 0.95)
+    twice = {
+        label: fail(*[range(len(right) - right.sum()) for right in repeats.values()] * 2)
+        for label, repeats in once.items()
+    }
+    assert compare(twice)[1] == (
+        "best leads with 1.0000 on 200 test images, but its lead over near could be chance; "
+        "it is significantly better than far."
+    )
+    del once["near"]
+    [won], verdict = compare(once)
+    assert verdict.startswith(
+        "This training of best wins with 1.0000 on 200 test images, 30.00 points ahead of far (95 % interval "
+        f"{100 * won.adjusted_low:+.2f} to {100 * won.adjusted_high:+.2f}, p = "
+    )
+    assert "no other panel" in decide("best", 1.0, [], IMAGES, 0.95)
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_equals_are_level_and_nobody_leads(repeats: int) -> None:
+    equals = {"one": fail(*[range(5)] * repeats), "other": fail(*[range(3, 8)] * repeats)}
+    [pair], verdict = compare(equals)
+    assert (pair.paired.difference, pair.separated) == (0.0, False)
+    names = "These trainings of one and other" if repeats == 1 else "one and other"
+    assert verdict.startswith(f"{names} are level with 0.9750 on 200 test images.")
+    _, verdict = compare({**equals, "near": fail(*[range(9)] * repeats), "far": fail(*[range(90)] * repeats)})
+    assert verdict.startswith(
+        f"{names} are level with 0.9750 on 200 test images; their lead over near could be chance; "
+        "they are significantly better than far."
+    )
+    for word in ("leads", "wins"):
+        assert word not in verdict
+
+
+def test_panels_that_agree_on_every_image_are_one_hypothesis() -> None:
+    alone = {"best": fail(range(3)), "twin": fail(range(3, 15)), "other": fail(range(15, 35))}
+    with_twin = {"best": alone["best"], "twin": alone["twin"], "copy": alone["twin"], "other": alone["other"]}
+    pairs, verdict = compare(alone)
+    adjusted = {frozenset((pair.first, pair.second)): pair.adjusted_p_value for pair in pairs}
+    more, verdict_with_twin = compare(with_twin)
+    for pair in more:
+        names = frozenset({"twin" if name == "copy" else name for name in (pair.first, pair.second)})
+        assert pair.adjusted_p_value == pytest.approx(adjusted.get(names, 1.0))
+        assert pair.paired.agree == (names == {"twin"})
+    assert " twin and copy agree on every test image." in verdict_with_twin
+    assert "agree" not in verdict
+    level = compare({"twin": alone["twin"], "copy": alone["twin"]})[1]
+    assert level.startswith(
+        "These trainings of twin and copy are level with 0.9400 on 200 test images. "
+        "twin and copy agree on every test image."
+    )
+
+
+def test_the_adjusted_interval_agrees_with_the_decision() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        shares = np.sort(rng.uniform(0.8, 0.99, 5))[::-1]
+        correct = {str(n): dict(enumerate(rng.random((2, IMAGES)) < share)) for n, share in enumerate(shares)}
+        ranked = sorted(correct, key=lambda label: -np.mean([*correct[label].values()]))
+        for pair in compare_pairs(correct, ranked, 0.95):
+            assert pair.separated == (pair.adjusted_low > 0.0)
+            assert pair.adjusted_low <= pair.paired.low <= pair.paired.high <= pair.adjusted_high
+            assert pair.paired.difference >= 0.0
+
+
+def test_a_difference_is_over_the_repeats_that_both_have_and_points_the_right_way() -> None:
+    both = {"one": fail(range(10), range(90), range(90)), "other": {0: fail(range(30))[0]}}
+    [pair] = compare_pairs(both, ["other", "one"], 0.95)
+    assert (pair.first, pair.second, pair.paired.repeats) == ("one", "other", 1)
+    assert pair.paired.difference == pytest.approx(0.1)
+    assert compare_pairs({"one": fail(range(1)), "other": {7: fail(range(1))[0]}}, ["one", "other"], 0.95) == ()
+
+
+def test_images_of_one_group_count_as_one() -> None:
+    correct = {"one": fail(range(0)), "other": fail(range(20))}
+    [alone] = compare_pairs(correct, ["one", "other"], 0.95)
+    [grouped] = compare_pairs(correct, ["one", "other"], 0.95, np.repeat(np.arange(IMAGES // 20), 20))
+    assert (alone.separated, grouped.separated) == (True, False)
+
+
+def test_the_table_of_pairs_leaves_out_what_one_training_cannot_show() -> None:
+    once, _ = compare({"one": fail(range(2)), "other": fail(range(9))})
+    twice, _ = compare({"one": fail(range(2), range(4)), "other": fail(range(9), range(3, 10))})
+    [row] = build_pair_rows(once)
+    [with_seeds] = build_pair_rows(twice)
+    assert set(with_seeds) - set(row) == {"first ahead on new seeds"}
+    assert row["difference"] == "+3.50 points"
+    assert with_seeds["first ahead on new seeds"].endswith(" %")

@@ -144,7 +144,30 @@ def test_readers_of_earlier_reports_find_their_keys(
     assert set(best) >= OLD_KEYS <= set(other)
     assert (best["embed_seconds"], other["embed_seconds"]) == (4.17, None)
     assert isinstance(best["parameters"], int)
-    assert set(content["pairs"][0]) == {"first", "second", "paired", "adjusted_p_value", "separated"}
+    pair = content["pairs"][0]
+    assert {"first", "second", "paired", "adjusted_p_value", "separated"} <= set(pair)
+    assert {"difference", "low", "high", "p_value", "only_first", "only_second"} <= set(pair["paired"])
+
+
+def test_only_repeats_that_every_panel_has_are_compared(
+    digits: BoardData, panels: list[tuple[EvaluatedPanel, Predictions]]
+) -> None:
+    # The repeat that is missing is the worse one of the better panel, and the other panel has a third, perfect one.
+    complete = report_on(digits, panels)
+    third = evaluate(digits, "numpy-mlp", 2, 0)
+    report = report_on(digits, [panels[0], *panels[2:], third])
+    [best, other] = report.standings
+    assert (best.label, best.repeats, other.repeats) == (LONGEST_LABEL, 1, 1)
+    assert (best.test_accuracy, other.test_accuracy) == (1 - 10 / 540, 1 - 30 / 540)
+    [pair] = report.pairs
+    assert pair.paired.difference == pytest.approx(20 / 540)
+    assert report.verdict.startswith(
+        f"This training of {LONGEST_LABEL} wins with 0.9815 on 540 test images, 3.70 points"
+    )
+    assert "only repeats that every panel has are compared, without numpy-mlp #1 and numpy-mlp #2" in report.caveats
+    assert not [caveat for caveat in complete.caveats if "only repeats" in caveat]
+    # With none in common, nothing is left out.
+    assert [standing.repeats for standing in report_on(digits, [panels[0], panels[3]]).standings] == [1, 1]
 
 
 def test_a_metric_that_one_repeat_lacks_is_the_mean_of_the_others(
