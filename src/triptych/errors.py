@@ -33,6 +33,19 @@ class DataError(InputError):
     """A data set is missing, damaged or cannot be split."""
 
 
+class SplitSeedError(DataError):
+    """With this seed of the split, a class is not in every part; with another one, every class is.
+
+    Attributes:
+        seed: the other seed.
+    """
+
+    def __init__(self, message: str, seed: int) -> None:
+        """Keep the other seed."""
+        super().__init__(message)
+        self.seed = seed
+
+
 class UnreadableImageError(DataError):
     """An image file is damaged, or is refused.
 

@@ -28,9 +28,12 @@ def draw_scene(seed: int, height: int = 240, width: int = 320) -> Image.Image:
 
 
 def write_scenes(folder: Path) -> Path:
-    """Write a train and a test set of two classes, `a` and `b`: 25 scenes, no two of which look alike."""
+    """Write a train and a test set of two classes, `a` and `b`: 25 scenes, no two of which look alike.
+
+    The default seed of the split takes some of both classes from train for validation.
+    """
     for number in range(25):
         place = folder / ("test" if number % 4 == 0 else "train") / "ab"[number % 2 or number == 24]
         place.mkdir(parents=True, exist_ok=True)
-        draw_scene(number).save(place / f"{number:02}.png", compress_level=1)
+        draw_scene(125 + number).save(place / f"{number:02}.png", compress_level=1)
     return folder

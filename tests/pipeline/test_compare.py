@@ -129,7 +129,7 @@ def test_figures_and_predictions_are_kept(runs: list[Any]) -> None:
     for run in runs:
         assert wanted <= set(list_artifacts(run.info.run_id))
         table = connect().load_table(run.info.experiment_id, "test_predictions.json", [run.info.run_id])
-        assert len(table) == 12
+        assert len(table) == 11
         right = (table["class"] == table["predicted"]).mean()
         assert right == pytest.approx(run.data.metrics["test_accuracy"])
 

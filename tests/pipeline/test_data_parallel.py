@@ -31,7 +31,7 @@ PHOTOS = {"green": 12, "red": 12}
 @pytest.fixture(scope="module")
 def prepared(make_photos: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> PreparedBoard:
     """A board whose 12 training images make batches of 11 and 1: two processes can share neither evenly."""
-    folder = make_photos(tmp_path_factory.mktemp("few") / "colours", PHOTOS)
+    folder = make_photos(tmp_path_factory.mktemp("few") / "colours", PHOTOS, seed=6)
     board = resolve_config("digits", data=f"folder:{folder}").boards[0]
     return prepare_board(board.model_copy(update={"panels": (NAME,), "transfer": SETTINGS}))
 

@@ -17,7 +17,15 @@ from triptych.config.trainers import kind_of_panel
 from triptych.data.datasets import Dataset, fetch_dataset
 from triptych.data.duplicates import Group, count_leaked, group_equal
 from triptych.data.folders import VAL_IS_TEST
-from triptych.data.splits import Split, draw_split, identify_split, identify_test_set, load_split, save_split
+from triptych.data.splits import (
+    Split,
+    check_classes,
+    draw_split,
+    identify_split,
+    identify_test_set,
+    load_split,
+    save_split,
+)
 from triptych.data.stored import ImageIds, find_folder, load_stored, provide_stored
 from triptych.errors import ConfigError, DamagedFileError, DataError
 from triptych.images.pixels import Pixels
@@ -39,7 +47,7 @@ class PreparedBoard:
         dataset_folder: the folder of the prepared data.
         root: the folder that the image files are relative to; None for arrays.
         split_file: the path of the split.
-        split_id: hash of the data, the fractions and the seed.
+        split_id: hash of the data and the settings of the split.
         test_set_id: hash of the test images and their classes, whatever is in the other parts.
         sizes: the number of images in each part.
         notes: caveats about the data for readers of the results.
@@ -94,10 +102,11 @@ def prepare_board(
         StorageError: the cache cannot be written.
     """
     dataset = fetch_dataset(config.data.source)
-    split_file = cache_home() / "splits" / f"{identify_split(dataset.digest, config.split)}.json"
-    touch(split_file)
-    split = _provide_split(dataset, config.split, split_file)
+    check_classes(dataset.labels, dataset.parts, dataset.classes, config.split)
     image_ids = provide_stored(dataset, config.data, on_image).image_ids
+    split_file = cache_home() / "splits" / f"{identify_split(dataset.digest, config.split, hashed=dataset.grows)}.json"
+    touch(split_file)
+    split = _provide_split(dataset, config.split, image_ids, split_file)
     _check_choices(config, split)
     leaks = _explain_leaks(group_equal(image_ids.tolist()), split, config.data.source)
     return PreparedBoard(
@@ -115,11 +124,12 @@ def prepare_board(
     )
 
 
-def _provide_split(dataset: Dataset, config: SplitConfig, file: Path) -> Split:
+def _provide_split(dataset: Dataset, config: SplitConfig, image_ids: ImageIds, file: Path) -> Split:
     """Return the stored split, or draw and save it."""
     if found := recall(lambda: load_split(file)):
         return found
-    split = draw_split(dataset.labels, dataset.parts, dataset.classes, dataset.digest, config)
+    keys = image_ids if dataset.grows else None
+    split = draw_split(dataset.labels, dataset.parts, dataset.classes, dataset.digest, config, keys)
     save_split(split, file)
     return split
 

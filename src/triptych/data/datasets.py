@@ -9,7 +9,7 @@ import pkgutil
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Dataset:
         digest: SHA-256 of the images, labels, class names and parts, hexadecimal.
         root: the folder that the file names are relative to; None for arrays.
         notes: how the data was read, where that matters for the results.
+        grows: whether images may be added or removed from one day to the next, as in a folder.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Dataset:
     digest: str
     root: Path | None = None
     notes: tuple[str, ...] = ()
+    grows: bool = False
 
 
 def fetch_dataset(source: str) -> Dataset:
@@ -208,7 +210,8 @@ def load_folder(directory: Path) -> Dataset:
 
 def build_folder_dataset(directory: Path, found: ImageFolder) -> Dataset:
     """Return the images that `scan_folder` found as a data set."""
-    return _file_dataset(directory.name, directory, found.files, found.labels, found.classes, found.parts, found.notes)
+    named = _file_dataset(directory.name, directory, found.files, found.labels, found.classes, found.parts)
+    return replace(named, notes=found.notes, grows=True)
 
 
 def _download(name: str, expected: str) -> None:
@@ -257,13 +260,12 @@ def _file_dataset(
     labels: NDArray[np.int64],
     classes: tuple[str, ...],
     parts: Parts | None,
-    notes: tuple[str, ...] = (),
 ) -> Dataset:
     identities = tuple(map(hash_file, files))
     names = (os.fsencode(file.relative_to(root).as_posix()) for file in files)
     pieces = (piece for named in zip(names, identities, strict=True) for piece in named)
     digest = _hash(pieces, labels, classes, parts)
-    return Dataset(name, FileImages(tuple(files), identities), labels, classes, parts, digest, root, notes)
+    return Dataset(name, FileImages(tuple(files), identities), labels, classes, parts, digest, root)
 
 
 def _hash(pieces: Any, labels: NDArray[np.int64], classes: tuple[str, ...], parts: Parts | None) -> str:

@@ -1,4 +1,8 @@
-"""A stratified split into train, validation and test, identified by a hash and shared by all panels of a board."""
+"""A split into train, validation and test, identified by a hash and shared by all panels of a board.
+
+The images of a fixed data set are divided exactly, stratified by class. A folder grows: there each image is assigned by
+a hash of its pixels, so that adding, renaming, moving or deleting images moves no other one.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +16,16 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from triptych.config.schema import SplitConfig
-from triptych.errors import DataError
+from triptych.data.folders import Parts
+from triptych.errors import DataError, SplitSeedError
 from triptych.system.checked import read_json, write_json
 
 Indices = NDArray[np.int64]
 
-# Part of every split id: change it with the method below, so that old splits are not reused.
-METHOD = "stratified-1"
+# Part of every split id: change them with the methods below, so that old splits are not reused.
+STRATIFIED, HASHED = "stratified-1", "hashed-1"
+# The seeds from 0 that an error looks through for one that would do, and as many numbers as that may take to draw.
+SEEDS_TRIED, NUMBERS_TRIED = 1000, 2_000_000
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class Split:
     """Indices into a data set; the three parts contain every image exactly once.
 
     Attributes:
-        split_id: hash of the data's digest, the fractions and the seed.
+        split_id: hash of the data's digest and the settings of the split.
         train: (n_train,) int64, ascending.
         validation: (n_validation,) int64, ascending; empty if the validation fraction is 0.
         test: (n_test,) int64, ascending.
@@ -48,13 +55,24 @@ class Split:
         return parts
 
 
-def identify_split(data_digest: str, settings: SplitConfig) -> str:
+def build_split(split_id: str, parts: Parts) -> Split:
+    """Return the split with these parts, (n,) of "train", "validation" or "test"."""
+    train, validation, test = (np.flatnonzero(parts == part) for part in ("train", "validation", "test"))
+    return Split(split_id, train, validation, test)
+
+
+def identify_split(data_digest: str, settings: SplitConfig, *, hashed: bool = False) -> str:
     """Return the id of the split that these settings draw from this data, 16 hexadecimal digits.
+
+    Args:
+        data_digest: SHA-256 of the data.
+        settings: fractions, seed, and whether parts are kept.
+        hashed: whether each image is assigned by a hash.
 
     >>> identify_split("data", SplitConfig(seed=0)) == identify_split("data", SplitConfig(seed=1))
     False
     """
-    text = json.dumps([METHOD, data_digest, settings.model_dump(mode="json")], sort_keys=True)
+    text = json.dumps([HASHED if hashed else STRATIFIED, data_digest, settings.model_dump(mode="json")], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -75,12 +93,42 @@ def identify_test_set(image_ids: NDArray[np.bytes_], labels: NDArray[np.int64], 
     return hashlib.sha256("\0".join(lines).encode()).hexdigest()[:16]
 
 
+def check_classes(
+    labels: NDArray[np.int64], parts: Parts | None, classes: tuple[str, ...], settings: SplitConfig
+) -> None:
+    """Check, before images are decoded, that each class has as many images as there are parts to draw from them.
+
+    Args:
+        labels: (n,) int64, indices into `classes`.
+        parts: (n,) of "train", "validation" or "test", or None.
+        classes: the class names.
+        settings: fractions, and whether parts are kept.
+
+    Raises:
+        DataError: a class has too few images.
+    """
+    own = set() if parts is None or not settings.keep_own_parts else set(parts.tolist())
+    drawn = [part for part in _list_parts(settings) if part == "train" or part not in own]
+    counts = np.bincount(labels if not own or parts is None else labels[parts == "train"], minlength=len(classes))
+    scarce = int(counts.argmin())
+    if counts[scarce] < len(drawn):
+        raise DataError(
+            f"class {classes[scarce]!r} has {counts[scarce]} image(s) to split, and every part needs at least one: "
+            f"add images, or remove the class"
+        )
+
+
+def _list_parts(settings: SplitConfig) -> list[str]:
+    return ["train", "validation", "test"] if settings.validation_fraction > 0 else ["train", "test"]
+
+
 def draw_split(
     labels: NDArray[np.int64],
-    parts: NDArray[np.str_] | None,
+    parts: Parts | None,
     classes: tuple[str, ...],
     data_digest: str,
     settings: SplitConfig,
+    keys: NDArray[np.bytes_] | None = None,
 ) -> Split:
     """Return the split of a data set: the parts that it comes with, if they are kept; the others are drawn.
 
@@ -90,24 +138,91 @@ def draw_split(
         classes: the class names, for error messages.
         data_digest: SHA-256 of the data.
         settings: fractions, seed, and whether parts are kept.
+        keys: (n,) "S32", hexadecimal: each image's part depends on its key, its own part and the settings only; None:
+            the parts are drawn together, stratified by class.
 
     Raises:
-        DataError: a class has too few images to be in every part.
+        DataError: a class is not in every part.
+        SplitSeedError: it would be, with another seed.
 
     >>> labels = np.repeat([0, 1], 10)
     >>> draw_split(labels, None, ("cat", "dog"), "data", SplitConfig(test_fraction=0.3)).sizes()
     {'train': 11, 'validation': 3, 'test': 6}
     """
+    own = parts if settings.keep_own_parts else None
+    split_id = identify_split(data_digest, settings, hashed=keys is not None)
+    if keys is not None:
+        assigned = assign_parts(keys, own, settings)
+        if gap := _find_gap(assigned, labels, classes, settings):
+            raise _explain_gap(*gap, settings.seed, _find_seed(keys, own, labels, classes, settings))
+        return build_split(split_id, assigned)
     everything = np.arange(len(labels))
-    if parts is not None and settings.keep_own_parts:
-        test, validation = np.flatnonzero(parts == "test"), np.flatnonzero(parts == "validation")
-        training = np.flatnonzero(parts == "train")
+    if own is not None:
+        test, validation = np.flatnonzero(own == "test"), np.flatnonzero(own == "validation")
+        training = np.flatnonzero(own == "train")
     else:
         training, test = _divide(everything, settings.test_fraction, labels, classes, settings.seed)
         validation = everything[:0]
     if len(validation) == 0 and settings.validation_fraction > 0:
         training, validation = _divide(training, settings.validation_fraction, labels, classes, settings.seed)
-    return Split(identify_split(data_digest, settings), training, validation, test)
+    return Split(split_id, training, validation, test)
+
+
+def assign_parts(keys: NDArray[np.bytes_], own: Parts | None, settings: SplitConfig) -> Parts:
+    """Return the part of every image, (n,) of "train", "validation" or "test", each by its own key alone.
+
+    Two numbers in [0, 1) follow from the key and the seed: the first decides whether the image is held out for the
+    test, the second whether it is taken from the rest for validation. The fractions hold in expectation.
+
+    Args:
+        keys: (n,) "S32", hexadecimal.
+        own: (n,), the parts that the images come with, which stay as they are; None: there are none.
+        settings: fractions and seed.
+    """
+    digests = (hashlib.sha256(b"%d %s" % (settings.seed, key)).digest() for key in keys.tolist())
+    numbers = np.frombuffer(b"".join(digest[:16] for digest in digests), dtype=">u8").reshape(-1, 2) / 2.0**64
+    parts = np.full(len(keys), "train", dtype="<U10") if own is None else own.astype("<U10")
+    if own is None:
+        parts[numbers[:, 0] < settings.test_fraction] = "test"
+    if not (parts == "validation").any():
+        parts[(parts == "train") & (numbers[:, 1] < settings.validation_fraction)] = "validation"
+    return parts
+
+
+def _find_gap(
+    parts: Parts, labels: NDArray[np.int64], classes: tuple[str, ...], settings: SplitConfig
+) -> tuple[str, str] | None:
+    """Return a class and a part that has none of its images; None if every class is in every part."""
+    for part in _list_parts(settings):
+        counts = np.bincount(labels[parts == part], minlength=len(classes))
+        if counts.min() == 0:
+            return classes[int(counts.argmin())], part
+    return None
+
+
+def _find_seed(
+    keys: NDArray[np.bytes_],
+    own: Parts | None,
+    labels: NDArray[np.int64],
+    classes: tuple[str, ...],
+    settings: SplitConfig,
+) -> int | None:
+    """Return the lowest seed with which every class is in every part; None if no such seed is found quickly."""
+    for seed in range(min(SEEDS_TRIED, NUMBERS_TRIED // len(keys))):
+        other = settings.model_copy(update={"seed": seed})
+        if _find_gap(assign_parts(keys, own, other), labels, classes, other) is None:
+            return seed
+    return None
+
+
+def _explain_gap(name: str, part: str, seed: int, other: int | None) -> DataError:
+    problem = (
+        f"class {name!r} has no image in the {part} set, where a hash of its pixels and split.seed={seed} put each: "
+        f"add images, or"
+    )
+    if other is None:
+        return DataError(f"{problem} divide the folder into train, val and test yourself")
+    return SplitSeedError(f"{problem} set split.seed={other}, with which every class is in every part", other)
 
 
 def _divide(

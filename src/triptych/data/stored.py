@@ -28,6 +28,7 @@ PIXELS_FILE, IDS_FILE, DESCRIPTION_FILE = "pixels.npy", "image-ids.npy", "datase
 FILES = (PIXELS_FILE, IDS_FILE, DESCRIPTION_FILE)
 # Half of a SHA-256: 128 bits.
 ID_DIGITS = 32
+ID_TYPE = f"S{ID_DIGITS}"
 
 ImageIds = NDArray[np.bytes_]
 
@@ -92,11 +93,11 @@ def _store(dataset: Dataset, folder: Path, side: int, on_image: Callable[[int, i
     """Decode every image once; store the pixels, then their ids, then the description."""
     if isinstance(dataset.images, ArrayImages):
         pixels = dataset.images.array
-        ids = [_shorten(identify_pixels(image)) for image in pixels]
+        ids = [shorten_identity(identify_pixels(image)) for image in pixels]
     else:
         pixels, ids = _decode_thumbnails(dataset.images, side, on_image)
     require_unchanged(dataset.images)
-    for name, array in ((PIXELS_FILE, pixels), (IDS_FILE, np.array(ids, dtype=f"S{ID_DIGITS}"))):
+    for name, array in ((PIXELS_FILE, pixels), (IDS_FILE, np.array(ids, dtype=ID_TYPE))):
         with write_checked(folder / name) as stream:
             np.save(stream, array, allow_pickle=False)
     source = dataset.images if isinstance(dataset.images, FileImages) else FileImages(())
@@ -127,10 +128,11 @@ def _decode_thumbnails(
     with ThreadPoolExecutor(DECODING_THREADS) as pool:
         for index, (thumbnail, identity) in enumerate(pool.map(decode, range(len(images)))):
             thumbnails[index] = thumbnail
-            ids.append(_shorten(identity))
+            ids.append(shorten_identity(identity))
             on_image(index + 1, len(images))
     return thumbnails, ids
 
 
-def _shorten(identity: bytes) -> str:
+def shorten_identity(identity: bytes) -> str:
+    """Return the id of an image by its `identify_pixels`."""
     return identity.hex()[:ID_DIGITS]

@@ -13,7 +13,7 @@ from helpers.photos import write_photos
 from triptych.config.resolve import resolve_config
 from triptych.config.schema import BoardConfig, DataConfig
 from triptych.data.boards import load_board, open_board, prepare_board
-from triptych.errors import DataError
+from triptych.errors import DataError, SplitSeedError
 from triptych.images.pixels import make_thumbnail
 
 
@@ -38,12 +38,12 @@ def test_a_machine_without_the_shared_cache_prepares_the_board_itself(
 
 
 def test_val_becomes_the_test_part_where_there_is_no_test(tmp_path: Path) -> None:
-    write_photos(tmp_path / "train", {"a": 6, "b": 6})
-    write_photos(tmp_path / "val", {"a": 3, "b": 2}, seed=1)
+    write_photos(tmp_path / "train", {"a": 6, "b": 6}, seed=1)
+    write_photos(tmp_path / "val", {"a": 3, "b": 2})
     (tmp_path / "train" / "a" / "notes.txt").write_text("no image")
     config = BoardConfig(data=DataConfig(source=str(tmp_path)))
     prepared = prepare_board(config)
-    assert prepared.sizes == {"train": 9, "validation": 3, "test": 5}
+    assert prepared.sizes == {"train": 10, "validation": 2, "test": 5}
     assert "val/ is used as the test set" in prepared.notes[0]
     assert "train/a/notes.txt" in prepared.notes[1]
 
@@ -65,9 +65,10 @@ def test_given_parts_are_kept(tmp_path: Path) -> None:
         ({}, "has 0 class"),
         ({"a": 3, "empty": 0}, "class 'empty' has no images: add some"),
         ({"a": 30, "b": 1}, "class 'b' has 1 image.*add images"),
-        ({"a": 30, "b": 2}, "class 'b' has .*add images"),
+        ({"a": 30, "b": 2}, "class 'b' has 2 image.*add images"),
+        ({"a": 9, "b": 3}, r"class 'b' has no image in the .* set.*split\.seed=0.*, or set split\.seed=\d+"),
     ],
-    ids=["single class", "no class", "empty class", "too few to divide", "too few for three"],
+    ids=["single class", "no class", "empty class", "too few to divide", "too few for three", "by chance"],
 )
 def test_folders_that_cannot_be_compared_on_are_refused(tmp_path: Path, classes: dict[str, int], message: str) -> None:
     folder = tmp_path / "photos"
@@ -85,6 +86,16 @@ def test_a_broken_image_is_named(tmp_path: Path, damage: bytes | None) -> None:
     with pytest.raises(DataError, match=r"b/3\.jpg cannot be read .*: replace or remove the file") as caught:
         prepare_board(BoardConfig(data=DataConfig(source=str(folder))))
     assert "\n" not in str(caught.value)
+
+
+def test_the_seed_that_the_error_names_puts_every_class_in_every_part(tmp_path: Path) -> None:
+    source = {"source": str(write_photos(tmp_path / "photos", {"a": 9, "b": 3}))}
+    with pytest.raises(SplitSeedError) as refused:
+        prepare_board(BoardConfig.model_validate({"data": source}))
+    settings = {"data": source, "split": {"seed": refused.value.seed}}
+    data = load_board(prepare_board(BoardConfig.model_validate(settings)))
+    for part in ("train", "validation", "test"):
+        assert set(data.labels[data.split.parts() == part]) == {0, 1}
 
 
 def test_images_stay_eight_bit_until_a_model_asks(photos: Path) -> None:

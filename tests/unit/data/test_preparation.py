@@ -38,7 +38,7 @@ def test_a_board_is_loaded_once_in_the_block_and_again_after_it(photos: Path, lo
 
 
 def test_damage_after_the_block_is_found(tmp_path: Path, make_photos: Callable[..., Path]) -> None:
-    folder = make_photos(tmp_path / "photos", {"a": 5, "b": 5})
+    folder = make_photos(tmp_path / "photos", {"a": 8, "b": 8})
     [board] = resolve_config("photos", data=str(folder), panels=["numpy-mlp"]).boards
     with boards_prepared_once():
         prepare_once(board)

@@ -27,8 +27,8 @@ def test_an_image_is_known_by_its_pixels_in_arrays_and_in_any_file(digits: Board
 def test_a_test_set_is_the_same_whatever_else_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "cache"))
     source = DataConfig(source=str(tmp_path / "photos"))
-    for seed, part in enumerate(("train", "test")):
-        write_photos(tmp_path / "photos" / part, {"a": 6, "b": 6}, seed=seed)
+    for seed, part in enumerate(("test", "train")):
+        write_photos(tmp_path / "photos" / part, {"a": 8, "b": 8}, seed=7 * seed)
     first = prepare_board(BoardConfig(data=source))
     train, test = tmp_path / "photos" / "train", tmp_path / "photos" / "test"
     (train / "a" / "0.jpg").unlink()

@@ -14,8 +14,9 @@ from triptych.data.checks.rules import CHECKS
 from triptych.data.datasets import Dataset, build_folder_dataset, fetch_dataset
 from triptych.data.duplicates import Group, expand_groups, group_equal, group_similar
 from triptych.data.folders import Parts, scan_folder
-from triptych.data.splits import draw_split
-from triptych.errors import DataError
+from triptych.data.splits import check_classes, draw_split
+from triptych.data.stored import ID_TYPE, shorten_identity
+from triptych.errors import DataError, SplitSeedError
 
 PART_NAMES = ("train", "validation", "test")
 
@@ -50,18 +51,28 @@ def _inspect_data(data: str, on_image: Callable[[int, int], None]) -> Subject:
     else:
         dataset = fetch_dataset(source)
     inspections = inspect_images(dataset.images, on_image)
-    parts, problem = _split(dataset)
+    parts, problem, seed = _split(dataset, inspections)
     equal = group_equal(inspection.identity for inspection in inspections)
-    return Subject(dataset, empty, inspections, parts, problem, equal, _find_similar(inspections, equal))
+    return Subject(dataset, empty, inspections, parts, problem, seed, equal, _find_similar(inspections, equal))
 
 
-def _split(dataset: Dataset) -> tuple[Parts | None, str]:
-    """Return the part of every image and an empty text; if no split can be drawn, the data set's own parts and why."""
+def _split(dataset: Dataset, inspections: list[Inspection], seed: int = 0) -> tuple[Parts | None, str, int]:
+    """Return the part of every image, what is wrong with the default split, and the seed of the split that is right.
+
+    If no split can be drawn, the parts are those that the data set comes with.
+    """
+    ids = [shorten_identity(inspection.identity or b"unreadable") for inspection in inspections]
+    keys = np.array(ids, dtype=ID_TYPE) if dataset.grows else None
+    settings = SplitConfig(seed=seed)
     try:
-        split = draw_split(dataset.labels, dataset.parts, dataset.classes, dataset.digest, SplitConfig())
+        check_classes(dataset.labels, dataset.parts, dataset.classes, settings)
+        split = draw_split(dataset.labels, dataset.parts, dataset.classes, dataset.digest, settings, keys)
+    except SplitSeedError as error:
+        parts, _, other = _split(dataset, inspections, error.seed)
+        return parts, str(error), other
     except DataError as error:
-        return dataset.parts, str(error)
-    return split.parts(), ""
+        return dataset.parts, str(error), seed
+    return split.parts(), "", seed
 
 
 def _find_similar(inspections: list[Inspection], equal: list[Group]) -> list[Group]:

@@ -104,7 +104,8 @@ class Subject:
         empty: class directories without images.
         inspections: the properties of every image, in the same order.
         parts: (n,) of "train", "validation" or "test"; None if the data has no parts and cannot be split.
-        split_problem: why the data cannot be split; empty if it can.
+        split_problem: why the data cannot be split with the default seed; empty if it can.
+        split_seed: the seed of `parts`, another one if that solves the problem.
         equal: groups of images with the same pixels.
         similar: groups of images that look alike, not all of them equal.
     """
@@ -114,6 +115,7 @@ class Subject:
     inspections: list[Inspection]
     parts: Parts | None
     split_problem: str
+    split_seed: int
     equal: list[Group]
     similar: list[Group]
 

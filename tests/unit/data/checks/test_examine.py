@@ -46,7 +46,7 @@ def test_sound_data_have_no_error_and_their_classes_are_counted(divided: Path) -
     assert examination.images == 25
     assert kinds(examination) == {"few_images", "resolution"}
     assert {part: examination.classes["a"][part] + examination.classes["b"][part] for part in ("train", "test")} == {
-        "train": 14,
+        "train": 13,
         "test": 7,
     }
 
@@ -107,6 +107,14 @@ def test_empty_and_scarce_classes_prevent_training(tmp_path: Path) -> None:
     examination = examine(str(folder))
     assert "class 'b' has 1 image" in find(examination, "no_split").message
     assert "not split yet" in find(examination, "same").message
+
+
+def test_a_seed_that_would_do_is_a_warning(tmp_path: Path) -> None:
+    """A user who has set it is not refused by `check` for ever."""
+    examination = examine(str(write_photos(tmp_path / "photos", {"a": 9, "b": 3})))
+    assert examination.can_train
+    assert "the parts shown here are those of split.seed=" in find(examination, "split_seed").message
+    assert min(count for counts in examination.classes.values() for count in counts.values()) > 0
 
 
 def test_few_images_and_imbalance_are_warned_of(tmp_path: Path) -> None:
