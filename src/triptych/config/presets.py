@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from triptych.config.names import NUMPY_MLP, TORCH_MLP
 from triptych.config.schema import BoardConfig, DataConfig, EvaluateConfig, SplitConfig
@@ -37,6 +38,16 @@ REPORT_TORCH_MLP = MLPConfig(
     epochs=200,
     initialisation="uniform_fan_in",
 )
+
+# What separates the two networks of the report, one difference at a time: each changes the network in PyTorch alone.
+# A learning rate of 0.1 without momentum takes, in the long run, the steps of 0.01 with a momentum of 0.9.
+LADDER: dict[str, dict[str, Any]] = {
+    "gradient": {"loss_reduction": "sum"},
+    "layers": {"hidden_units": (50, 50)},
+    "initialisation": {"initialisation": "normal"},
+    "momentum": {"learning_rate": 0.1, "momentum": 0.0},
+    "epochs": {"epochs": 50},
+}
 
 # For small inputs and few images: smaller batches, and a wider network than the default; chosen on validation.
 DIGITS_MLP = MLPConfig(hidden_units=(100, 50), learning_rate=0.1, momentum=0.9, batch_size=16, epochs=60)
@@ -108,6 +119,20 @@ PRESETS = {
                 repeats=2,
                 data=DataConfig(source="flowers102"),
             ),
+        ),
+    ),
+    "ladder": Preset(
+        summary="why the two MLPs of the report differ: one change of the network in PyTorch at a time",
+        needs="MNIST, on disk or downloaded; a quarter of an hour on two cores",
+        boards=tuple(
+            BoardConfig(
+                name=f"ladder-{change}",
+                data=DataConfig(source="mnist"),
+                split=MNIST_70_30,
+                numpy_mlp=REPORT_TORCH_MLP.model_copy(update=fields),
+                torch_mlp=REPORT_TORCH_MLP,
+            )
+            for change, fields in LADDER.items()
         ),
     ),
     "matched": Preset(

@@ -50,25 +50,18 @@ def measure_drift(prepared: PreparedBoard, repeat: int) -> list[float]:
 
 
 def explain_twins(config: BoardConfig) -> list[str]:
-    """Return as sentences how the settings of `numpy-mlp` and `torch-mlp` differ; empty if they are twins.
+    """Return as sentences the settings in which `numpy-mlp` and `torch-mlp` differ; empty if they are twins.
 
     >>> explain_twins(BoardConfig())
     []
     """
-    ours, theirs = config.numpy_mlp, config.torch_mlp
-    if ours == theirs:
+    ours, theirs = (settings.model_dump(mode="json") for settings in (config.numpy_mlp, config.torch_mlp))
+    fields = [f"{name}: {ours[name]} against {theirs[name]}" for name in ours if ours[name] != theirs[name]]
+    if not fields:
         return []
-    caveats = []
-    if len(ours.hidden_units) != len(theirs.hidden_units):
-        caveats.append(
-            f"{NUMPY_MLP} and {TORCH_MLP} are not twins: {len(ours.hidden_units)} hidden layers "
-            f"against {len(theirs.hidden_units)}"
-        )
-    if ours.loss == theirs.loss == "squared_error" and ours.loss_reduction != theirs.loss_reduction:
-        caveats.append(
-            f"{NUMPY_MLP} and {TORCH_MLP} are not twins: one takes the {ours.loss_reduction} of the squared error over "
-            f"the outputs, the other the {theirs.loss_reduction}, so the gradients differ by the number of classes"
-        )
-    fields = [name for name in type(ours).model_fields if getattr(ours, name) != getattr(theirs, name)]
-    caveats.append(f"{NUMPY_MLP} and {TORCH_MLP} differ in: {', '.join(fields)}")
+    caveats = [f"{NUMPY_MLP} and {TORCH_MLP} are not twins; they differ in {'; '.join(fields)}"]
+    if ours["loss"] == theirs["loss"] == "squared_error" and ours["loss_reduction"] != theirs["loss_reduction"]:
+        caveats.append("the mean of the squared error has a smaller gradient than its sum, by the number of classes")
+    if len(fields) > 1:
+        caveats.append("which difference matters, only one change at a time can show, as in the preset ladder")
     return caveats

@@ -41,10 +41,36 @@ def test_the_twins_of_digits_and_matched_are_configured_alike() -> None:
 
 
 def test_reports_networks_are_said_not_to_be_twins() -> None:
-    depth, gradient, fields = explain_twins(PRESETS["report"].boards[0])
-    assert "2 hidden layers against 1" in depth
-    assert "takes the sum of the squared error over the outputs, the other the mean" in gradient
-    assert "hidden_units" in fields
+    settings, gradient, ladder = explain_twins(PRESETS["report"].boards[0])
+    assert settings == (
+        "numpy-mlp and torch-mlp are not twins; they differ in learning_rate: 0.1 against 0.01; momentum: 0.0 against "
+        "0.9; epochs: 50 against 200; hidden_units: [50, 50] against [50]; loss_reduction: sum against mean; "
+        "initialisation: normal against uniform_fan_in"
+    )
+    assert "smaller gradient than its sum, by the number of classes" in gradient
+    assert "preset ladder" in ladder
+
+
+def test_the_ladder_changes_the_reports_torch_network_towards_the_other_step_by_step() -> None:
+    report = PRESETS["report"].boards[0]
+    changed = set()
+    for board in PRESETS["ladder"].boards:
+        assert board.torch_mlp == report.torch_mlp
+        fields = {
+            name
+            for name in type(board.numpy_mlp).model_fields
+            if getattr(board.numpy_mlp, name) != getattr(board.torch_mlp, name)
+        }
+        assert all(getattr(board.numpy_mlp, name) == getattr(report.numpy_mlp, name) for name in fields)
+        # The learning rate and the momentum belong together: 0.01 / (1 - 0.9) is 0.1.
+        assert len(fields) == 1 or fields == {"learning_rate", "momentum"}
+        changed |= fields
+    differing = {
+        name
+        for name in type(report.numpy_mlp).model_fields
+        if getattr(report.numpy_mlp, name) != getattr(report.torch_mlp, name)
+    }
+    assert changed == differing
 
 
 def test_panels_choose_the_boards_that_have_their_kind() -> None:
