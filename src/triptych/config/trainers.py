@@ -117,7 +117,7 @@ class TransferConfig(TrainingConfig):
     momentum: Fraction = 0.9
     """Momentum, as in `torch.optim.SGD`."""
     weight_decay: Annotated[Number, Field(ge=0.0)] = 0.0
-    """Weight decay (L2), as in `torch.optim.SGD`; for `lbfgs`, C = 1 / (weight_decay * training images), or 1 for 0."""
+    """Weight decay (L2), as in `torch.optim.SGD`; with `lbfgs` not of biases, and 0 means scikit-learn's C = 1."""
     batch_size: PositiveInt = 32
     """Images per training step; the last batch of an epoch may be smaller."""
     epochs: PositiveInt = 25
@@ -199,7 +199,7 @@ class LogisticRegressionConfig(PixelClassifierConfig):
     """Multinomial logistic regression, solved to convergence."""
 
     weight_decay: Annotated[Number, Field(gt=0.0)] = 1e-3
-    """Weight decay (L2); scikit-learn's C is 1 / (weight_decay * training images)."""
+    """Weight decay (L2) of the weights, without the biases, as it is added to the mean loss of an image."""
     max_iterations: PositiveInt = 2000
     """Maximum number of iterations of the solver, L-BFGS."""
 

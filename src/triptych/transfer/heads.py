@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from triptych.errors import ConfigError
-from triptych.networks.classifiers.logistic_regression import extract_layer
+from triptych.networks.classifiers.logistic_regression import extract_layer, inverse_penalty
 from triptych.networks.head import Head
 from triptych.networks.light_torch import build_linear, wrap_weights
 from triptych.networks.minibatches import Examples
@@ -70,18 +70,6 @@ def fit_logistic_head(
     return head
 
 
-def inverse_penalty(weight_decay: float, images: int) -> float:
-    """Return scikit-learn's C for a weight decay; C applies to the sum of the losses, weight decay to their mean.
-
-    Without weight decay C is 1, scikit-learn's default: unpenalised weights grow without bound if the classes are
-    linearly separable, as the embeddings of most small data sets are.
-
-    >>> inverse_penalty(0.01, 200), inverse_penalty(0.0, 200)
-    (0.5, 1.0)
-    """
-    return 1.0 / (weight_decay * images) if weight_decay else 1.0
-
-
 def _solve(settings: TransferConfig, train: Examples, classes: int) -> Head:
     missing = set(range(classes)) - set(np.unique(train.labels).tolist())
     if missing:
@@ -92,7 +80,7 @@ def _solve(settings: TransferConfig, train: Examples, classes: int) -> Head:
     # In single precision the solver stops too early: changes of the loss are lost to rounding.
     features = np.asarray(train.features[:], dtype=np.float64)
     regression = LogisticRegression(
-        C=inverse_penalty(settings.weight_decay, len(train)), solver="lbfgs", max_iter=MAX_ITERATIONS
+        C=inverse_penalty(settings.weight_decay, len(train), classes), solver="lbfgs", max_iter=MAX_ITERATIONS
     )
     with warnings.catch_warnings():
         # No warning is needed: the run shows that `iterations` reached the maximum.

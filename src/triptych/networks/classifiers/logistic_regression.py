@@ -36,12 +36,13 @@ class LogisticRegression:
         self.names = {"iterations": iterations}
 
     @classmethod
-    def fit(cls, rows: Rows, labels: Labels, classes: int, settings: LogisticRegressionConfig) -> Self:  # noqa: ARG003
+    def fit(cls, rows: Rows, labels: Labels, classes: int, settings: LogisticRegressionConfig) -> Self:
         """Minimise the penalised cross-entropy with L-BFGS in float64; see `PixelClassifier.fit`."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression as Solver
 
-        solver = Solver(C=1.0 / (settings.weight_decay * len(labels)), max_iter=settings.max_iterations)
+        penalty = inverse_penalty(settings.weight_decay, len(labels), classes)
+        solver = Solver(C=penalty, max_iter=settings.max_iterations)
         with warnings.catch_warnings():
             # `iterations`, which is logged, then equals the maximum.
             warnings.simplefilter("ignore", ConvergenceWarning)
@@ -68,6 +69,21 @@ class LogisticRegression:
     def from_arrays(cls, arrays: Arrays, **names: Any) -> Self:
         """Return the classifier with this weight and bias."""
         return cls(arrays["weight"], arrays["bias"], **names)
+
+
+def inverse_penalty(weight_decay: float, images: int, classes: int) -> float:
+    """Return scikit-learn's C for a weight decay; C applies to the sum of the losses, weight decay to their mean.
+
+    For two classes scikit-learn has one column w and penalises w²/2. The layer has the columns w/2 and -w/2, whose
+    penalty is half of that, so that C is twice as large. Biases are not penalised.
+
+    Without weight decay C is 1, scikit-learn's default: unpenalised weights grow without bound if the classes are
+    linearly separable, as the embeddings of most small data sets are.
+
+    >>> [inverse_penalty(0.01, 200, classes=3), inverse_penalty(0.01, 200, classes=2), inverse_penalty(0.0, 200, 3)]
+    [0.5, 1.0, 1.0]
+    """
+    return (2.0 if classes == 2 else 1.0) / (weight_decay * images) if weight_decay else 1.0
 
 
 def extract_layer(solved: Solved) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
