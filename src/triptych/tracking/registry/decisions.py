@@ -11,6 +11,7 @@ from mlflow.exceptions import MlflowException
 from triptych.data.boards import BoardData, PreparedBoard, open_board
 from triptych.data.stored import ImageIds
 from triptych.errors import DamagedFileError, describe_error
+from triptych.evaluation.gate import allot_budget
 from triptych.evaluation.promotion import Match, Promotion, find_most_frequent, is_cheaper, judge, judge_first
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.tracking.artifacts import PREDICTIONS_ARRAYS, VALIDATED_ARRAYS, load_logged_predictions
@@ -50,7 +51,8 @@ def decide(
     except (MlflowException, OSError, DamagedFileError) as error:
         reason = f"what the champion, version {champion.version}, answers cannot be found out ({describe_error(error)})"
         return Promotion(promoted=False, reason=f"{reason}; {_explain_by_hand(prepared)}")
-    left = max(0.0, budget - count_looks(str(version.name), without=str(version.version)).spent)
+    looks = count_looks(str(version.name), without=str(version.version))
+    left = max(0.0, allot_budget(budget, looks.opened) - looks.spent)
     metrics = connect().get_run(str(champion.run_id)).data.metrics
     cheaper = is_cheaper(panel.metrics, metrics, prepared.config.promote.cost)
     return judge(validation, test, left, prepared.config.promote, cheaper=cheaper)
