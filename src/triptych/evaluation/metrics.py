@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, precision_recall_fscore_support
 
-from triptych.evaluation.calibration import apply_temperature, bin_confidences
+from triptych.evaluation.calibration import apply_temperature, bin_confidences, find_calibration_floor
 
 Probabilities = NDArray[np.floating[Any]]
 Labels = NDArray[np.int64]
@@ -16,6 +16,9 @@ Labels = NDArray[np.int64]
 
 def measure_probabilities(labels: Labels, probabilities: Probabilities, calibration_bins: int) -> dict[str, float]:
     """Return accuracy, macro F1, log loss, Brier score and calibration error under MLflow's metric names.
+
+    Macro F1 is the mean over the classes that occur among the labels: it is undefined for any other. The floor of the
+    calibration error is what a perfectly calibrated model would show with these confidences.
 
     Args:
         labels: (n,) int64, the true classes.
@@ -32,17 +35,20 @@ def measure_probabilities(labels: Labels, probabilities: Probabilities, calibrat
     exact /= exact.sum(axis=1, keepdims=True)
     return {
         "test_accuracy": float(accuracy_score(labels, predicted)),
-        "test_macro_f1": float(f1_score(labels, predicted, labels=everything, average="macro", zero_division=0.0)),
+        "test_macro_f1": float(
+            f1_score(labels, predicted, labels=np.unique(labels), average="macro", zero_division=0.0)
+        ),
         "test_log_loss": float(log_loss(labels, exact, labels=everything)),
         "test_brier": brier_score(labels, exact),
         "test_ece": expected_calibration_error(labels, exact, calibration_bins),
+        "test_ece_floor": find_calibration_floor(exact, calibration_bins),
     }
 
 
 def measure_calibrated(
     labels: Labels, probabilities: Probabilities, temperature: float, calibration_bins: int
 ) -> dict[str, float]:
-    """Return log loss and calibration error after temperature scaling, and the temperature itself.
+    """Return log loss, calibration error and its floor after temperature scaling, and the temperature itself.
 
     Args:
         labels: (n,) int64, the true classes.
@@ -51,7 +57,7 @@ def measure_calibrated(
         calibration_bins: number of equal-width bins of the calibration error.
     """
     calibrated = measure_probabilities(labels, apply_temperature(probabilities, temperature), calibration_bins)
-    names = ("test_log_loss", "test_ece")
+    names = ("test_log_loss", "test_ece", "test_ece_floor")
     return {"temperature": temperature, **{f"{name}_calibrated": calibrated[name] for name in names}}
 
 

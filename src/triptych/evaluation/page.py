@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from itertools import permutations
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,10 @@ def _draw_figures(
     counts = {label: _sum_confusions(repeats) for label, repeats in predicted.items()}
     first = {label: repeats[0] for label, repeats in predicted.items()}
     recalls = {
-        label: [row["recall"] for row in measure_classes(one.labels, one.probabilities.argmax(axis=1), len(classes))]
+        label: [
+            row["recall"] if row["images"] else nan
+            for row in measure_classes(one.labels, one.probabilities.argmax(axis=1), len(classes))
+        ]
         for label, one in first.items()
     }
     reliable = {label: bin_confidences(one.labels, one.probabilities, bins) for label, one in first.items()}

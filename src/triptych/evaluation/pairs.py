@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import sqrt
+from statistics import fmean
 
 import numpy as np
 
 from triptych.evaluation.columns import NO_VALUE
-from triptych.evaluation.statistics import Correct, Groups, PairedDifference, adjust_p_values, compare_pair
+from triptych.evaluation.statistics import Correct, Groups, PairedDifference, adjust_p_values, compare_pair, expect_lead
 
 # What a verdict says where each panel was trained once.
 SINGLE_TRAININGS = "One training of each panel compares trained networks, not methods: repeats=5 compares methods."
@@ -150,6 +152,30 @@ def decide(best: str, accuracy: float, pairs: Sequence[Pair], test_images: int, 
         sentence = f"{'This training of ' if single else ''}{best} wins with {score}, {margin}."
     agreeing = [f"{join_words(labels)} agree on every test image." for labels in _group_agreeing(pairs)]
     return " ".join([sentence, *agreeing, *([SINGLE_TRAININGS] if single else [])])
+
+
+def explain_luck(best: str, pairs: Sequence[Pair]) -> list[str]:
+    """Return by how many points the best panel would lead by chance, among those that could be as good; empty if none.
+
+    Args:
+        best: the label of the most accurate panel.
+        pairs: all pairs of the board.
+    """
+    near = {pair.second if pair.first == best else pair.first for pair in pairs if best in (pair.first, pair.second)}
+    near -= {pair.second for pair in pairs if pair.first == best and pair.separated}
+    agreeing = [frozenset((pair.first, pair.second)) for pair in pairs if pair.paired.agree]
+    different: list[str] = []
+    for label in (best, *sorted(near)):
+        if not any(frozenset((label, other)) in agreeing for other in different):
+            different.append(label)
+    spreads = [pair.paired.spread for pair in pairs if {pair.first, pair.second} <= {*different}]
+    if not spreads:
+        return []
+    # Half of the variance of a difference is each panel's.
+    variance = fmean((spread.image_variance + spread.seed_variance) / 2.0 for spread in spreads)
+    lead = 100.0 * expect_lead(sqrt(variance), len(different))
+    text = f"the best of {len(different)} panels that could be equally good is {lead:.2f} points ahead of their mean by"
+    return [f"{text} chance alone: its accuracy on other images is likely to be that much lower"]
 
 
 def _describe_margin(closest: Pair, confidence_level: float) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from triptych.config.names import NUMPY_MLP, TORCH_MLP
 from triptych.data.boards import PreparedBoard
 from triptych.evaluation.columns import RESTORED, Table, build_rows
-from triptych.evaluation.pairs import Pair, build_pair_rows, compare_pairs, decide, join_words
+from triptych.evaluation.pairs import Pair, build_pair_rows, compare_pairs, decide, explain_luck, join_words
 from triptych.evaluation.predictions import Predictions
 from triptych.evaluation.statistics import wilson_interval
 from triptych.panels.kinds import find_kind
@@ -193,7 +193,9 @@ def write_report(
             *(f"missing: {panel.label} ({panel.reason})" for panel in missing),
             *explain_repeats(panels, compared),
             *prepared.notes,
+            *explain_absent(prepared, predictions[panels[0].run_id]),
             *explain_board(prepared),
+            *explain_luck(best.label, pairs),
             *explain_drifts(drifts),
             *explain_restored(panels),
         ),
@@ -246,6 +248,12 @@ def explain_repeats(panels: Sequence[EvaluatedPanel], compared: Sequence[Evaluat
     """Return which repeats are left out because a panel lacks them."""
     left_out = [f"{panel.label} #{panel.repeat}" for panel in panels if panel not in compared]
     return [f"only repeats that every panel has are compared, without {join_words(left_out)}"] if left_out else []
+
+
+def explain_absent(prepared: PreparedBoard, predictions: Predictions) -> list[str]:
+    """Return which classes have no test image, so that nothing is known about them."""
+    absent = [name for number, name in enumerate(prepared.classes) if not (predictions.labels == number).any()]
+    return [f"no test image shows {join_words(absent)}: macro F1 is the mean of the other classes"] if absent else []
 
 
 def explain_board(prepared: PreparedBoard) -> list[str]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from triptych.evaluation.calibration import apply_temperature, bin_confidences, fit_temperature
+from triptych.evaluation.calibration import apply_temperature, bin_confidences, find_calibration_floor, fit_temperature
 from triptych.evaluation.metrics import expected_calibration_error
 
 
@@ -26,3 +26,18 @@ def test_bins_hold_every_image_once() -> None:
     probabilities = rng.dirichlet([1.0] * 4, size=500)
     labels = rng.integers(0, 4, size=500)
     assert sum(part.images for part in bin_confidences(labels, probabilities, 10)) == 500
+
+
+def test_the_floor_is_the_error_of_a_perfectly_calibrated_model() -> None:
+    for images in (100, 540, 5000):
+        rng = np.random.default_rng(images)
+        honest = rng.dirichlet([0.3, 0.3, 0.3], size=images)
+        errors = []
+        for _ in range(60):
+            labels = (honest.cumsum(axis=1) < rng.random((images, 1))).sum(axis=1)
+            errors.append(expected_calibration_error(labels, honest, 15))
+        floor = find_calibration_floor(honest, 15)
+        assert floor == pytest.approx(np.mean(errors), rel=0.1)
+        assert floor == find_calibration_floor(honest, 15)
+        overconfident = apply_temperature(honest, 0.4)
+        assert expected_calibration_error(labels, overconfident, 15) > 2 * find_calibration_floor(overconfident, 15)

@@ -25,10 +25,12 @@ def test_figures_worked_by_hand() -> None:
     np.testing.assert_array_equal(count_confusions(labels, probabilities), [[1, 0, 0], [1, 1, 0], [0, 0, 1]])
 
 
-def test_a_class_that_nobody_shows_does_not_break_the_metrics() -> None:
+def test_a_class_without_test_images_is_left_out_of_macro_f1() -> None:
     metrics = measure_probabilities(np.array([0, 0]), np.array([[0.9, 0.1], [0.8, 0.2]]), calibration_bins=15)
-    assert metrics["test_accuracy"] == 1.0
-    assert metrics["test_macro_f1"] == 0.5
+    assert metrics["test_accuracy"] == metrics["test_macro_f1"] == 1.0
+    # An image that is taken for one of the absent class is an error of its own class.
+    mistaken = measure_probabilities(np.array([0, 0]), np.array([[0.9, 0.1], [0.2, 0.8]]), calibration_bins=15)
+    assert mistaken["test_macro_f1"] == pytest.approx(2 / 3)
 
 
 def test_a_sure_and_right_network_is_calibrated() -> None:

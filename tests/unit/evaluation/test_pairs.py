@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from triptych.evaluation.pairs import Pair, build_pair_rows, compare_pairs, decide
+from triptych.evaluation.pairs import Pair, build_pair_rows, compare_pairs, decide, explain_luck
 
 IMAGES = 200
 
@@ -118,3 +118,23 @@ def test_the_table_of_pairs_leaves_out_what_one_training_cannot_show() -> None:
     assert set(with_seeds) - set(row) == {"first ahead on new seeds"}
     assert row["difference"] == "+3.50 points"
     assert with_seeds["first ahead on new seeds"].endswith(" %")
+
+
+def test_the_lead_by_chance_is_that_of_equally_good_panels() -> None:
+    rng = np.random.default_rng(0)
+    leads, said = [], []
+    for _ in range(60):
+        drawn = {str(label): {0: right} for label, right in enumerate(rng.random((4, IMAGES)) < 0.9)}
+        ranked = sorted(drawn, key=lambda label: -drawn[label][0].mean())
+        accuracies = [drawn[label][0].mean() for label in ranked]
+        leads.append(100 * (accuracies[0] - np.mean(accuracies)))
+        caveats = explain_luck(ranked[0], compare_pairs(drawn, ranked, 0.95))
+        said += [float(caveat.partition(" good is ")[2].split()[0]) for caveat in caveats]
+    assert np.mean(said) == pytest.approx(np.mean(leads), rel=0.15)
+
+
+def test_twins_and_losers_do_not_lead_by_chance() -> None:
+    panels = {"best": fail(range(3)), "twin": fail(range(3)), "far": fail(range(90))}
+    assert explain_luck("best", compare(panels)[0]) == []
+    [caveat] = explain_luck("best", compare({**panels, "near": fail(range(5))})[0])
+    assert caveat.startswith("the best of 2 panels that could be equally good is 0.")

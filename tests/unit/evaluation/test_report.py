@@ -183,3 +183,15 @@ def test_panels_that_draw_nothing_are_named_where_there_are_repeats(digits: Boar
     twice = replace(digits.prepared, config=config.model_copy(update={"repeats": 2}))
     [caveat] = [caveat for caveat in explain_board(twice) if "drawn" in caveat]
     assert caveat == "nothing is drawn in the training of most-frequent: all repeats are equal, their std is 0"
+
+
+def test_classes_without_test_images_are_named_once(
+    digits: BoardData, panels: list[tuple[EvaluatedPanel, Predictions]]
+) -> None:
+    assert not [caveat for caveat in report_on(digits, panels).caveats if "no test image" in caveat]
+    labels = np.minimum(panels[0][1].labels, 7)
+    without = [(panel, replace(made, labels=labels)) for panel, made in panels]
+    report = report_on(digits, without)
+    assert "no test image shows 8 and 9: macro F1 is the mean of the other classes" in report.caveats
+    # Their recall is drawn as no bar at all.
+    assert "Recall by class" in render(digits, report, without)
