@@ -89,8 +89,8 @@ def live(rng: np.random.Generator, nights: int, skill: float, *, growing: bool, 
             board = draw_board(rng)
             champion = draw_answers(rng, board, skill)
         challenger = draw_answers(rng, board, last if is_last and last is not None else skill)
-        matches = (Match(own, theirs) for own, theirs in zip(challenger, champion, strict=True))
-        decision = judge(*matches, max(0.0, allot_budget(BUDGET, opened) - spent), PromoteConfig())
+        validation, test = (Match(own, theirs) for own, theirs in zip(challenger, champion, strict=True))
+        decision = judge(validation, test, max(0.0, allot_budget(BUDGET, opened) - spent), PromoteConfig())
         promoted |= decision.promoted and (is_last or last is None)
         opened, spent = opened + decision.opened, spent + decision.spent
     return Life(promoted, opened, spent)
