@@ -91,10 +91,10 @@ def judge_first(
         groups: (n,) int64, the group of each image; None if every image is its own.
     """
     guess = compare_signs(challenger, most_frequent, groups)
-    figures = f"{challenger.mean():.4f} against {most_frequent.mean():.4f} on {len(challenger)} test images"
+    figures = f"{challenger.mean():.4f} against {most_frequent.mean():.4f}, exact p = {guess.p_value:.2g}"
     if guess.p_value > level:
-        reason = f"it is not shown to be better than always answering the most frequent class ({figures}, exact p = "
-        return Promotion(promoted=False, reason=f"{reason}{guess.p_value:.2g})", opened=True)
+        reason = f"it is not shown to be better than always answering the most frequent class ({figures})"
+        return Promotion(promoted=False, reason=reason, opened=True)
     better = [
         label
         for label, correct in others.items()
