@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -21,6 +22,9 @@ from triptych.config.trainers import (
 )
 from triptych.errors import ConfigError, suggest
 
+NO_GROUPS, SIMILAR = "none", "similar"
+# With `name:REGEX`, what `split.group_by` may be.
+GROUPINGS = (NO_GROUPS, "folder", "minute", SIMILAR)
 MOST_REPEATS, MOST_BINS = 10_000, 10_000
 # Names of models, folders and lock files begin with that of the board.
 MOST_CHARACTERS = 120
@@ -48,13 +52,35 @@ class SplitConfig(Section):
     """How the images are split; every panel of the board uses the same split."""
 
     test_fraction: Annotated[Number, Field(gt=0.0, lt=1.0)] = 0.3
-    """Fraction of all images held out for the final test, stratified by class."""
+    """Fraction of all images held out for the final test: exactly and stratified by class for a fixed data set, in
+    expectation for a folder."""
     validation_fraction: Fraction = 0.2
     """Fraction of the remaining images held out for choosing epochs, settings and champions; 0 means no choices."""
     seed: Annotated[Integer, Field(ge=0, lt=2**32)] = 0
     """Seed of the split."""
+    group_by: str = NO_GROUPS
+    """Images that stay together in one part: `none`; `similar`, images that look alike; `minute`, photos of one minute
+    by their EXIF time; `folder`, photos in one folder below that of the class; or `name:REGEX`, files in whose names,
+    without suffix, the expression matches or captures the same, such as `name:(.+)_\\d+`."""
     keep_own_parts: bool = True
     """Use the data set's own train, validation and test parts, if it has any."""
+
+    @field_validator("group_by")
+    @classmethod
+    def _check_grouping(cls, group_by: str) -> str:
+        kind, colon, expression = group_by.partition(":")
+        if group_by in GROUPINGS:
+            return group_by
+        if (kind, colon) != ("name", ":") or not expression:
+            raise ValueError(
+                f"split.group_by = {group_by!r} is not allowed: use {', '.join(GROUPINGS)} or name:REGEX, such as "
+                f"name:(.+)_\\d+{suggest(group_by, GROUPINGS)}"
+            )
+        try:
+            re.compile(expression)
+        except re.error as error:
+            raise ValueError(f"split.group_by = {group_by!r} has no regular expression: {error}") from error
+        return group_by
 
 
 class EvaluateConfig(Section):

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.config.schema import BoardConfig, SplitConfig
+from triptych.config.schema import NO_GROUPS, SIMILAR, BoardConfig, SplitConfig
 from triptych.config.trainers import kind_of_panel
 from triptych.data.datasets import Dataset, fetch_dataset
-from triptych.data.duplicates import Group, count_leaked, group_equal
+from triptych.data.duplicates import find_leaked, group_equal
 from triptych.data.folders import VAL_IS_TEST
+from triptych.data.groups import find_keys
 from triptych.data.splits import (
     Split,
     check_classes,
@@ -26,7 +27,7 @@ from triptych.data.splits import (
     load_split,
     save_split,
 )
-from triptych.data.stored import ImageIds, find_folder, load_stored, provide_stored
+from triptych.data.stored import ImageIds, StoredDataset, find_folder, load_stored, provide_stored
 from triptych.errors import ConfigError, DamagedFileError, DataError
 from triptych.images.pixels import Pixels
 from triptych.images.sources import ArrayImages, FileImages, ImageSource
@@ -86,6 +87,11 @@ class BoardData:
     image_ids: ImageIds
     split: Split
 
+    @property
+    def groups(self) -> NDArray[np.int64] | None:
+        """The number of each image's group by `split.group_by`, (n,) int64; None if none are asked for."""
+        return self.split.groups
+
 
 def prepare_board(
     config: BoardConfig, on_image: Callable[[int, int], None] = lambda done, total: None
@@ -103,12 +109,12 @@ def prepare_board(
     """
     dataset = fetch_dataset(config.data.source)
     check_classes(dataset.labels, dataset.parts, dataset.classes, config.split)
-    image_ids = provide_stored(dataset, config.data, on_image).image_ids
-    split_file = cache_home() / "splits" / f"{identify_split(dataset.digest, config.split, hashed=dataset.grows)}.json"
+    stored = provide_stored(dataset, config.data, on_image)
+    hashed = dataset.grows or config.split.group_by != NO_GROUPS
+    split_file = cache_home() / "splits" / f"{identify_split(dataset.digest, config.split, hashed=hashed)}.json"
     touch(split_file)
-    split = _provide_split(dataset, config.split, image_ids, split_file)
+    split = _provide_split(dataset, config.split, stored, split_file)
     _check_choices(config, split)
-    leaks = _explain_leaks(group_equal(image_ids.tolist()), split, config.data.source)
     return PreparedBoard(
         config=config,
         data_name=dataset.name,
@@ -118,17 +124,21 @@ def prepare_board(
         root=dataset.root,
         split_file=split_file,
         split_id=split.split_id,
-        test_set_id=identify_test_set(image_ids[split.test], dataset.labels[split.test], dataset.classes),
+        test_set_id=identify_test_set(stored.image_ids[split.test], dataset.labels[split.test], dataset.classes),
         sizes=split.sizes(),
-        notes=(*_explain_parts(dataset, config), *leaks),
+        notes=(
+            *_explain_parts(dataset, config),
+            *_explain_groups(split, config.split),
+            *_explain_leaks(dataset, stored, split, config),
+        ),
     )
 
 
-def _provide_split(dataset: Dataset, config: SplitConfig, image_ids: ImageIds, file: Path) -> Split:
+def _provide_split(dataset: Dataset, config: SplitConfig, stored: StoredDataset, file: Path) -> Split:
     """Return the stored split, or draw and save it."""
     if found := recall(lambda: load_split(file)):
         return found
-    keys = image_ids if dataset.grows else None
+    keys = find_keys(dataset, stored, config.group_by)
     split = draw_split(dataset.labels, dataset.parts, dataset.classes, dataset.digest, config, keys)
     save_split(split, file)
     return split
@@ -153,14 +163,42 @@ def _explain_parts(dataset: Dataset, config: BoardConfig) -> tuple[str, ...]:
     return (*kept, "the data set's own parts were not used: train, validation and test were drawn at random")
 
 
-def _explain_leaks(groups: list[Group], split: Split, source: str) -> list[str]:
-    """Return a warning if test images are also in the other parts."""
-    leaked = count_leaked(groups, split.parts())
-    if not leaked:
+def _explain_groups(split: Split, config: SplitConfig) -> list[str]:
+    """Return how the images are grouped, if they are."""
+    if split.groups is None:
         return []
-    verb = "is" if leaked == 1 else "are"
-    counted = f"{leaked} of {len(split.test)} test images {verb} also in train or validation, pixel by pixel"
-    return [f"{counted}, which inflates every accuracy: `triptych check {source}` lists them"]
+    sizes, parts = np.bincount(split.groups), split.parts()
+    note = (
+        f"split.group_by={config.group_by} makes {len(sizes):,} groups of {len(split.groups):,} images, the largest of "
+        f"{sizes.max():,}"
+    )
+    crossing = np.isin(split.groups[split.test], split.groups[parts != "test"]).sum()
+    if crossing:
+        note += f"; {crossing} test images share a group with train or validation, as these parts came with the data"
+    return [note]
+
+
+def _explain_leaks(dataset: Dataset, stored: StoredDataset, split: Split, config: BoardConfig) -> list[str]:
+    """Return warnings if test images are also in the other parts, or look like images there."""
+    parts = split.parts()
+    leaked = find_leaked(group_equal(stored.image_ids.tolist()), parts)
+    similar = find_leaked(stored.similar, parts) - leaked
+    listed = f"`triptych check {config.data.source}` lists them"
+    notes = []
+    if leaked:
+        counted = f"{_count_of_test(leaked, split, 'is', 'are')} also in train or validation, pixel by pixel"
+        notes.append(f"{counted}, which inflates every accuracy: {listed}")
+    if similar:
+        counted = f"{_count_of_test(similar, split, 'looks', 'look')} like an image in train or validation"
+        remedy = f"split.group_by={SIMILAR} keeps them together"
+        if dataset.parts is not None and config.split.keep_own_parts:
+            remedy = f"split.keep_own_parts=false with split.group_by={SIMILAR} draws parts that keep them together"
+        notes.append(f"{counted}, which may inflate every accuracy: {remedy}")
+    return notes
+
+
+def _count_of_test(found: set[int], split: Split, singular: str, plural: str) -> str:
+    return f"{len(found)} of {len(split.test)} test images {singular if len(found) == 1 else plural}"
 
 
 def open_board(prepared: PreparedBoard) -> BoardData:

@@ -1,7 +1,8 @@
 """A split into train, validation and test, identified by a hash and shared by all panels of a board.
 
 The images of a fixed data set are divided exactly, stratified by class. A folder grows: there each image is assigned by
-a hash of its pixels, so that adding, renaming, moving or deleting images moves no other one.
+a hash of its pixels, so that adding, renaming, moving or deleting images moves no other one. Groups of images are
+assigned by a hash of what they have in common.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
-from triptych.config.schema import SplitConfig
+from triptych.config.schema import NO_GROUPS, SplitConfig
 from triptych.data.folders import Parts
 from triptych.errors import DataError, SplitSeedError
 from triptych.system.checked import read_json, write_json
@@ -37,12 +38,14 @@ class Split:
         train: (n_train,) int64, ascending.
         validation: (n_validation,) int64, ascending; empty if the validation fraction is 0.
         test: (n_test,) int64, ascending.
+        groups: (n,) int64, the number of each image's group; None if none are asked for.
     """
 
     split_id: str
     train: Indices
     validation: Indices
     test: Indices
+    groups: Indices | None = None
 
     def sizes(self) -> dict[str, int]:
         """Return the number of images of each part."""
@@ -53,12 +56,6 @@ class Split:
         parts = np.full(sum(self.sizes().values()), "train", dtype="<U10")
         parts[self.validation], parts[self.test] = "validation", "test"
         return parts
-
-
-def build_split(split_id: str, parts: Parts) -> Split:
-    """Return the split with these parts, (n,) of "train", "validation" or "test"."""
-    train, validation, test = (np.flatnonzero(parts == part) for part in ("train", "validation", "test"))
-    return Split(split_id, train, validation, test)
 
 
 def identify_split(data_digest: str, settings: SplitConfig, *, hashed: bool = False) -> str:
@@ -72,7 +69,9 @@ def identify_split(data_digest: str, settings: SplitConfig, *, hashed: bool = Fa
     >>> identify_split("data", SplitConfig(seed=0)) == identify_split("data", SplitConfig(seed=1))
     False
     """
-    text = json.dumps([HASHED if hashed else STRATIFIED, data_digest, settings.model_dump(mode="json")], sort_keys=True)
+    # Without groups, ids are those of the versions that had none.
+    fields = settings.model_dump(mode="json", exclude={"group_by"} if settings.group_by == NO_GROUPS else None)
+    text = json.dumps([HASHED if hashed else STRATIFIED, data_digest, fields], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -155,7 +154,9 @@ def draw_split(
         assigned = assign_parts(keys, own, settings)
         if gap := _find_gap(assigned, labels, classes, settings):
             raise _explain_gap(*gap, settings.seed, _find_seed(keys, own, labels, classes, settings))
-        return build_split(split_id, assigned)
+        train, validation, test = (np.flatnonzero(assigned == part) for part in ("train", "validation", "test"))
+        groups = None if settings.group_by == NO_GROUPS else np.unique(keys, return_inverse=True)[1].astype(np.int64)
+        return Split(split_id, train, validation, test, groups)
     everything = np.arange(len(labels))
     if own is not None:
         test, validation = np.flatnonzero(own == "test"), np.flatnonzero(own == "validation")
@@ -217,8 +218,8 @@ def _find_seed(
 
 def _explain_gap(name: str, part: str, seed: int, other: int | None) -> DataError:
     problem = (
-        f"class {name!r} has no image in the {part} set, where a hash of its pixels and split.seed={seed} put each: "
-        f"add images, or"
+        f"class {name!r} has no image in the {part} set, where split.seed={seed} and a hash of its pixels or its group "
+        f"put each image: add images, or"
     )
     if other is None:
         return DataError(f"{problem} divide the folder into train, val and test yourself")
@@ -259,7 +260,8 @@ def save_split(split: Split, file: Path) -> None:
     Raises:
         StorageError: there is no room, no permission, or something else in the way.
     """
-    content = {name: getattr(split, name).tolist() for name in ("train", "validation", "test")}
+    arrays = {name: getattr(split, name) for name in ("train", "validation", "test", "groups")}
+    content = {name: array.tolist() for name, array in arrays.items() if array is not None}
     write_json(file, {"split_id": split.split_id, **content})
 
 
@@ -271,5 +273,5 @@ def load_split(file: Path) -> Split:
         FileNotFoundError: there is no such file.
     """
     content = read_json(file)
-    parts = {name: np.asarray(content[name], dtype=np.int64) for name in ("train", "validation", "test")}
-    return Split(content["split_id"], **parts)
+    split_id = content.pop("split_id")
+    return Split(split_id, **{name: np.asarray(array, dtype=np.int64) for name, array in content.items()})

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from triptych.config.schema import DataConfig
 from triptych.data.datasets import Dataset
-from triptych.data.duplicates import identify_pixels
+from triptych.data.duplicates import Group, find_similar, group_equal, identify_pixels, shrink
 from triptych.images.pixels import Pixels, make_thumbnail
 from triptych.images.sources import ArrayImages, FileImages, ImageSource, require_unchanged
 from triptych.system.checked import map_checked, read_json, recall, write_checked, write_json
@@ -22,7 +22,7 @@ from triptych.system.paths import cache_home
 
 DECODING_THREADS = 4
 # Part of the folder's name. Change it when pixels are computed differently, so that old ones are not found.
-PIXELS_METHOD = "pixels-3"
+PIXELS_METHOD = "pixels-4"
 # Written in this order: if the last one exists, so do all.
 PIXELS_FILE, IDS_FILE, DESCRIPTION_FILE = "pixels.npy", "image-ids.npy", "dataset.json"
 FILES = (PIXELS_FILE, IDS_FILE, DESCRIPTION_FILE)
@@ -40,12 +40,24 @@ class StoredDataset:
     Attributes:
         pixels: (n, height, width, channels) uint8, memory-mapped: arrays, or thumbnails of photos.
         image_ids: (n,) "S32", memory-mapped: the first 32 hexadecimal digits of `identify_pixels` of each raw image.
-        description: its labels, and the names and hashes of its files.
+        description: its labels, the names and hashes of its files, and the groups of images that look alike.
     """
 
     pixels: Pixels
     image_ids: ImageIds
     description: dict[str, Any]
+
+    @property
+    def similar(self) -> list[Group]:
+        """The groups of images that look alike."""
+        return [tuple(group) for group in self.description["similar"]]
+
+
+class Look(NamedTuple):
+    """What is compared of an image: the id, equal for equal pixels, and what `shrink` returns."""
+
+    image_id: str
+    shrunk: Pixels | None
 
 
 def load_stored(folder: Path) -> StoredDataset:
@@ -93,9 +105,10 @@ def _store(dataset: Dataset, folder: Path, side: int, on_image: Callable[[int, i
     """Decode every image once; store the pixels, then their ids, then the description."""
     if isinstance(dataset.images, ArrayImages):
         pixels = dataset.images.array
-        ids = [shorten_identity(identify_pixels(image)) for image in pixels]
+        looks = [_look(image) for image in pixels]
     else:
-        pixels, ids = _decode_thumbnails(dataset.images, side, on_image)
+        pixels, looks = _decode_thumbnails(dataset.images, side, on_image)
+    ids = [look.image_id for look in looks]
     require_unchanged(dataset.images)
     for name, array in ((PIXELS_FILE, pixels), (IDS_FILE, np.array(ids, dtype=ID_TYPE))):
         with write_checked(folder / name) as stream:
@@ -105,6 +118,7 @@ def _store(dataset: Dataset, folder: Path, side: int, on_image: Callable[[int, i
         "labels": dataset.labels.tolist(),
         "files": [file.relative_to(dataset.root or file).as_posix() for file in source.files],
         "identities": [identity.hex() for identity in source.identities],
+        "similar": find_similar([look.shrunk for look in looks], group_equal(ids)),
     }
     write_json(folder / DESCRIPTION_FILE, content)
     return load_stored(folder)
@@ -112,25 +126,29 @@ def _store(dataset: Dataset, folder: Path, side: int, on_image: Callable[[int, i
 
 def _decode_thumbnails(
     images: ImageSource, side: int, on_image: Callable[[int, int], None]
-) -> tuple[Pixels, list[str]]:
-    """Return thumbnails, (n, side, side, 3) uint8, and the id of each image.
+) -> tuple[Pixels, list[Look]]:
+    """Return thumbnails, (n, side, side, 3) uint8, and what is compared of each image.
 
     Raises:
         DataError: an image cannot be read.
     """
     thumbnails = np.empty((len(images), side, side, 3), dtype=np.uint8)
-    ids: list[str] = []
+    looks: list[Look] = []
 
-    def decode(index: int) -> tuple[Pixels, bytes]:
+    def decode(index: int) -> tuple[Pixels, Look]:
         image = images[index]
-        return make_thumbnail(image, side), identify_pixels(image)
+        return make_thumbnail(image, side), _look(image)
 
     with ThreadPoolExecutor(DECODING_THREADS) as pool:
-        for index, (thumbnail, identity) in enumerate(pool.map(decode, range(len(images)))):
+        for index, (thumbnail, look) in enumerate(pool.map(decode, range(len(images)))):
             thumbnails[index] = thumbnail
-            ids.append(shorten_identity(identity))
+            looks.append(look)
             on_image(index + 1, len(images))
-    return thumbnails, ids
+    return thumbnails, looks
+
+
+def _look(image: Pixels) -> Look:
+    return Look(shorten_identity(identify_pixels(image)), shrink(image))
 
 
 def shorten_identity(identity: bytes) -> str:

@@ -12,7 +12,7 @@ from triptych.data.checks.findings import SEVERITIES, Examination, Subject
 from triptych.data.checks.inspection import Inspection, inspect_images
 from triptych.data.checks.rules import CHECKS
 from triptych.data.datasets import Dataset, build_folder_dataset, fetch_dataset
-from triptych.data.duplicates import Group, expand_groups, group_equal, group_similar
+from triptych.data.duplicates import find_similar, group_equal
 from triptych.data.folders import Parts, scan_folder
 from triptych.data.splits import check_classes, draw_split
 from triptych.data.stored import ID_TYPE, shorten_identity
@@ -53,7 +53,8 @@ def _inspect_data(data: str, on_image: Callable[[int, int], None]) -> Subject:
     inspections = inspect_images(dataset.images, on_image)
     parts, problem, seed = _split(dataset, inspections)
     equal = group_equal(inspection.identity for inspection in inspections)
-    return Subject(dataset, empty, inspections, parts, problem, seed, equal, _find_similar(inspections, equal))
+    similar = find_similar([inspection.shrunk for inspection in inspections], equal)
+    return Subject(dataset, empty, inspections, parts, problem, seed, equal, similar)
 
 
 def _split(dataset: Dataset, inspections: list[Inspection], seed: int = 0) -> tuple[Parts | None, str, int]:
@@ -73,21 +74,6 @@ def _split(dataset: Dataset, inspections: list[Inspection], seed: int = 0) -> tu
     except DataError as error:
         return dataset.parts, str(error), seed
     return split.parts(), "", seed
-
-
-def _find_similar(inspections: list[Inspection], equal: list[Group]) -> list[Group]:
-    """Return the groups of images that look alike; of each group of equal images only one is compared."""
-    copies = {index for group in equal for index in group[1:]}
-    shrunk = {
-        index: inspection.shrunk
-        for index, inspection in enumerate(inspections)
-        if inspection.shrunk is not None and index not in copies
-    }
-    if len(shrunk) < 2:
-        return []
-    indices = list(shrunk)
-    groups = group_similar(np.stack(list(shrunk.values())))
-    return expand_groups([tuple(indices[member] for member in group) for group in groups], equal)
 
 
 def _tabulate_classes(subject: Subject) -> dict[str, dict[str, int]]:

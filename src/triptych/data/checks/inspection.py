@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import ExifTags, Image, ImageFile
 
-from triptych.data.duplicates import identify_pixels, shrink_for_hash
+from triptych.data.duplicates import identify_pixels, shrink
 from triptych.errors import UnreadableImageError
 from triptych.images.decoding import decode_opened, open_image
 from triptych.images.pixels import Pixels
@@ -85,7 +85,7 @@ class Inspection:
         width: in pixels, after EXIF rotation; 0 if it cannot be read.
         traits: names of the rows of `TRAITS` that apply.
         identity: SHA-256 of the decoded pixels; None if it cannot be read.
-        shrunk: (16, 17, channels) uint8 for comparison with others; None if it is too small or cannot be read.
+        shrunk: (8, 8, channels) uint8 for comparison with others; None if it is too small or cannot be read.
     """
 
     problem: str = ""
@@ -127,4 +127,4 @@ def inspect_file(file: Path) -> Inspection:
 
 def _inspect_pixels(pixels: Pixels, traits: tuple[str, ...]) -> Inspection:
     height, width, _ = pixels.shape
-    return Inspection("", height, width, traits, identify_pixels(pixels), shrink_for_hash(pixels))
+    return Inspection("", height, width, traits, identify_pixels(pixels), shrink(pixels))

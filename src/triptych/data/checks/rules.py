@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 
 from triptych.data.checks.findings import Example, Finding, Severity, Subject
 from triptych.data.checks.inspection import TRAITS
-from triptych.data.duplicates import SMALLEST_HASHED_PIXELS, Group, count_leaked, spans
+from triptych.data.duplicates import SMALLEST_COMPARED_PIXELS, Group, find_leaked, spans
 from triptych.data.folders import explain_empty
 from triptych.images.sources import FileImages
 
@@ -20,6 +20,10 @@ STRONG_IMBALANCE = 5.0
 CROP_PIXELS = 224
 ASSUMED_ACCURACY = 0.9
 LEVEL = 0.05
+KEEP_TOGETHER = (
+    "in different parts, which may inflate every accuracy: inspect them, or keep each group in one part with "
+    "split.group_by=similar"
+)
 
 
 def find_unreadable(subject: Subject) -> list[Finding]:
@@ -53,7 +57,7 @@ def find_leaks(subject: Subject) -> list[Finding]:
     groups = [group for group in subject.equal if subject.crosses(group)]
     if not groups or subject.parts is None:
         return []
-    leaked = count_leaked(groups, subject.parts)
+    leaked = len(find_leaked(groups, subject.parts))
     message = (
         f"{_count(groups, 'image')} with the same pixels in different parts; "
         f"{_count(range(leaked), 'test image')} {_verb(leaked)} also in train or validation, "
@@ -73,14 +77,14 @@ def find_similar(subject: Subject) -> list[Finding]:
     """Return the images that look alike: a warning across parts, a note within one part."""
     if not any(inspection.shrunk is not None for inspection in subject.inspections):
         message = (
-            f"near duplicates were not searched for: images of less than {SMALLEST_HASHED_PIXELS} pixels look alike "
+            f"near duplicates were not searched for: images of less than {SMALLEST_COMPARED_PIXELS} pixels look alike "
             f"without being copies"
         )
         return [Finding("similar_not_checked", "note", message)] if subject.inspections else []
     across = [group for group in subject.similar if subject.crosses(group)]
     within = [group for group in subject.similar if not subject.crosses(group)]
     rows: tuple[tuple[str, Severity, list[Group], str], ...] = (
-        ("similar_in_parts", "warning", across, "in different parts, which may inflate every accuracy: inspect them"),
+        ("similar_in_parts", "warning", across, KEEP_TOGETHER),
         ("similar", "note", within, subject.within),
     )
     return [

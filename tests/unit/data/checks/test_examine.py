@@ -203,7 +203,7 @@ def test_arrays_are_examined_too(tmp_path: Path) -> None:
     assert note.startswith("1 of 20 test images is also in train or validation, pixel by pixel")
 
 
-def test_a_comparison_is_told_of_test_images_that_were_trained_on(divided: Path) -> None:
+def test_a_comparison_says_which_test_images_are_also_elsewhere(divided: Path) -> None:
     config = BoardConfig(data=DataConfig(source=str(divided)))
     assert prepare_board(config).notes == ()
     with Image.open(divided / "train" / "a" / "02.png") as image:
@@ -211,3 +211,12 @@ def test_a_comparison_is_told_of_test_images_that_were_trained_on(divided: Path)
     [note] = prepare_board(config).notes
     assert note.startswith("1 of 8 test images")
     assert prepare_board(config, on_image=lambda done, total: pytest.fail("decoded again")).notes == (note,)
+
+
+def test_a_comparison_says_how_many_test_images_look_like_others(divided: Path) -> None:
+    with Image.open(divided / "train" / "a" / "02.png") as image:
+        image.save(divided / "test" / "a" / "copy.bmp")
+        image.crop((2, 1, 318, 239)).save(divided / "test" / "b" / "frame.jpg")
+    leaked, similar = prepare_board(BoardConfig(data=DataConfig(source=str(divided)))).notes
+    assert leaked.startswith("1 of 9 test images is also")
+    assert similar.startswith("1 of 9 test images looks like an image in train or validation")
