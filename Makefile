@@ -14,7 +14,7 @@ export UV_SYSTEM_CERTS := true
 
 .DEFAULT_GOAL := help
 .PHONY: help setup compare ui show serve stop test bench bench-mlp bench-transfer bench-pipeline bench-quick lint \
-	endurance format pins clean
+	endurance endurance-long format pins clean
 
 help: ## List what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -84,8 +84,13 @@ lint: setup ## Check style, types and who imports whom.
 test: lint ## Check everything but what takes minutes, on two to four cores.
 	$(BIN)/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile $(ARGS)
 
-endurance: setup ## Kill, crowd and starve the pipeline, and run the documentation; half an hour.
-	$(BIN)/pytest -m endurance --numprocesses=2 --dist=loadfile $(ARGS)
+ENDURANCE := --numprocesses=2 --dist=loadgroup
+
+endurance: setup ## Kill, crowd and starve the pipeline, and run the README; about eight minutes.
+	$(BIN)/pytest -m "endurance and not long" $(ENDURANCE) $(ARGS)
+
+endurance-long: setup ## The same with whole nights, a team's servers and all of the documentation; half an hour.
+	$(BIN)/pytest -m endurance $(ENDURANCE) $(ARGS)
 
 format: setup ## Mend what can be mended of style.
 	$(BIN)/ruff check --fix

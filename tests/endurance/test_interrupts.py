@@ -3,70 +3,62 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
 import pytest
 
-from helpers.watched import ENDLESS, Command
+from helpers.forks import ENDLESS, Forks
 from triptych.tracking.tags import read_tags
 
-pytestmark = pytest.mark.endurance
+pytestmark = [pytest.mark.endurance, pytest.mark.timeout(600), pytest.mark.xdist_group("forks")]
+
+ENDED = {"FAILED", "KILLED"}
+# Prefect's server is one that the command starts.
+TEMPORARY = {"PREFECT_API_URL": None}
 
 
-@pytest.fixture
-def endless(tmp_path: Path) -> Iterator[Command]:
-    """A comparison that trains, and goes on for ever."""
-    command = Command(tmp_path, *ENDLESS)
+def test_an_interrupt_closes_the_study_and_its_trials(forks: Forks, tmp_path: Path) -> None:
+    command = forks.start(tmp_path, "tune", "numpy-mlp", "--trials", "2", *ENDLESS[3:])
     command.wait_for_epochs()
-    yield command
-    command.kill()
-
-
-def test_an_interrupt_closes_the_study_and_its_trials(tmp_path: Path) -> None:
-    command = Command(tmp_path, "tune", "numpy-mlp", "--trials", "2", *ENDLESS[3:])
-    command.wait_for_epochs()
-    command.process.send_signal(signal.SIGINT)
-    _, printed = command.process.communicate(timeout=60)
-    assert command.process.returncode == 130
-    assert "triptych: interrupted; open runs were closed" in printed
-    assert command.statuses() == {"study": "FAILED", "trial": "FAILED"}
+    command.send(signal.SIGINT)
+    assert command.end(60) == 130
+    assert "triptych: interrupted; open runs were closed" in command.printed
+    assert set(command.statuses()) == {("study", "FAILED"), ("trial", "FAILED")}
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_closes_the_comparison_and_its_panels(ending: signal.Signals, endless: Command) -> None:
-    endless.process.send_signal(ending)
-    endless.process.communicate(timeout=60)
-    assert set(endless.statuses().values()) <= {"FAILED", "KILLED"}
+def test_a_signal_closes_the_comparison_and_its_panels(ending: signal.Signals, forks: Forks, tmp_path: Path) -> None:
+    command = forks.start(tmp_path, *ENDLESS)
+    command.wait_for_epochs()
+    command.send(ending)
+    command.wait_for_end(60)
+    assert {status for _, status in command.statuses()} <= ENDED
 
 
-def test_a_second_interrupt_does_not_wait_for_a_server_that_hangs(endless: Command) -> None:
-    server = endless.find_server()
+def test_a_second_interrupt_does_not_wait_for_a_server_that_hangs(forks: Forks, tmp_path: Path) -> None:
+    command = forks.start(tmp_path, *ENDLESS, environment=TEMPORARY)
+    command.wait_for_epochs()
+    server = command.find_server()
     server.suspend()
     try:
-        endless.process.send_signal(signal.SIGINT)
-        with pytest.raises(subprocess.TimeoutExpired):
-            endless.process.communicate(timeout=3)
-        endless.process.send_signal(signal.SIGINT)
-        _, printed = endless.process.communicate(timeout=10)
+        command.send(signal.SIGINT)
+        with pytest.raises(AssertionError, match="nothing after 3 seconds"):
+            command.wait_for_end(3)
+        command.send(signal.SIGINT)
+        command.wait_for_end(30)
     finally:
         server.kill()
-    assert endless.process.returncode == 130
-    assert "interrupted twice" in printed
-    assert set(endless.statuses().values()) <= {"FAILED", "KILLED"}
+    assert "interrupted twice" in command.printed
+    assert {status for _, status in command.statuses()} <= ENDED
 
 
-@pytest.mark.timeout(300)
-def test_training_goes_on_while_the_temporary_server_is_away(tmp_path: Path) -> None:
-    command = Command(tmp_path, *ENDLESS[:3], "--set", "numpy_mlp.epochs=300")
+def test_training_goes_on_while_the_temporary_server_is_away(forks: Forks, tmp_path: Path) -> None:
+    command = forks.start(tmp_path, *ENDLESS[:3], "--set", "numpy_mlp.epochs=300", environment=TEMPORARY)
     command.wait_for_epochs()
-    killed = command.find_server()
-    killed.kill()
-    printed, _ = command.process.communicate(timeout=200)
-    assert command.process.returncode == 0, printed
-    assert set(command.statuses().values()) == {"FINISHED"}
+    command.find_server().kill()
+    command.finish()
+    assert {status for _, status in command.statuses()} == {"FINISHED"}
     [panel] = [run for run in command.runs() if read_tags(run)["role"] == "panel"]
     history = mlflow.MlflowClient(f"sqlite:///{command.store}").get_metric_history(panel.info.run_id, "val_loss")
     assert [point.step for point in history] == list(range(1, 301))

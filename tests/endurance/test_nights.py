@@ -36,7 +36,12 @@ EPOCHS = count_epochs(resolve_config("digits").boards[0])
 # Twice the time between two signs of life, of which the test has one every half minute.
 SECONDS = {"triptych: a run that fell silent goes on": 60, "triptych: a run that crashed goes on": 20}
 
-pytestmark = [pytest.mark.endurance, pytest.mark.timeout(1200)]
+pytestmark = [
+    pytest.mark.endurance,
+    pytest.mark.long,
+    pytest.mark.timeout(1200),
+    pytest.mark.xdist_group("nights"),
+]
 
 
 def runs(process: int) -> bool:
@@ -177,7 +182,7 @@ def test_late_runs_are_one(machine: Machine) -> None:
     late = [machine.start_run("compare/digits") for _ in range(4)]
     machine.start_worker()
     ended = ["Cancelled", "Cancelled", "Cancelled", "Completed"]
-    wait_until(lambda: sorted(map(machine.state, late)) == ended, "late runs", 120)
+    wait_until(lambda: sorted(map(machine.state, late)) == ended, "late runs", 300)
     [done] = [flow_run for flow_run in late if machine.state(flow_run) == "Completed"]
     check_comparison(machine, done)
 
@@ -186,7 +191,7 @@ def test_a_killed_run_goes_on_as_the_same(machine: Machine) -> None:
     flow_run = machine.start_run("compare/digits", config={"preset": "digits", "fresh": True})
     wait_until(lambda: len(machine.runs(flow_run)) > 1, "panel", 300)
     machine.kill_flow_runs()
-    machine.wait_for(flow_run, "Crashed", 30)
+    machine.wait_for(flow_run, "Crashed", 120)
     machine.wait_for(flow_run, "Completed")
     assert machine.read_run(flow_run).run_count == 2
     check_comparison(machine, flow_run)

@@ -11,7 +11,7 @@ import pytest
 
 from helpers.pages import PAGES, README, Reader, is_run, make_reader, parse, read_text, save_weights
 
-pytestmark = pytest.mark.endurance
+pytestmark = [pytest.mark.endurance, pytest.mark.timeout(900), pytest.mark.xdist_group("pages")]
 
 # The page for teams is run by test_servers.py, which has their servers.
 OTHERS = [
@@ -71,7 +71,6 @@ def words(text: str) -> set[str]:
     return {re.sub(r"\d+(\.\d+)?(e[-+]\d+)?", "#", word) for word in text.split()}
 
 
-@pytest.mark.timeout(600)
 def test_the_readme_runs_and_make_compare_prints_what_it_says(reader: Reader, printed: dict[str, str]) -> None:
     command = next(command for command in printed if command.startswith("make compare"))
     begins = "digits, accuracy on"
@@ -85,7 +84,7 @@ def test_the_readme_runs_and_make_compare_prints_what_it_says(reader: Reader, pr
     assert link.removesuffix("...") in found
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.long
 @pytest.mark.parametrize("page", OTHERS)
 def test_a_page_runs_as_written(page: str, fresh_reader: Reader) -> None:
     if page in STAND_INS:

@@ -44,7 +44,7 @@ ANN, PASSWORD = "ann", "correct horse battery"
 PAGE = "docs/servers.md"
 PIPELINES, PANELS, EPOCHS = 6, 3, 5
 
-pytestmark = pytest.mark.endurance
+pytestmark = [pytest.mark.endurance, pytest.mark.long, pytest.mark.timeout(900), pytest.mark.xdist_group("team")]
 
 
 @contextmanager
@@ -214,7 +214,6 @@ def test_only_users_get_in_and_only_by_the_names_allowed(team: Team) -> None:
     assert ask(f"{team.settings['PREFECT_API_URL']}/admin/version") == 401
 
 
-@pytest.mark.timeout(600)
 def test_a_schedule_runs_without_a_person_and_a_second_user_reads_the_result(team: Team, tmp_path: Path) -> None:
     settings = ["numpy_mlp.epochs=30", "torch_mlp.epochs=2", "transfer.epochs=2"]
     config = resolve_config("digits", settings=settings)
@@ -269,14 +268,8 @@ def find_finished(experiment: str) -> list[Any]:
     return list(connect().search_runs([found.experiment_id], wanted)) if found else []
 
 
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("store", ["sqlite", "postgresql"])
-def test_six_pipelines_at_once_lose_nothing(
-    store: str, team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_six_pipelines_at_once_lose_nothing(team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = team.client | {"TRIPTYCH_CACHE_HOME": str(tmp_path / "cache")}
-    if store == "sqlite":
-        environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{tmp_path / 'new.db'}"
     command = [sys.executable, str(ROOT / "tests" / "helpers" / "pipelines_at_once.py"), str(PIPELINES), str(EPOCHS)]
     began = datetime.now(UTC).timestamp() * 1000
     done = subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
@@ -297,7 +290,6 @@ def test_six_pipelines_at_once_lose_nothing(
             assert steps == list(range(1, EPOCHS + 1))
 
 
-@pytest.mark.timeout(900)
 def test_the_page_about_servers_runs_as_written(team: Team, tmp_path: Path) -> None:
     reader = make_reader(tmp_path)
     own = {

@@ -27,6 +27,7 @@ from triptych.data.boards import PreparedBoard, prepare_board
 from triptych.tracking.tags import read_tags, select
 from triptych.transfer.records import EmbeddingRecord, count_shards
 
+pytestmark = [pytest.mark.endurance, pytest.mark.timeout(900), pytest.mark.xdist_group("workers")]
 PANEL = "shufflenet_v2_x0_5"
 IMAGES = 1797
 
@@ -63,8 +64,6 @@ def kill_a_worker_when_some_shards_are_there(cluster: LocalCluster, store: Path,
 
 
 # Three workers are started in all, each of which imports everything.
-@pytest.mark.endurance
-@pytest.mark.timeout(800)
 @pytest.mark.usefixtures("prefect_server")
 def test_a_killed_worker_changes_nothing(
     cluster: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -118,8 +117,7 @@ def find_measured(home: Path, role: str, metrics: tuple[str, ...]) -> dict[tuple
 
 
 # Two commands on threads and two on the cluster, whose workers import everything.
-@pytest.mark.endurance
-@pytest.mark.timeout(800)
+@pytest.mark.long
 @pytest.mark.usefixtures("prefect_server")
 def test_comparisons_and_studies_on_a_cluster_give_what_threads_give(cluster: LocalCluster, tmp_path: Path) -> None:
     work = {

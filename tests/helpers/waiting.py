@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import socket
-import subprocess
 import time
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -17,16 +17,38 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
+class Process(Protocol):
+    """A process that may be asked whether it has ended."""
+
+    def poll(self) -> int | None:
+        """Return None while it runs."""
+
+
 def wait_until(
-    ready: Callable[[], Any], what: str, seconds: float = 300.0, process: subprocess.Popen[Any] | None = None
+    ready: Callable[[], Any],
+    what: str,
+    seconds: float = 300.0,
+    process: Process | None = None,
+    log: Path | None = None,
 ) -> Any:
-    """Return the first true result of `ready`; fail after some seconds, or where the process has ended."""
+    """Return the first true result of `ready`; fail after some seconds, or where the process has ended.
+
+    Args:
+        ready: asked again and again.
+        what: it stands for, for the error.
+        seconds: generous, as the machine may be slow.
+        process: without which it will never be true.
+        log: file with the output of the process, for the error.
+    """
     end = time.monotonic() + seconds
-    while not (found := ready()):
-        assert process is None or process.poll() is None, f"{what}: the process has ended"
-        assert time.monotonic() < end, f"{what}: nothing after {seconds} seconds"
-        time.sleep(0.2)
-    return found
+    while True:
+        ended = process is not None and process.poll() is not None
+        if found := ready():
+            return found
+        if ended or time.monotonic() > end:
+            why = "the process has ended" if ended else f"nothing after {seconds:.0f} seconds"
+            raise AssertionError(f"{what}: {why}\n{log.read_text(encoding='utf-8', errors='replace') if log else ''}")
+        time.sleep(0.1)
 
 
 def ask(address: str, **headers: str) -> int:

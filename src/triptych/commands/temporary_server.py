@@ -133,6 +133,8 @@ def wants_temporary_server(settings: Settings) -> bool:
 
 def main() -> None:
     """Serve until the parent process ends; this is what the started process runs."""
+    if os.environ.get("PREFECT_API_URL"):
+        return  # another server is configured, without the second that Prefect's settings take to import
     port, parent = map(int, sys.argv[1:])
     threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
     from prefect.settings import get_current_settings
