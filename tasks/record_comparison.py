@@ -30,12 +30,14 @@ def record_comparison(
     drifts = [measure_drift(comparison.prepared, repeat) for repeat in range(comparison.prepared.config.repeats)]
     log_drifts(panels, drifts)
     predictions = {panel.run_id: load_logged_predictions(panel.run_id) for panel in panels}
-    report = write_report(comparison.prepared, panels, predictions, drifts, missing)
+    data = open_board(comparison.prepared)
+    groups = None if data.groups is None else data.groups[data.split.test]
+    report = write_report(comparison.prepared, panels, predictions, drifts, missing, groups)
     curves = load_logged_curves(panels)
     promotion = verdict.text if verdict else NOTHING_CHOSEN
     facts = {"comparison": comparison.comparison, "champion": promotion}
     facts |= describe_board(comparison.prepared) | describe_flow_run()
-    page = render_page(open_board(comparison.prepared), report, panels, predictions, curves, facts)
+    page = render_page(data, report, panels, predictions, curves, facts)
     link = finish_comparison(comparison, report.as_json(), report.as_markdown(), curves, page)
     key = name_key(report.board)
     create_table_artifact(report.as_rows(), key=f"{key}-table", description=report.verdict)

@@ -14,15 +14,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import zeta
 from scipy.stats import binom, norm
 
-Correct = NDArray[np.bool_]
-Groups = NDArray[np.int64]
+from triptych.evaluation.statistics import Correct, Groups, measure_clustering
 
 # A challenger with a larger p-value on the validation set does not open the test set. Of equally good ones on large
 # sets three in ten open it, but hardly spend: the share is FULL_SHARE_P / p. Simulated over 30 nights with 252
@@ -162,15 +160,5 @@ def compare_within_margin(first: Correct, second: Correct, margin: float, groups
     linear = -wins - losses - (2 * images - wins + losses) * margin
     constant = losses * margin * (1.0 + margin)
     only_second = (math.sqrt(linear**2 - 8 * images * constant) - linear) / (4 * images)
-    variance = images * (2 * only_second - margin * (1.0 + margin)) * _measure_clustering(differences, groups)
+    variance = images * (2 * only_second - margin * (1.0 + margin)) * measure_clustering(differences, groups)
     return float(norm.sf((wins - losses + images * margin) / math.sqrt(max(variance, 1e-300))))
-
-
-def _measure_clustering(differences: NDArray[Any], groups: Groups | None) -> float:
-    """Return the design effect: how many times larger the groups make the variance of the mean, at least 1."""
-    if groups is None:
-        return 1.0
-    centred = differences - differences.mean()
-    _, position = np.unique(groups, return_inverse=True)
-    alone = float((centred**2).sum())
-    return max(1.0, float((np.bincount(position, weights=centred) ** 2).sum()) / alone) if alone else 1.0

@@ -9,17 +9,18 @@ from triptych.evaluation.statistics import wilson_interval
 from triptych.system.text import escape_markdown
 
 
-def write_card(prepared: PreparedBoard, panel: EvaluatedPanel, weights_sha256: str) -> str:
+def write_card(prepared: PreparedBoard, panel: EvaluatedPanel, weights_sha256: str, clustering: float = 1.0) -> str:
     """Return the model card in Markdown (Mitchell et al., "Model Cards for Model Reporting", 2019).
 
     Args:
         prepared: the board that the model was trained and tested on.
         panel: the repeat that the model comes from, with its metrics.
         weights_sha256: SHA-256 of the model's files.
+        clustering: the design effect of the groups of test images on the accuracy.
     """
     metrics = panel.metrics
     images, level = prepared.sizes["test"], prepared.config.evaluate.confidence_level
-    low, high = wilson_interval(round(metrics["test_accuracy"] * images), images, level)
+    low, high = wilson_interval(round(metrics["test_accuracy"] * images), images, level, clustering)
     measured = {
         "accuracy": f"{metrics['test_accuracy']:.4f} ({100 * level:g} % interval {low:.4f} - {high:.4f})",
         **build_rows([metrics], "card")[0],

@@ -9,16 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.config.schema import PromoteConfig
-from triptych.evaluation.gate import (
-    Correct,
-    Groups,
-    choose_lead,
-    choose_share,
-    compare_signs,
-    compare_within_margin,
-)
+from triptych.evaluation.gate import choose_lead, choose_share, compare_signs, compare_within_margin
 from triptych.evaluation.pairs import join_words
 from triptych.evaluation.report import EvaluatedPanel
+from triptych.evaluation.statistics import Correct, Groups
 
 # A model that is not more accurate has to be cheaper by a tenth: measured times vary.
 CHEAPER = 0.9

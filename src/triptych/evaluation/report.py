@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+import numpy as np
+
 from triptych.config.names import NUMPY_MLP, TORCH_MLP
 from triptych.data.boards import PreparedBoard
 from triptych.evaluation.columns import RESTORED, Table, build_rows
 from triptych.evaluation.pairs import Pair, build_pair_rows, compare_pairs, decide, explain_luck, join_words
 from triptych.evaluation.predictions import Predictions
-from triptych.evaluation.statistics import wilson_interval
+from triptych.evaluation.statistics import Groups, measure_clustering, wilson_interval
 from triptych.panels.kinds import find_kind
 from triptych.panels.twins import explain_twins
 from triptych.system.text import escape_markdown
@@ -162,6 +164,7 @@ def write_report(
     predictions: Mapping[str, Predictions],
     drifts: Sequence[Sequence[float]] = (),
     missing: Sequence[MissingPanel] = (),
+    groups: Groups | None = None,
 ) -> Report:
     """Return the report of a comparison.
 
@@ -171,17 +174,25 @@ def write_report(
         predictions: of every test image, by run id.
         drifts: for each repeat, the largest difference between the weights of the twins after each epoch.
         missing: the repeats that could not be trained or evaluated.
+        groups: (n,) int64, the group of each test image by `split.group_by`; None if every image stands alone.
     """
     compared = keep_common_repeats(panels)
     labels = dict.fromkeys(panel.label for panel in compared)
-    standings = [_rank(prepared, [panel for panel in compared if panel.label == label]) for label in labels]
-    standings.sort(key=lambda standing: -standing.test_accuracy)
     correct = {
         label: {panel.repeat: predictions[panel.run_id].correct for panel in compared if panel.label == label}
         for label in labels
     }
+    standings = [
+        _rank(
+            prepared,
+            [panel for panel in compared if panel.label == label],
+            measure_clustering(np.mean([*correct[label].values()], axis=0), groups),
+        )
+        for label in labels
+    ]
+    standings.sort(key=lambda standing: -standing.test_accuracy)
     level = prepared.config.evaluate.confidence_level
-    pairs = compare_pairs(correct, [standing.label for standing in standings], level)
+    pairs = compare_pairs(correct, [standing.label for standing in standings], level, groups)
     best = standings[0]
     return Report(
         board=prepared.config.name,
@@ -210,12 +221,12 @@ def keep_common_repeats(panels: Sequence[EvaluatedPanel]) -> list[EvaluatedPanel
     return [panel for panel in panels if panel.repeat in common or not common]
 
 
-def _rank(prepared: PreparedBoard, repeats: Sequence[EvaluatedPanel]) -> Standing:
+def _rank(prepared: PreparedBoard, repeats: Sequence[EvaluatedPanel], clustering: float) -> Standing:
     metrics = _average_metrics(repeats)
     accuracies = [panel.metrics["test_accuracy"] for panel in repeats]
     images = prepared.sizes["test"]
     right = round(metrics["test_accuracy"] * images)
-    low, high = wilson_interval(right, images, prepared.config.evaluate.confidence_level)
+    low, high = wilson_interval(right, images, prepared.config.evaluate.confidence_level, clustering)
     return Standing(
         label=repeats[0].label,
         repeats=len(repeats),

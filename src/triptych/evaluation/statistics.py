@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp, inf, log, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -122,19 +123,39 @@ def _bound(difference: float, margin: float) -> tuple[float, float]:
     return max(difference - margin, -1.0), min(difference + margin, 1.0)
 
 
-def wilson_interval(right: int, images: int, confidence_level: float) -> tuple[float, float]:
+def measure_clustering(values: NDArray[np.floating[Any]], groups: Groups | None) -> float:
+    """Return the design effect, at least 1: how many times larger groups make the variance of a mean (Kish 1965).
+
+    Args:
+        values: (n,), one for each image.
+        groups: (n,) int64, the group of each image; None if every image stands alone.
+
+    >>> measure_clustering(np.array([1.0, 1.0, 0.0, 0.0]), np.array([0, 0, 1, 1]))
+    2.0
+    """
+    if groups is None:
+        return 1.0
+    centred = values - values.mean()
+    _, position = np.unique(groups, return_inverse=True)
+    alone = float((centred**2).sum())
+    return max(1.0, float((np.bincount(position, weights=centred) ** 2).sum()) / alone) if alone else 1.0
+
+
+def wilson_interval(right: int, images: int, confidence_level: float, clustering: float = 1.0) -> tuple[float, float]:
     """Return Wilson's score interval of an accuracy (Wilson 1927; `scipy.stats.binomtest`).
 
     Args:
         right: number of images classified correctly.
         images: number of all images.
         confidence_level: of the interval, two-sided.
+        clustering: the design effect of the groups that the images come in: so many images count as one.
 
     >>> low, high = wilson_interval(right=8, images=10, confidence_level=0.95)
     >>> round(low, 4), round(high, 4)
     (0.4902, 0.9433)
     """
-    interval = binomtest(right, images).proportion_ci(confidence_level, method="wilson")
+    independent = max(1, round(images / clustering))
+    interval = binomtest(round(right / images * independent), independent).proportion_ci(confidence_level, "wilson")
     return float(interval.low), float(interval.high)
 
 

@@ -10,6 +10,7 @@ from triptych.evaluation.statistics import (
     PairedDifference,
     adjust_p_values,
     compare_pair,
+    measure_clustering,
     predict_order,
     wilson_interval,
 )
@@ -163,3 +164,11 @@ def test_tiny_test_sets_and_equals_show_nothing() -> None:
     assert compare_pair(single, ~single, 0.95).interval(0.95) == (-1.0, 1.0)
     with pytest.raises(ValueError, match="same repeats"):
         compare_pair(np.ones((1, 40), dtype=bool), np.ones((2, 40), dtype=bool), 0.95)
+
+
+def test_groups_widen_the_interval_of_an_accuracy_as_fewer_images_would() -> None:
+    correct, groups = np.repeat(np.arange(40) % 4 > 0, 5), np.arange(200) // 5
+    clustering = measure_clustering(correct.astype(np.float64), groups)
+    assert clustering == pytest.approx(5.0)
+    assert wilson_interval(150, 200, 0.95, clustering) == wilson_interval(30, 40, 0.95)
+    assert measure_clustering(correct.astype(np.float64), None) == 1.0

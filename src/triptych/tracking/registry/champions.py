@@ -26,6 +26,8 @@ from triptych.tracking.tags import APPROVAL, DECISION, LABEL, LEASE, PREFIX, PRE
 
 MAX_TAG_LENGTH = 5000
 WAITING = "waits"
+# A heading of the model card.
+PROMOTION = "## Promotion"
 # A decision takes a second or two, and longer if the champion has to classify many images for it.
 DECISION_SECONDS, SECONDS_BETWEEN_CHECKS = 300.0, 0.1
 
@@ -145,15 +147,19 @@ def describe_champion(name: str) -> str:
 
 
 def _complete_card(version: ModelVersion, promotion: Promotion) -> None:
-    """Add the decision to the model card."""
-    looks = count_looks(version.name)
-    budget = f"Its test set was opened for {looks.opened} decision(s) on this board so far."
-    selected = "The accuracy above was selected: the same test images decided that it became champion. It is too high "
-    note = f"{selected}on average." if promotion.promoted and promotion.spent else ""
-    lines = ["## Promotion", "", f"- {escape_markdown(promotion.reason)}", f"- {budget}"]
-    card = "\n".join([str(version.description), *lines, *([f"- {note}"] if note else []), ""])
-    connect().update_model_version(version.name, version.version, description=card)
-    connect().log_text(str(version.run_id), card, CARD_FILE)
+    """Add the decision to the model card, in place of one that was interrupted."""
+    client = connect()
+    written = str(client.get_model_version(version.name, version.version).description)
+    opened = count_looks(version.name).opened
+    facts = [
+        escape_markdown(promotion.reason),
+        f"the test set was opened for {opened} decision(s) on this board so far, this one included",
+    ]
+    if promotion.promoted and promotion.spent:
+        facts.append("the accuracy above was selected: the same images decided, so that it is too high on average")
+    card = "\n".join([written.partition(PROMOTION)[0], PROMOTION, "", *(f"- {fact}" for fact in facts), ""])
+    client.update_model_version(version.name, version.version, description=card)
+    client.log_text(str(version.run_id), card, CARD_FILE)
 
 
 @contextmanager

@@ -65,7 +65,8 @@ def _decide_first(data: BoardData, panel: EvaluatedPanel, others: Sequence[Evalu
         other.label: load_logged_predictions(other.run_id).correct for other in others if other.run_id != panel.run_id
     }
     correct = load_logged_predictions(panel.run_id).correct
-    return judge_first(correct, most_frequent, others_correct, level, None)
+    groups = None if data.groups is None else data.groups[test]
+    return judge_first(correct, most_frequent, others_correct, level, groups)
 
 
 def _match(data: BoardData, panel: EvaluatedPanel, champion: ModelVersion, file: str, learnt: ImageIds) -> Match:
@@ -75,7 +76,8 @@ def _match(data: BoardData, panel: EvaluatedPanel, champion: ModelVersion, file:
     positions = predictions.indices[fresh]
     # By name: a class that the champion does not know is one that it gets wrong.
     truth = np.asarray(data.prepared.classes)[data.labels[positions]]
-    return Match(predictions.correct[fresh], answer(champion, data, positions) == truth)
+    groups = None if data.groups is None else data.groups[positions]
+    return Match(predictions.correct[fresh], answer(champion, data, positions) == truth, groups)
 
 
 def _explain_by_hand(prepared: PreparedBoard) -> str:

@@ -8,17 +8,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import mlflow
+import numpy as np
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.utils.logging_utils import disable_logging, enable_logging
 
-from triptych.data.boards import PreparedBoard
+from triptych.config.schema import NO_GROUPS
+from triptych.data.boards import PreparedBoard, open_board
 from triptych.errors import ConfigError, suggest
 from triptych.evaluation.model_card import write_card
 from triptych.evaluation.report import EvaluatedPanel
+from triptych.evaluation.statistics import measure_clustering
 from triptych.networks.checksums import check_checksums
 from triptych.panels.identity import TRAINING
 from triptych.panels.kinds import find_kind
+from triptych.tracking.artifacts import load_logged_predictions
 from triptych.tracking.client import connect
 from triptych.tracking.tags import (
     BOARD,
@@ -54,7 +58,7 @@ def register_version(
         model = Path(mlflow.artifacts.download_artifacts(panel.model_uri, dst_path=folder))
         for data in (model / "data").iterdir():
             check_checksums(data)
-        card = write_card(prepared, panel, digest_files(model / "data"))
+        card = write_card(prepared, panel, digest_files(model / "data"), _find_clustering(prepared, panel))
     client.update_model_version(name, version.version, description=card)
     client.log_text(panel.run_id, card, CARD_FILE)
     return version
@@ -70,6 +74,15 @@ def _find_registered(name: str, prepared: PreparedBoard, panel: EvaluatedPanel, 
         if version.run_id == panel.run_id or (repeated and training and same):
             return version
     return None
+
+
+def _find_clustering(prepared: PreparedBoard, panel: EvaluatedPanel) -> float:
+    """Return the design effect of the groups of test images on the accuracy of a panel."""
+    if prepared.config.split.group_by == NO_GROUPS:
+        return 1.0
+    predictions, groups = load_logged_predictions(panel.run_id), open_board(prepared).groups
+    groups = None if groups is None else groups[predictions.indices]
+    return measure_clustering(predictions.correct.astype(np.float64), groups)
 
 
 def digest_files(folder: Path) -> str:

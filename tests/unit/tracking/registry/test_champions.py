@@ -48,8 +48,10 @@ def test_the_first_challenger_is_the_champion_and_is_judged_once(recorded: Recor
     assert champion is not None
     assert champion.run_id == recorded.panel.run_id
     assert champion.tags[PREFIX + "split_id"] == prepared.split_id
-    assert "540 test images" in str(champion.description)
-    assert "opened for 1 decision(s)" in str(champion.description)
+    card = str(champion.description)
+    assert card.startswith("# numpy-mlp on digits")
+    assert card.count("## Promotion") == 1
+    assert "opened for 1 decision(s)" in card
     today = time.strftime("%Y-%m-%d", time.gmtime())
     assert first.champion == f"numpy-mlp (version 1) remains the champion since {today}, test set opened once"
 
