@@ -13,8 +13,8 @@ ARGS ?=
 export UV_SYSTEM_CERTS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compare ui show serve stop test bench bench-mlp bench-transfer bench-pipeline bench-quick lint \
-	endurance endurance-long format pins clean
+.PHONY: help setup compare ui show serve stop test bench bench-mlp bench-transfer bench-pipeline bench-quick simulate \
+	lint endurance endurance-long format pins clean
 
 help: ## List what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -71,6 +71,9 @@ bench-transfer: setup ## Measure transfer against the tutorial's loop; needs the
 
 bench-pipeline: setup ## Measure what the pipeline adds to its trainers; needs MNIST.
 	$(BIN)/python bench/pipeline.py $(ARGS)
+
+simulate: setup ## Simulate what the statistics promise, in about three minutes on two cores.
+	$(BIN)/python bench/simulate.py $(ARGS)
 
 bench-quick: ## The networks alone, with fewer repetitions, in under two minutes.
 	$(MAKE) bench-mlp bench-transfer ARGS=--quick

@@ -28,6 +28,7 @@ class Figure:
         max: the largest measurement.
         target: a lower bound of the value.
         at_most: whether the target is an upper bound instead.
+        seed: of a simulation; None where something is measured.
     """
 
     section: str
@@ -37,6 +38,7 @@ class Figure:
     max: float
     target: float
     at_most: bool = False
+    seed: int | None = None
 
     @property
     def holds(self) -> bool:
@@ -45,7 +47,7 @@ class Figure:
 
     def as_json(self) -> dict[str, object]:
         """Return the figure as `bench/results.json` lists it."""
-        fields = {name: value for name, value in asdict(self).items() if name != "at_most"}
+        fields = {name: value for name, value in asdict(self).items() if name != "at_most" and value is not None}
         return fields | {"target": f"{'<=' if self.at_most else '>='} {self.target:g}", "holds": self.holds}
 
 

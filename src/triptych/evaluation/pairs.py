@@ -14,7 +14,7 @@ from triptych.evaluation.columns import NO_VALUE
 from triptych.evaluation.statistics import Correct, Groups, PairedDifference, adjust_p_values, compare_pair, expect_lead
 
 # What a verdict says where each panel was trained once.
-SINGLE_TRAININGS = "One training of each panel compares trained networks, not methods: repeats=5 compares methods."
+SINGLE_TRAININGS = "Each panel was trained once: repeats=5 compares methods instead of single trainings."
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.special import ndtr
-from scipy.stats import binomtest, t
+from scipy.special import ndtr, stdtr, stdtrit
+from scipy.stats import binomtest
 
 # Smaller p-values are not told apart: Student's quantiles would overflow.
 SMALLEST_P_VALUE = 1e-100
@@ -75,7 +75,7 @@ class Spread:
 
     def _square_quantiles(self, level: float) -> tuple[float, float]:
         """Return the squared two-sided quantiles of Student's t for images and for seeds."""
-        images, seeds = t.isf(level / 2.0, [max(self.groups - 1, 1), self.seed_degrees])
+        images, seeds = stdtrit([max(self.groups - 1, 1), self.seed_degrees], level / 2.0)
         return float(images) ** 2, float(seeds) ** 2
 
 
@@ -281,7 +281,7 @@ def predict_order(first: Floats, second: Floats) -> float:
     if not sum(variances):
         return 0.5 + 0.5 * float(np.sign(difference))
     deviation = sqrt(sum(variances) * (1.0 + 1.0 / len(first)))
-    return float(t.cdf(difference / deviation, _count_degrees(*variances, len(first))))
+    return float(stdtr(_count_degrees(*variances, len(first)), difference / deviation))
 
 
 def expect_lead(deviation: float, panels: int) -> float:

@@ -29,7 +29,7 @@ def test_the_verdict_names_the_winner_and_whose_difference_could_be_chance() -> 
     assert verdict == (
         "This training of best leads with 1.0000 on 200 test images, but its lead over near could be chance; "
         "it is significantly better than far. "
-        "One training of each panel compares trained networks, not methods: repeats=5 compares methods."
+        "Each panel was trained once: repeats=5 compares methods instead of single trainings."
     )
     twice = {
         label: fail(*[range(len(right) - right.sum()) for right in repeats.values()] * 2)
