@@ -193,7 +193,7 @@ def _explain_leaks(dataset: Dataset, stored: StoredDataset, split: Split, config
         remedy = f"split.group_by={SIMILAR} keeps them together"
         if dataset.parts is not None and config.split.keep_own_parts:
             remedy = f"split.keep_own_parts=false with split.group_by={SIMILAR} draws parts that keep them together"
-        notes.append(f"{counted}, which may inflate every accuracy: {remedy}")
+        notes.append(f"{counted}, which may inflate every accuracy: {remedy}, and {listed}")
     return notes
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import count
+from math import sqrt
 from typing import Any
 
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
 from triptych.data.checks.findings import Example, Finding, Severity, Subject
 from triptych.data.checks.inspection import TRAITS
@@ -19,7 +19,9 @@ STRONG_IMBALANCE = 5.0
 # Side of the crop that most pretrained networks take, after scaling the shorter side to 256.
 CROP_PIXELS = 224
 ASSUMED_ACCURACY = 0.9
-LEVEL = 0.05
+LEVEL, POWER = 0.05, 0.8
+# Shares of the images that only one of two models classifies correctly.
+DISAGREEMENTS = (0.02, 0.05, 0.1)
 KEEP_TOGETHER = (
     "in different parts, which may inflate every accuracy: inspect them, or keep each group in one part with "
     "split.group_by=similar"
@@ -176,35 +178,43 @@ def find_resolution(subject: Subject) -> list[Finding]:
 
 
 def explain_resolution(images: int) -> str:
-    """Return how precise an accuracy on this many test images is, and how small a significant difference, in words."""
+    """Return how precise an accuracy on this many test images is, and what difference they can show, in words.
+
+    >>> explain_resolution(540).partition("; ")[2].partition(" points")[0]
+    'two models that disagree on 2, 5 and 10 % of them must differ by 1.7, 2.7 and 3.8'
+    """
     low, high = binomtest(round(ASSUMED_ACCURACY * images), images).proportion_ci(1 - LEVEL, method="wilson")
-    needed = count_decisive_images(LEVEL)
     text = (
-        f"with {images} test images, an accuracy near {ASSUMED_ACCURACY:.0%} is known to within about "
-        f"{50 * (high - low):.1f} points (Wilson's {1 - LEVEL:.0%} interval)"
+        f"with {images} test images, an accuracy near {100 * ASSUMED_ACCURACY:g} % is known to within about "
+        f"{50 * (high - low):.1f} points (Wilson's {100 * (1 - LEVEL):g} % interval); "
     )
-    if images < needed:
-        return f"{text}; no difference between two models can be significant: that takes at least {needed} images"
+    differences = {share: found for share in DISAGREEMENTS if (found := find_difference(images, share))}
+    if not differences:
+        most = f"{100 * DISAGREEMENTS[-1]:g} %"
+        return f"{text}they can show no difference between two models that disagree on up to {most} of them"
+    shares, points = (
+        _join([_round(100 * value) for value in values]) for values in (differences.keys(), differences.values())
+    )
     return (
-        f"{text}; the smallest significant difference between two models is {_round(100 * needed / images)} points: "
-        f"{needed} images that only one of them classifies correctly, and none that only the other does (exact McNemar "
-        f"test at {LEVEL:.0%})"
+        f"{text}two models that disagree on {shares} % of them must differ by {points} points for McNemar's test at "
+        f"{100 * LEVEL:g} % to show it in {100 * POWER:g} % of cases"
     )
 
 
-def count_decisive_images(level: float) -> int:
-    """Return how many images only one of two models must classify correctly for a significant difference.
+def find_difference(images: int, disagreement: float) -> float | None:
+    """Return the difference in accuracy that McNemar's test shows with a probability of `POWER`; None if there is none.
 
-    In the two-sided exact McNemar test, with none the other way round: under the null hypothesis each such image is
-    either model's with probability 1/2 (McNemar 1947).
+    It is Connor's equation n = (z_a sqrt(p) + z_b sqrt(p - d^2))^2 / d^2, solved for d ("Sample Size for Testing
+    Differences in Proportions for the Paired-Sample Design", Biometrics 43, 1987).
 
     Args:
-        level: significance level, such as 0.05.
-
-    >>> count_decisive_images(0.05)
-    6
+        images: n, the number of test images.
+        disagreement: p, the share of images that only one of the two models classifies correctly.
     """
-    return next(images for images in count(1) if binomtest(images, images).pvalue <= level)
+    alpha, beta = norm.ppf(1 - LEVEL / 2), norm.ppf(POWER)
+    root = beta * sqrt(disagreement * max(0.0, images - alpha**2 + beta**2))
+    difference = float((alpha * sqrt(disagreement * images) + root) / (images + beta**2))
+    return difference if difference <= disagreement else None
 
 
 def _count(things: Iterable[Any], noun: str) -> str:
@@ -216,6 +226,16 @@ def _count(things: Iterable[Any], noun: str) -> str:
     number = len(list(things))
     plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{number:,} {noun if number == 1 else plural}"
+
+
+def _join(words: list[str]) -> str:
+    """Return words as an enumeration.
+
+    >>> _join(["2", "5", "10"])
+    '2, 5 and 10'
+    """
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _verb(number: int) -> str:

@@ -1,20 +1,33 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from scipy.stats import binomtest
 
-from triptych.data.checks.rules import count_decisive_images, explain_resolution
+from triptych.data.checks.rules import explain_resolution, find_difference
 
 
-def test_what_a_test_part_can_tell_apart() -> None:
-    # By hand: 2 * 0.5**6 = 0.03125 is below 5 %, 2 * 0.5**5 = 0.0625 is not.
-    assert count_decisive_images(0.05) == 6
-    assert binomtest(0, 6).pvalue == pytest.approx(0.03125)
+@pytest.mark.parametrize(
+    ("images", "disagreement", "expected"),
+    [(540, 0.02, 0.0170), (540, 0.05, 0.0269), (540, 0.10, 0.0380), (21_000, 0.02, 0.0027)],
+)
+def test_the_difference_that_a_test_part_shows_in_four_of_five_cases(
+    images: int, disagreement: float, expected: float
+) -> None:
+    """Connor's equation gives the number of images back, and simulated tests find the difference as often."""
+    difference = find_difference(images, disagreement)
+    assert difference == pytest.approx(expected, abs=1e-4)
+    assert difference is not None
+    needed = (1.9600 * disagreement**0.5 + 0.8416 * (disagreement - difference**2) ** 0.5) ** 2 / difference**2
+    assert needed == pytest.approx(images, rel=1e-3)
+    shares = [(disagreement + difference) / 2, (disagreement - difference) / 2, 1 - disagreement]
+    better, worse, _ = np.random.default_rng(0).multinomial(images, shares, size=20_000).T
+    shown = np.abs(better - worse) > 1.96 * np.sqrt(better + worse)
+    assert shown.mean() == pytest.approx(0.8, abs=0.08)  # a test of few counts jumps
+
+
+def test_what_is_said_of_small_test_parts() -> None:
     # Wilson, 90 of 100: 0.8256 to 0.9448.
     assert "about 6.0 points" in explain_resolution(100)
-    assert "the smallest significant difference between two models is 6 points: 6 images" in explain_resolution(100)
-    assert "no difference between two models can be significant" in explain_resolution(5)
-
-
-def test_a_few_test_images_can_show_a_hundred_points_only() -> None:
-    assert "between two models is 100 points" in explain_resolution(count_decisive_images(0.05))
+    assert "disagree on 10 % of them must differ by 8.8 points" in explain_resolution(100)
+    assert "no difference between two models that disagree on up to 10 % of them" in explain_resolution(5)
+    assert find_difference(1, 0.1) is None
