@@ -52,6 +52,7 @@ class PreparedBoard:
         test_set_id: hash of the test images and their classes, whatever is in the other parts.
         sizes: the number of images in each part.
         notes: caveats about the data for readers of the results.
+        grows: whether images may be added or removed from one day to the next, as in a folder.
     """
 
     config: BoardConfig
@@ -65,6 +66,7 @@ class PreparedBoard:
     test_set_id: str
     sizes: dict[str, int]
     notes: tuple[str, ...]
+    grows: bool
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ def prepare_board(
             *_explain_groups(split, config.split),
             *_explain_leaks(dataset, stored, split, config),
         ),
+        grows=dataset.grows,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,7 @@ from triptych.tuning.study import (
     OUTCOME,
     WANTED_TRIALS,
     TrialOutcome,
+    find_earlier_studies,
     identify_study,
     list_settled,
     load_study,
@@ -139,7 +141,7 @@ def summarise_study(prepared: PreparedBoard, panel: str, study: Study | None = N
     Raises:
         DivergenceError: no trial is complete.
     """
-    study = study or load_study(prepared, panel)
+    study = study or load_study(identify_study(prepared, panel))
     section = prepared.config.settings_of(panel)
     sign = 1.0 if DIRECTIONS[section.monitor] == "minimize" else -1.0
     tried = [
@@ -179,31 +181,54 @@ def use_tuned(prepared: PreparedBoard) -> PreparedBoard:
     config = prepared.config
     for findings in found:
         config = use_setting(config, findings.panel, findings.settings)
-    tuned = ", ".join(f"{findings.panel} with {len(findings.trials)} trials" for findings in found)
+    tuned = ", ".join(_describe_origin(prepared, findings) for findings in found)
     return replace(prepared, config=config, notes=(*prepared.notes, f"tuned on the validation set: {tuned}"))
+
+
+def _describe_origin(prepared: PreparedBoard, findings: Findings) -> str:
+    earlier = findings.study != identify_study(prepared, findings.panel)
+    when = " on an earlier state of the folder" if earlier else ""
+    return f"{findings.panel} with {len(findings.trials)} trials{when}"
 
 
 def find_finished(prepared: PreparedBoard, panel: str) -> Findings | None:
     """Return the results of a panel's study; None if it has no study, or nothing to tune.
+
+    A folder that grew since may have a study of an earlier state only, of which the newest that is finished counts.
 
     Raises:
         ConfigError: the study has fewer trials than requested.
     """
     if not find_kind(prepared.config, panel).space(prepared.config.settings_of(panel)):
         return None
-    if not study_file(identify_study(prepared, panel)).exists():
+    if study := _open_existing(identify_study(prepared, panel)):
+        settled, wanted = _count_trials(study)
+        if settled < wanted:
+            raise ConfigError(
+                f"the study of {panel} on board {prepared.config.name} has {settled} of {wanted} trials: finish it "
+                f"with `triptych tune {panel} --trials {wanted}`, or ask for fewer"
+            )
+        return summarise_study(prepared, panel, study)
+    for name in find_earlier_studies(prepared, panel):
+        study = _open_existing(name)
+        if study and operator.ge(*_count_trials(study)):
+            return summarise_study(prepared, panel, study)
+    return None
+
+
+def _open_existing(name: str) -> Study | None:
+    """Return a study; None if there is none."""
+    if not study_file(name).exists():
         return None
     try:
-        study = load_study(prepared, panel)
+        return load_study(name)
     except KeyError:  # an empty file
         return None
-    settled, wanted = len(list_settled(study)), int(study.user_attrs.get(WANTED_TRIALS, 1))
-    if settled < wanted:
-        raise ConfigError(
-            f"the study of {panel} on board {prepared.config.name} has {settled} of {wanted} trials: finish it with "
-            f"`triptych tune {panel} --trials {wanted}`, or ask for fewer"
-        )
-    return summarise_study(prepared, panel, study)
+
+
+def _count_trials(study: Study) -> tuple[int, int]:
+    """Return the number of settled trials, and how many are wanted."""
+    return len(list_settled(study)), int(study.user_attrs.get(WANTED_TRIALS, 1))
 
 
 def use_setting(config: BoardConfig, panel: str, settings: PanelConfig) -> BoardConfig:

@@ -87,17 +87,35 @@ def check_validation(prepared: PreparedBoard) -> None:
 def identify_study(prepared: PreparedBoard, panel: str) -> str:
     """Return the name of a study: its board, panel and split, and a hash of the search space and the fixed fields.
 
-    The values of searched fields are not hashed, so a tuned setting identifies the study that it came from.
+    The values of searched fields are not hashed, so a tuned setting identifies the study that it came from. The studies
+    of a folder that grows differ only in the id of the split.
     """
     space, section = find_space(prepared.config, panel, prepared.sizes["train"]), prepared.config.settings_of(panel)
     uses_pixels = find_kind(prepared.config, panel).input == "thumbnails"
     depends_on = {
         "space": {name: distribution_to_json(distribution) for name, distribution in space.items()},
         "fixed": section.model_dump(mode="json", exclude={*space, *NOT_IDENTIFYING}) | select_fixed(section),
-        "pixels": prepared.dataset_folder.name if uses_pixels else "",
+        "pixels": prepared.dataset_folder.name.partition("-")[2] if uses_pixels else "",
     }
+    if prepared.grows:
+        depends_on |= {"source": prepared.config.data.source, "split": prepared.config.split.model_dump(mode="json")}
     digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
     return f"{prepared.config.name}-{panel}-{prepared.split_id}-{digest[:12]}"
+
+
+def find_earlier_studies(prepared: PreparedBoard, panel: str) -> list[str]:
+    """Return the names of a panel's studies of earlier states of a folder that grew, the newest first.
+
+    They have the same settings of the split, so that what was validation or test set then is so now.
+    """
+    if not prepared.grows:
+        return []
+    own = identify_study(prepared, panel)
+    start, end = own.split(prepared.split_id)
+    files = study_file("").parent.glob(f"{start}{'[0-9a-f]' * len(prepared.split_id)}{end}.journal")
+    return [
+        file.stem for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True) if file.stem != own
+    ]
 
 
 def study_file(name: str) -> Path:
@@ -125,9 +143,8 @@ def open_storage(name: str) -> JournalStorage:
     return JournalStorage(CheckedJournal(study_file(name)))
 
 
-def load_study(prepared: PreparedBoard, panel: str) -> Study:
-    """Return the study of a panel, which must exist, to read its trials."""
-    name = identify_study(prepared, panel)
+def load_study(name: str) -> Study:
+    """Return a study, which must exist, to read its trials."""
     return optuna.load_study(study_name=name, storage=open_storage(name))
 
 

@@ -3,13 +3,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from helpers.photos import write_photos
 from helpers.studies import PANEL, distance_from_a_tenth, name_board, pretend, run_trials
-from triptych.config.schema import BoardConfig
+from triptych.config.resolve import resolve_config
+from triptych.config.schema import BoardConfig, SplitConfig
 from triptych.config.trainers import MLPConfig, TransferConfig
-from triptych.data.boards import BoardData
+from triptych.data.boards import BoardData, prepare_board
 from triptych.errors import ConfigError, DivergenceError
 from triptych.training.epochs import EpochMetrics
 from triptych.training.jobs import list_jobs
@@ -73,3 +76,24 @@ def test_each_pretrained_network_has_its_own_tuned_head(digits: BoardData) -> No
     jobs = list_jobs(replace(digits.prepared, config=config))
     rates = {job.panel: job.prepared.config.transfer.learning_rate for job in jobs}
     assert rates == {"vgg16": 0.01, "resnet50": 0.5}
+
+
+def test_a_folder_that_grew_uses_the_newest_study_of_an_earlier_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "cache"))
+    photos = write_photos(tmp_path / "photos", {"a": 20, "b": 20})
+    config = resolve_config("photos", data=str(photos), panels=[PANEL], settings=["numpy_mlp.epochs=3"]).boards[0]
+    for night, trials in enumerate((3, 2, 2)):
+        run_trials(prepare_board(config), trials, pretend(distance_from_a_tenth))
+        (photos / "a" / f"{night}.jpg").rename(photos / "a" / f"new-{night}.jpg")
+    prepare_study(prepare_board(config), PANEL, 9, workers=1)
+    write_photos(photos, {"a/night": 3})
+    grown = prepare_board(config)
+    tuned = use_tuned(grown)
+    assert tuned.notes[-1] == "tuned on the validation set: numpy-mlp with 2 trials on an earlier state of the folder"
+    other = config.model_copy(update={"split": SplitConfig(test_fraction=0.4)})
+    with pytest.raises(ConfigError, match="--tuned finds no study"):
+        use_tuned(prepare_board(other))
+    run_trials(grown, 1, pretend(distance_from_a_tenth))
+    assert use_tuned(grown).notes[-1] == "tuned on the validation set: numpy-mlp with 1 trials"
