@@ -9,14 +9,15 @@ thumbnail is enough to recognise another frame of a burst.
 from __future__ import annotations
 
 import io
-import json
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from measure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 from sklearn.neighbors import NearestNeighbors
@@ -30,6 +31,7 @@ LONGEST_PIXELS = 240
 # Each side is cropped by up to so many pixels; noise is in grey levels.
 CROPPED_PIXELS, BRIGHTNESS, NOISE_LEVELS, JPEG_QUALITY = 6, (0.85, 1.15), 4.0, (50, 96)
 CLASSES = ("heads", "tails")
+SECTION, MANY_DRAWS = "trust", 1000
 
 
 def measure_bursts(photos: Sequence[Image.Image], folder: Path, seeds: Sequence[int] = range(3)) -> dict[str, Any]:
@@ -118,8 +120,21 @@ def load_photos(home: Path, most: int = PHOTOS) -> list[Image.Image]:
     return photos
 
 
-if __name__ == "__main__":
+def simulate_bursts(draws: int, seed: int = 0) -> list[Figure]:
+    """Make bursts of real photos, in several ways where much is drawn; without photos there are no figures."""
+    home = Path(os.environ.get("TRIPTYCH_DATA_HOME", ""), "hymenoptera")
+    if not home.is_dir():
+        print(f"no bursts: {home} is not a folder, set TRIPTYCH_DATA_HOME to that of PyTorch's tutorial on transfer")
+        return []
+    seeds = range(seed, seed + (3 if draws >= MANY_DRAWS else 1))
     with TemporaryDirectory() as scratch:
         os.environ["TRIPTYCH_CACHE_HOME"] = f"{scratch}/cache"
-        home = Path(os.environ["TRIPTYCH_DATA_HOME"])
-        print(json.dumps(measure_bursts(load_photos(home), Path(scratch)), indent=2))
+        found = measure_bursts(load_photos(home.parent), Path(scratch), seeds)
+    grouped, whole = found["grouped_accuracy"], found["found_by_check"]
+    name = f"{PHOTOS} photos x {FRAMES} frames, labels by chance"
+    accuracy = partial(Figure, SECTION, value=grouped, min=grouped, max=grouped, seed=seed)
+    return [
+        accuracy(figure=f"{name}: accuracy with group_by=similar, at most", target=0.56, at_most=True),
+        accuracy(figure=f"{name}: accuracy with group_by=similar, at least", target=0.44),
+        Figure(SECTION, f"{name}: bursts that check finds whole", whole, whole, whole, 0.9, seed=seed),
+    ]

@@ -6,6 +6,8 @@ champion.
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from measure import Figure
 from PIL import Image
 
 from triptych.config.resolve import resolve_config
@@ -44,6 +47,7 @@ from triptych.training.jobs import PanelJob
 PANELS = ("nearest-neighbours",)
 CLASSES, NEW_CLASS, NEW_CLASS_NIGHT = ("ants", "bees", "wasps"), "hornets", 14
 FIRST_PHOTOS, NEW_PHOTOS, DELETED, RENAMED = 60, 4, 1, 2
+SECTION, NIGHTS, QUICK_NIGHTS, MANY_DRAWS = "trust", 30, 6, 1000
 FIGURES = re.compile(r"[+-]\d+\.\d\d points|\d\.\d{4} against \d\.\d{4}")
 
 
@@ -156,3 +160,22 @@ def record_panels(comparison: ComparisonRecord, jobs: Sequence[PanelJob], data: 
             model, reference = load_logged_model(trained.model_uri), load_logged_reference(run_id)
             evaluation = evaluate_logged_model(model, job.panel, data, reference, None)
             yield trained.with_metrics(log_evaluation(run_id, job, evaluation))
+
+
+def simulate_growth(draws: int, seed: int = 0) -> list[Figure]:
+    """Live through thirty nights, or a few where little is drawn."""
+    nights = NIGHTS if draws >= MANY_DRAWS else QUICK_NIGHTS
+    with tempfile.TemporaryDirectory() as scratch:
+        homes = {"MLFLOW_TRACKING_URI": f"sqlite:///{scratch}/mlflow.db", "TRIPTYCH_CACHE_HOME": f"{scratch}/cache"}
+        os.environ.update(homes, MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false")
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        photos = Path(scratch, "photos")
+        photos.mkdir()
+        lived = live_through(photos, nights, seed)
+    rows = (
+        ("decided with figures", float(lived.decided), float(nights), False),
+        ("photos that changed their part", float(lived.moved), 0.0, True),
+        ("photos of a test set that its champion learnt from", float(lived.learnt), 0.0, True),
+    )
+    name = f"{nights} nights of additions, renames, deletions and a new class"
+    return [Figure(SECTION, f"{name}: {what}", v, v, v, target, most, seed) for what, v, target, most in rows]

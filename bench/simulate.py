@@ -1,4 +1,4 @@
-"""What the statistics promise, simulated: how often equals are called different, and what is found.
+"""What the statistics, the gate and the splits promise, simulated.
 
 `make simulate` draws panels with what makes their comparison hard: images differ in difficulty, much alike for all
 panels, so that errors overlap, and every training has luck of its own. Each simulation has its own seed.
@@ -14,6 +14,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from bursts import simulate_bursts
+from gate import simulate_better_challenger, simulate_years
+from growth import simulate_growth
 from measure import Figure, publish
 from numpy.typing import NDArray
 from scipy.stats import norm
@@ -172,6 +175,10 @@ SIMULATIONS: tuple[Callable[[int], list[Figure]], ...] = (
     partial(simulate_power, 0.0, (0.2, 0.9, 0.95)),
     partial(simulate_power, OWN, (0.2, 0.8, 0.85)),
     simulate_coverage,
+    simulate_years,
+    simulate_better_challenger,
+    simulate_growth,
+    simulate_bursts,
 )
 
 
