@@ -21,6 +21,7 @@ from triptych.tracking.client import connect
 from triptych.tracking.leases import FREE, Lease
 from triptych.tracking.registry.decisions import decide
 from triptych.tracking.registry.looks import count_looks, record_look
+from triptych.tracking.registry.scoring import IMAGES_FILE
 from triptych.tracking.registry.versions import CARD_FILE, CHAMPION, find_champion, find_version, register_version
 from triptych.tracking.tags import APPROVAL, DECISION, LABEL, LEASE, PREFIX, PREVIOUS, SINCE, read_tags
 
@@ -154,6 +155,7 @@ def _complete_card(version: ModelVersion, promotion: Promotion) -> None:
     facts = [
         escape_markdown(promotion.reason),
         f"the test set was opened for {opened} decision(s) on this board so far, this one included",
+        f"`{IMAGES_FILE}` of run {version.run_id} lists the images that it was trained, chosen and tested on",
     ]
     if promotion.promoted and promotion.spent:
         facts.append("the accuracy above was selected: the same images decided, so that it is too high on average")
