@@ -42,15 +42,13 @@ class Pair:
     def as_row(self) -> dict[str, str]:
         """Return the pair as text, a dictionary from heading to cell."""
         paired = self.paired
-        ahead = NO_VALUE if paired.first_ahead is None else f"{100 * paired.first_ahead:.0f} %"
         return {
             "panels": f"{self.first} - {self.second}",
-            "difference": f"{100 * paired.difference:+.2f} points",
+            "points": f"{100 * paired.difference:+.2f}",
             "interval": format_interval(paired.low, paired.high),
             "interval (Holm)": format_interval(self.adjusted_low, self.adjusted_high),
-            "only first correct": f"{paired.only_first:g}",
-            "only second correct": f"{paired.only_second:g}",
-            "first ahead on new seeds": ahead,
+            "only one correct": f"{paired.only_first:g} : {paired.only_second:g}",
+            "P(first better) on new seeds": _format_probability(paired.first_ahead),
             "p": f"{paired.p_value:.3g}",
             "p (Holm)": f"{self.adjusted_p_value:.3g}",
             "significant": "yes" if self.separated else "no",
@@ -62,6 +60,17 @@ def build_pair_rows(pairs: Sequence[Pair]) -> list[dict[str, str]]:
     rows = [pair.as_row() for pair in pairs]
     shown = {heading for row in rows for heading, cell in row.items() if cell != NO_VALUE}
     return [{heading: cell for heading, cell in row.items() if heading in shown} for row in rows]
+
+
+def _format_probability(probability: float | None) -> str:
+    """Return a probability in percent, without rounding it to certainty.
+
+    >>> _format_probability(0.914), _format_probability(0.9999), _format_probability(1.0)
+    ('91 %', '> 99 %', '100 %')
+    """
+    if probability is None:
+        return NO_VALUE
+    return "> 99 %" if 0.99 < probability < 1.0 else f"{100 * probability:.0f} %"
 
 
 def format_interval(low: float, high: float) -> str:

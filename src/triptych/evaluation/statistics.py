@@ -187,7 +187,7 @@ def compare_pair(
     repeats = len(first)
     one, other = (_decompose(panel, groups) for panel in (first, second))
     # Where nothing is drawn in the trainings, all repeats are one.
-    different = 1 if all((panel == panel[0]).all() for panel in (first, second)) else repeats
+    different = repeats if one.variance or other.variance else 1
     spread = Spread(
         _find_image_variance(one.effects - other.effects, first.shape[1], different),
         len(one.effects),
@@ -204,7 +204,7 @@ def compare_pair(
         only_first=float((first & ~second).sum(axis=1).mean()),
         only_second=float((second & ~first).sum(axis=1).mean()),
         repeats=repeats,
-        first_ahead=predict_order(first.mean(axis=1), second.mean(axis=1)) if repeats > 1 else None,
+        first_ahead=predict_order(difference, (one.variance, other.variance), repeats) if repeats > 1 else None,
         spread=spread,
     )
 
@@ -215,11 +215,13 @@ class _Components:
 
     Attributes:
         effects: (groups,) float64, by how many correct images more than expected each group has, mean over the repeats.
-        seed_variance: of the mean accuracy over the repeats, without what the choice of the images adds to it; 0 with
-            one repeat.
+        variance: of the accuracy over trainings on these images, at least what the disagreement of the trainings
+            on single images makes of it; 0 where all repeats are alike.
+        seed_variance: of the mean accuracy over the repeats, without what the choice of the images adds to it.
     """
 
     effects: Floats
+    variance: float = 0.0
     seed_variance: float = 0.0
 
 
@@ -233,15 +235,11 @@ def _decompose(correct: Correct, groups: Groups | None) -> _Components:
         codes = np.unique(groups, return_inverse=True)[1]
         effects = np.asarray(np.bincount(codes, weights=effects))
         squares = sum(float((np.bincount(codes, weights=row - row.mean()) ** 2).sum()) for row in correct)
-    if repeats == 1:
+    if (correct == correct[0]).all():
         return _Components(effects)
     noise = max(squares - repeats * float((effects**2).sum()), 0.0) / (repeats - 1) / images**2
-    return _Components(effects, max(_find_variance(accuracies) - noise, 0.0) / repeats)
-
-
-def _find_variance(values: Floats) -> float:
-    """Return the variance (n - 1 in the denominator), exactly 0 for equal values, whose mean may be rounded."""
-    return float((values - values[0]).var(ddof=1))
+    found = float(accuracies.var(ddof=1))
+    return _Components(effects, max(found, noise), max(found - noise, 0.0) / repeats)
 
 
 def _find_image_variance(effects: Floats, images: int, repeats: int) -> float:
@@ -262,7 +260,7 @@ def _count_degrees(first: float, second: float, repeats: int) -> float:
     return (repeats - 1) * (first + second) ** 2 / (first**2 + second**2) if first + second else 1.0
 
 
-def predict_order(first: Floats, second: Floats) -> float:
+def predict_order(difference: float, variances: tuple[float, float], repeats: int) -> float:
     """Return the probability that a new training of one panel is more accurate than a new one of another.
 
     Bouthillier et al., "Accounting for variance in machine learning benchmarks", 2021, recommend this quantity. They
@@ -270,18 +268,17 @@ def predict_order(first: Floats, second: Floats) -> float:
     how few the repeats are.
 
     Args:
-        first: (repeats,) accuracies of one panel, at least two.
-        second: (repeats,) accuracies of the other on the same images.
+        difference: mean accuracy over the repeats, the first panel's minus the second's.
+        variances: of each panel's accuracy over its trainings.
+        repeats: number of trainings of each panel, at least two.
 
-    >>> round(predict_order(np.array([0.97, 0.98]), np.array([0.95, 0.96])), 2)
-    0.88
+    >>> round(predict_order(0.02, (5e-5, 5e-5), repeats=2), 2), predict_order(0.02, (0.0, 0.0), repeats=2)
+    (0.88, 1.0)
     """
-    difference = float(first.mean() - second.mean())
-    variances = _find_variance(first), _find_variance(second)
     if not sum(variances):
         return 0.5 + 0.5 * float(np.sign(difference))
-    deviation = sqrt(sum(variances) * (1.0 + 1.0 / len(first)))
-    return float(stdtr(_count_degrees(*variances, len(first)), difference / deviation))
+    deviation = sqrt(sum(variances) * (1.0 + 1.0 / repeats))
+    return float(stdtr(_count_degrees(*variances, repeats), difference / deviation))
 
 
 def expect_lead(deviation: float, panels: int) -> float:

@@ -115,9 +115,9 @@ def test_the_table_of_pairs_leaves_out_what_one_training_cannot_show() -> None:
     twice, _ = compare({"one": fail(range(2), range(4)), "other": fail(range(9), range(3, 10))})
     [row] = build_pair_rows(once)
     [with_seeds] = build_pair_rows(twice)
-    assert set(with_seeds) - set(row) == {"first ahead on new seeds"}
-    assert row["difference"] == "+3.50 points"
-    assert with_seeds["first ahead on new seeds"].endswith(" %")
+    assert set(with_seeds) - set(row) == {"P(first better) on new seeds"}
+    assert (row["points"], row["only one correct"]) == ("+3.50", "7 : 0")
+    assert with_seeds["P(first better) on new seeds"].endswith(" %")
 
 
 def test_the_lead_by_chance_is_that_of_equally_good_panels() -> None:

@@ -147,11 +147,23 @@ def test_a_new_training_is_ahead_as_often_as_predicted() -> None:
         # The difference of the methods is as uncertain as their trainings.
         first, second = rng.normal(rng.normal(0.0, 2.0, (2, 1)), 1.0, (2, 6))
         ahead.append(first[5] > second[5])
-        predicted.append(predict_order(first[:5], second[:5]))
+        known = first[:5], second[:5]
+        variances = known[0].var(ddof=1), known[1].var(ddof=1)
+        predicted.append(predict_order(known[0].mean() - known[1].mean(), variances, 5))
     sure = np.array(predicted) > 0.9
     assert sure.sum() > 200
     assert np.mean(np.array(ahead)[sure]) == pytest.approx(np.array(predicted)[sure].mean(), abs=0.03)
-    assert predict_order(np.array([0.9, 0.9]), np.array([0.9, 0.9])) == 0.5
+    assert predict_order(0.0, (0.0, 0.0), 2) == 0.5
+
+
+def test_trainings_that_disagree_are_not_alike_because_their_accuracies_are() -> None:
+    first = np.ones((2, 540), dtype=bool)
+    second = first.copy()
+    # Two trainings with ten errors each, none in common.
+    second[0, :10] = second[1, 10:20] = False
+    assert compare_pair(first, second, 0.95).first_ahead == pytest.approx(0.9, abs=0.05)
+    second[1] = second[0]
+    assert compare_pair(first, second, 0.95).first_ahead == 1.0
 
 
 def test_tiny_test_sets_and_equals_show_nothing() -> None:
