@@ -239,23 +239,30 @@ def load_board(prepared: PreparedBoard) -> BoardData:
 def _prepare_again(prepared: PreparedBoard) -> PreparedBoard:
     """Prepare the same board from the data of this machine."""
     again = prepare_board(prepared.config)
-    require_same_data(again, prepared.data_digest, prepared.split_id)
+    require_same_data(again, prepared.data_digest, prepared.split_id, prepared.test_set_id)
     return again
 
 
-def require_same_data(prepared: PreparedBoard, data_digest: str, split_id: str) -> None:
+def require_same_data(prepared: PreparedBoard, data_digest: str, split_id: str, test_set_id: str) -> None:
     """Check that a board that was prepared on this machine has the data and the split of a comparison.
 
     Args:
         prepared: the board.
         data_digest: the comparison's SHA-256 of the data, hexadecimal.
         split_id: the comparison's hash of the split.
+        test_set_id: the comparison's hash of the test images, which are known by their decoded pixels.
 
     Raises:
-        DataError: the data or the split differs.
+        DataError: the data or the split differs, or files are decoded to other pixels.
     """
+    source = prepared.config.data.source
     if (prepared.data_digest, prepared.split_id) != (data_digest, split_id):
         raise DataError(
-            f"data {prepared.config.data.source!r} on this machine ({prepared.data_digest[:16]}) is not the data of "
+            f"data {source!r} on this machine ({prepared.data_digest[:16]}) is not the data of "
             f"the comparison ({data_digest[:16]}): copy it, or share one path"
+        )
+    if prepared.test_set_id != test_set_id:
+        raise DataError(
+            f"the images of data {source!r} have other pixels on this machine than where the comparison runs, so that "
+            f"the test sets differ ({prepared.test_set_id}, {test_set_id}): install the same version of Pillow on both"
         )

@@ -94,6 +94,8 @@ class PanelOrder(Section):
     """SHA-256 of the data, hexadecimal; different data are refused."""
     split_id: str
     """Id of the split; a different split is refused."""
+    test_set_id: str
+    """Id of the test set; a different test set, as of photos that are decoded differently, is refused."""
     fresh_since: float | None = None
     """Seconds since 1970: older trainings in the cache are not used; empty: all of them are."""
 
@@ -108,6 +110,7 @@ def write_order(comparison: ComparisonRecord, panel: str) -> PanelOrder:
         run_id=comparison.run_id,
         data_digest=comparison.prepared.data_digest,
         split_id=comparison.prepared.split_id,
+        test_set_id=comparison.prepared.test_set_id,
         fresh_since=comparison.fresh_since,
     )
 
@@ -119,7 +122,7 @@ def open_order(order: PanelOrder) -> ComparisonRecord:
         DataError: the data are missing on this machine, or are different.
     """
     prepared = prepare_board(pin_weights(order.board))
-    require_same_data(prepared, order.data_digest, order.split_id)
+    require_same_data(prepared, order.data_digest, order.split_id, order.test_set_id)
     return ComparisonRecord(
         order.comparison, order.experiment_id, order.run_id, prepared, order.fresh_since, ordered=order.panel
     )

@@ -25,8 +25,15 @@ def test_an_order_survives_the_way_to_another_machine(prepared: PreparedBoard) -
     assert {job.panel for job in there.jobs} == {PANEL}
 
 
-@pytest.mark.parametrize("field", ["data_digest", "split_id"])
-def test_a_machine_with_other_data_refuses_an_order(field: str, prepared: PreparedBoard) -> None:
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("data_digest", "is not the data of the comparison"),
+        ("split_id", "is not the data of the comparison"),
+        ("test_set_id", "have other pixels on this machine .*: install the same version of Pillow on both"),
+    ],
+)
+def test_a_machine_with_other_data_refuses_an_order(field: str, message: str, prepared: PreparedBoard) -> None:
     order = write_order(ComparisonRecord("id", "1", "run", prepared), PANEL)
-    with pytest.raises(DataError, match="is not the data of the comparison"):
+    with pytest.raises(DataError, match=message):
         open_order(order.model_copy(update={field: "another"}))
