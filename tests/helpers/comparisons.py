@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import load_board, prepare_board
@@ -16,6 +20,7 @@ from triptych.tracking import (
     ComparisonRecord,
     MetricLog,
     TrainedPanel,
+    connect,
     finish_comparison,
     load_logged_curves,
     load_logged_model,
@@ -71,3 +76,14 @@ def record_comparison(folder: Path) -> Recorded:
     page = render_page(data, report, [panel], predictions, curves, {"comparison": comparison.comparison})
     link = finish_comparison(comparison, report.as_json(), report.as_markdown(), curves, page)
     return Recorded(comparison, fitted, evaluation, panel, link)
+
+
+@contextmanager
+def artifacts_missing(recorded: Recorded, *names: str) -> Iterator[None]:
+    """Rename some files of a run, whose folder all tests share."""
+    folder = Path(local_file_uri_to_path(connect().get_run(recorded.panel.run_id).info.artifact_uri))
+    for name in names:
+        (folder / name).rename(folder / f"hidden-{name}")
+    yield
+    for name in names:
+        (folder / f"hidden-{name}").rename(folder / name)

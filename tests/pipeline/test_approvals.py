@@ -14,8 +14,7 @@ from prefect.flow_runs import resume_flow_run
 from flows.compare import compare
 from helpers.waiting import wait_until
 from triptych.config.resolve import resolve_config
-from triptych.errors import ConfigError
-from triptych.orchestration import approvals, require_approver
+from triptych.orchestration import approvals
 from triptych.tracking import find_champion
 
 SETTINGS = ("promote.approval=true", "name=approvals", "logistic_regression.max_iterations=20")
@@ -50,14 +49,3 @@ def test_without_an_answer_in_time_the_champion_stays(config: Any) -> None:
     [result] = compare(config("promote.approval_hours=0.001"))
     assert find_champion("approvals") is None
     assert "was not approved by anybody within 0.001 hours; there is no champion" in result.promotion
-
-
-def test_without_a_server_there_is_nobody_to_ask() -> None:
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    boards = resolve_config("digits", settings=["promote.approval=true"]).boards
-    with (
-        temporary_settings(restore_defaults={PREFECT_API_URL}),
-        pytest.raises(ConfigError, match=r"promote\.approval=true waits for an answer on Prefect's page, but"),
-    ):
-        require_approver(boards)

@@ -132,6 +132,8 @@ def judge(validation: Match, test: Match, left: float, config: PromoteConfig, *,
         p_value, passed = signs.p_value, signs.statistic >= lead
     verb = "shown" if passed else "not shown"
     reason = f"{test.describe('test')}: {verb} to be {aim} (p = {p_value:.2g}, where {spent:.2g} was allowed)"
+    if passed:
+        reason += "; its accuracy on them is selected, and too high on average"
     return Promotion(passed, reason, opened=True, spent=spent)
 
 
