@@ -7,7 +7,7 @@ from prefect.logging import get_run_logger
 from triptych.evaluation.promotion import choose_best
 from triptych.evaluation.report import EvaluatedPanel, MissingPanel
 from triptych.orchestration import step
-from triptych.tracking import ComparisonRecord, Verdict, challenge, register_panel
+from triptych.tracking import ComparisonRecord, Verdict, challenge, own_leases, register_panel
 
 
 @step("promote {comparison.prepared.config.name}")
@@ -19,6 +19,7 @@ def promote_champion(
     An incomplete comparison makes no champion: the panel that is missing might have been the best. Without a validation
     set none can be chosen, and nothing is registered.
     """
+    own_leases.require(comparison.run_id)
     for name in dict.fromkeys(panel.panel for panel in panels):
         best = choose_best([panel for panel in panels if panel.panel == name])
         if best is not None:

@@ -17,6 +17,7 @@ from triptych.tracking import (
     load_logged_curves,
     load_logged_predictions,
     log_drifts,
+    own_leases,
 )
 
 NOTHING_CHOSEN = "no model was registered: without a validation set, none can be chosen"
@@ -27,6 +28,7 @@ def record_comparison(
     comparison: ComparisonRecord, panels: list[EvaluatedPanel], missing: list[MissingPanel], verdict: Verdict | None
 ) -> ComparisonResult:
     """Write the report of a comparison to MLflow and to the page of the flow run, and close the comparison."""
+    own_leases.require(comparison.run_id)
     drifts = [measure_drift(comparison.prepared, repeat) for repeat in range(comparison.prepared.config.repeats)]
     log_drifts(panels, drifts)
     predictions = {panel.run_id: load_logged_predictions(panel.run_id) for panel in panels}

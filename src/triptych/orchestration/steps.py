@@ -71,5 +71,6 @@ def train_in_run(comparison: ComparisonRecord, job: PanelJob, embedded: Embeddin
             fitted = fit_panel(data, job, Path(folder) / "model", on_epoch, embedded)
         except DivergenceError as error:
             raise DivergenceError(f"{job.run_label}: {error} ({job.kind}.learning_rate)") from error
+        own_leases.require(comparison.run_id)
         model_uri = log_fitted(run_id, job, fitted, data)
         return note_trained(TrainedPanel(job, run_id, model_uri, fitted.restored_epochs, embedded))

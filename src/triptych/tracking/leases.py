@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import mlflow
 from mlflow.entities import Run
@@ -68,10 +68,11 @@ class Lease:
         return self.process.exists() if self.process.is_local else time.time() - self.renewed < LEASE_SECONDS
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Held:
     client: mlflow.MlflowClient
     generation: int
+    renewed: float = field(default_factory=time.time)
 
 
 class Leases:
@@ -141,6 +142,9 @@ class Leases:
         Raises:
             ConcurrentRunError: another process is working on it.
         """
+        held = self._held.get((run_id, LEASE))
+        if held is not None and time.time() - held.renewed > LEASE_SECONDS:
+            self._renew(run_id, LEASE, held)
         if run_id in self._lost:
             raise ConcurrentRunError(
                 f"another machine has taken over MLflow run {run_id}, because this process did not renew its lease "
@@ -164,6 +168,7 @@ class Leases:
         # A lease that was released in the meantime stays released.
         if self._held.get((run_id, name)) is held:
             set_tags(held.client, run_id, {name: str(Lease.now(held.generation))})
+            held.renewed = time.time()
 
 
 # Of this process.

@@ -13,9 +13,11 @@ from contextlib import contextmanager
 import mlflow
 from mlflow.entities import Param, Run
 from mlflow.exceptions import MlflowException
+from mlflow.tracking import fluent
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from triptych.data.boards import PreparedBoard
+from triptych.errors import ConcurrentRunError
 from triptych.evaluation.figures import COLOURS
 from triptych.system.processes import find_host
 from triptych.system.text import escape_markdown
@@ -163,13 +165,29 @@ def _create_panel_run(
 def resume_run(run_id: str, *, log_system_metrics: bool = False) -> Iterator[None]:
     """Make a run the active one of this thread while the block runs; the run fails if the block raises.
 
+    If another machine has taken the run over, it stays as that machine has it.
+
     Args:
         run_id: MLflow's run id.
         log_system_metrics: let MLflow measure the machine every few seconds.
     """
     connect()
+    taken_over: list[ConcurrentRunError] = []
     with mlflow.start_run(run_id=run_id, log_system_metrics=log_system_metrics):
-        yield
+        try:
+            yield
+        except ConcurrentRunError as error:
+            _leave(run_id)
+            taken_over.append(error)
+    for reason in taken_over:
+        raise reason
+
+
+def _leave(run_id: str) -> None:
+    """End the active run of this thread without a call to the store, which `mlflow.end_run` would make."""
+    fluent._active_run_stack.get().pop()  # noqa: SLF001 - there is no other way
+    if monitor := fluent.run_id_to_system_metrics_monitor.pop(run_id, None):
+        monitor.finish()
 
 
 def close_run(run_id: str) -> None:

@@ -117,3 +117,15 @@ def test_leases_are_renewed_until_another_machine_has_the_run(
         own.require(run_id)
     own.release(run_id)
     assert read() == Lease.read(str(claim)), "it is the other machine's"
+
+
+def test_a_process_that_slept_longer_than_its_lease_looks_before_it_writes(
+    client: MlflowClient, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id, own = run.info.run_id, Leases()
+    own.hold(client, run_id)
+    client.log_param(run_id, "claim.1", str(lease_of_another(1)))
+    own.require(run_id)
+    monkeypatch.setattr(module, "LEASE_SECONDS", -1.0)
+    with pytest.raises(ConcurrentRunError, match="another machine has taken over"):
+        own.require(run_id)
