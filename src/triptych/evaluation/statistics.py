@@ -132,13 +132,18 @@ def measure_clustering(values: NDArray[np.floating[Any]], groups: Groups | None)
 
     >>> measure_clustering(np.array([1.0, 1.0, 0.0, 0.0]), np.array([0, 0, 1, 1]))
     2.0
+    >>> measure_clustering(np.ones(6), np.array([0, 0, 0, 1, 1, 1]))
+    3.0
     """
     if groups is None:
         return 1.0
     centred = values - values.mean()
     _, position = np.unique(groups, return_inverse=True)
     alone = float((centred**2).sum())
-    return max(1.0, float((np.bincount(position, weights=centred) ** 2).sum()) / alone) if alone else 1.0
+    if not alone:
+        # Equal values do not show how alike the images of a group are: a group counts as one image.
+        return len(values) / float(position.max() + 1)
+    return max(1.0, float((np.bincount(position, weights=centred) ** 2).sum()) / alone)
 
 
 def wilson_interval(right: int, images: int, confidence_level: float, clustering: float = 1.0) -> tuple[float, float]:
