@@ -104,8 +104,9 @@ def map_checked(file: Path) -> NDArray[Any]:
         FileNotFoundError: there is no such file.
     """
     verify(file)
-    array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    return array
+    with reading(file):  # another user may have taken the right to read it since it was verified
+        array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+        return array
 
 
 @lru_cache(maxsize=2**16)
