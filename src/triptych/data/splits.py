@@ -110,7 +110,7 @@ def check_classes(
     drawn = [part for part in _list_parts(settings) if part == "train" or part not in own]
     counts = np.bincount(labels if not own or parts is None else labels[parts == "train"], minlength=len(classes))
     scarce = int(counts.argmin())
-    if counts[scarce] < len(drawn):
+    if 1 < len(drawn) > counts[scarce]:
         raise DataError(
             f"class {classes[scarce]!r} has {counts[scarce]} image(s) to split, and every part needs at least one: "
             f"add images, or remove the class"

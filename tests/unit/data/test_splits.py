@@ -11,7 +11,7 @@ from PIL import Image
 
 from triptych.config.schema import BoardConfig, DataConfig, SplitConfig
 from triptych.data.boards import load_board, prepare_board
-from triptych.data.splits import assign_parts, draw_split, identify_split, load_split, save_split
+from triptych.data.splits import assign_parts, check_classes, draw_split, identify_split, load_split, save_split
 from triptych.errors import DataError
 
 
@@ -119,6 +119,15 @@ def test_own_parts_are_used_or_drawn_over() -> None:
     assert (kept.validation.tolist(), kept.test.tolist()) == ([12, 13], list(range(14, 20)))
     drawn = draw_split(labels, parts, ("a", "b"), "data", SplitConfig(keep_own_parts=False))
     assert set(drawn.test.tolist()) != set(kept.test.tolist())
+
+
+def test_own_parts_that_are_complete_are_taken_as_they_are() -> None:
+    labels, parts = np.array([0, 1, 0, 1, 2]), np.array(["train"] * 2 + ["test"] * 3)
+    settings = SplitConfig(validation_fraction=0.0)
+    check_classes(labels, parts, ("a", "b", "c"), settings)
+    assert draw_split(labels, parts, ("a", "b", "c"), "data", settings).sizes()["test"] == 3
+    with pytest.raises(DataError, match="class 'c' has 0 image"):
+        check_classes(labels, parts, ("a", "b", "c"), SplitConfig())
 
 
 def test_a_fraction_too_small_for_the_classes_is_refused() -> None:
