@@ -87,7 +87,7 @@ lint: setup ## Check style, types and who imports whom.
 test: lint ## Check everything but what takes minutes, on two to four cores.
 	$(BIN)/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile $(ARGS)
 
-ENDURANCE := --numprocesses=2 --dist=loadgroup
+ENDURANCE := --numprocesses=2 --dist=loadfile
 
 endurance: setup ## Kill, crowd and starve the pipeline, and run the README; about eight minutes.
 	$(BIN)/pytest -m "endurance and not long" $(ENDURANCE) $(ARGS)

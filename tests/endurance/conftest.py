@@ -1,4 +1,4 @@
-"""What endurance tests share; tests that use it are in the group `forks`, so that it starts once."""
+"""What endurance tests share, once in each process of pytest-xdist."""
 
 from __future__ import annotations
 

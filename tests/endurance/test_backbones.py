@@ -6,7 +6,7 @@ import pytest
 
 from helpers.backbones import FAMILIES, check_trunk
 
-pytestmark = [pytest.mark.endurance, pytest.mark.timeout(600), pytest.mark.xdist_group("processes")]
+pytestmark = [pytest.mark.endurance, pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -11,7 +11,7 @@ import pytest
 from helpers.mlps import NUMPY_MLP, TORCH_MLP
 from triptych.training.checkpoints import CheckpointFile
 
-pytestmark = [pytest.mark.endurance, pytest.mark.timeout(600), pytest.mark.xdist_group("processes")]
+pytestmark = [pytest.mark.endurance, pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize(("network", "kills"), [(NUMPY_MLP, 3), (TORCH_MLP, 1)])

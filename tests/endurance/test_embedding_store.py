@@ -18,7 +18,7 @@ from typing import IO
 import numpy as np
 import pytest
 
-pytestmark = [pytest.mark.endurance, pytest.mark.timeout(600), pytest.mark.xdist_group("processes")]
+pytestmark = [pytest.mark.endurance, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

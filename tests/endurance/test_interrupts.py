@@ -11,7 +11,7 @@ import pytest
 from helpers.forks import ENDLESS, Forks
 from triptych.tracking.tags import read_tags
 
-pytestmark = [pytest.mark.endurance, pytest.mark.timeout(600), pytest.mark.xdist_group("forks")]
+pytestmark = [pytest.mark.endurance, pytest.mark.timeout(600)]
 
 ENDED = {"FAILED", "KILLED"}
 # Prefect's server is one that the command starts.

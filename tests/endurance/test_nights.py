@@ -36,12 +36,7 @@ EPOCHS = count_epochs(resolve_config("digits").boards[0])
 # Twice the time between two signs of life, of which the test has one every half minute.
 SECONDS = {"triptych: a run that fell silent goes on": 60, "triptych: a run that crashed goes on": 20}
 
-pytestmark = [
-    pytest.mark.endurance,
-    pytest.mark.long,
-    pytest.mark.timeout(1200),
-    pytest.mark.xdist_group("nights"),
-]
+pytestmark = [pytest.mark.endurance, pytest.mark.long, pytest.mark.timeout(1200)]
 
 
 def runs(process: int) -> bool:

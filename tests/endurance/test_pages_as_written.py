@@ -11,7 +11,7 @@ import pytest
 
 from helpers.pages import PAGES, README, Reader, is_run, make_reader, parse, read_text, save_weights
 
-pytestmark = [pytest.mark.endurance, pytest.mark.timeout(900), pytest.mark.xdist_group("pages")]
+pytestmark = [pytest.mark.endurance, pytest.mark.timeout(900)]
 
 # The page for teams is run by test_servers.py, which has their servers.
 OTHERS = [

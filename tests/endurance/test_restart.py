@@ -14,7 +14,7 @@ from helpers.forks import Command, Forks
 from helpers.wholeness import Work, is_reported
 from triptych.tracking.tags import read_tags
 
-pytestmark = [pytest.mark.endurance, pytest.mark.timeout(900), pytest.mark.xdist_group("forks")]
+pytestmark = [pytest.mark.endurance, pytest.mark.timeout(900)]
 
 KILLS = 20
 # The fastest number format is measured in each store anew, and two runs may choose differently: the exact one is set.

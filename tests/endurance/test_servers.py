@@ -44,7 +44,7 @@ ANN, PASSWORD = "ann", "correct horse battery"
 PAGE = "docs/servers.md"
 PIPELINES, PANELS, EPOCHS = 6, 3, 5
 
-pytestmark = [pytest.mark.endurance, pytest.mark.long, pytest.mark.timeout(900), pytest.mark.xdist_group("team")]
+pytestmark = [pytest.mark.endurance, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from helpers.forks import ENDLESS, Command, Forks
 from helpers.wholeness import Work
 from triptych.tracking.tags import COMPARISON, read_tags
 
-pytestmark = [pytest.mark.endurance, pytest.mark.timeout(600), pytest.mark.xdist_group("forks")]
+pytestmark = [pytest.mark.endurance, pytest.mark.timeout(600)]
 CLOSED = {"FAILED", "KILLED"}
 PANELS = ("numpy-mlp", "torch-mlp")
 SETTINGS = ("numpy_mlp.epochs=5", "torch_mlp.epochs=5")

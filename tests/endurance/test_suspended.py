@@ -13,7 +13,7 @@ import pytest
 from helpers.forks import Command, Forks
 from helpers.wholeness import Work
 
-pytestmark = [pytest.mark.endurance, pytest.mark.timeout(600), pytest.mark.xdist_group("forks")]
+pytestmark = [pytest.mark.endurance, pytest.mark.timeout(600)]
 
 WORK = Work(("numpy-mlp",), ("numpy_mlp.epochs=100",))
 # The lease of a process runs out after so many seconds.

@@ -17,7 +17,7 @@ from helpers.forks import Command, Forks
 from helpers.waiting import ask, free_port, wait_until
 from helpers.wholeness import Work
 
-pytestmark = [pytest.mark.endurance, pytest.mark.timeout(600), pytest.mark.xdist_group("forks")]
+pytestmark = [pytest.mark.endurance, pytest.mark.timeout(600)]
 
 WORK = Work(("numpy-mlp", "logistic-regression"), ("numpy_mlp.epochs=20",))
 SECONDS_AWAY = 20

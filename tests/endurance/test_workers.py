@@ -27,7 +27,7 @@ from triptych.data.boards import PreparedBoard, prepare_board
 from triptych.tracking.tags import read_tags, select
 from triptych.transfer.records import EmbeddingRecord, count_shards
 
-pytestmark = [pytest.mark.endurance, pytest.mark.timeout(900), pytest.mark.xdist_group("workers")]
+pytestmark = [pytest.mark.endurance, pytest.mark.timeout(900)]
 PANEL = "shufflenet_v2_x0_5"
 IMAGES = 1797
 
