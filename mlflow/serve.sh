@@ -27,6 +27,14 @@ pid_of() {
   [[ $(ps -ww -o args= -p "$pid") == *"$command" ]] && echo "$pid"
 }
 
+# group_of NAME: its process group, if any program of this checkout is left in it: those that the one which was started
+# here has started live on where it was killed, and hold its port.
+group_of() {
+  local pid
+  { read -r pid; } 2>/dev/null <"$home/$1.pid" || return 1
+  pgrep --pgroup "$pid" --full "$bin/" >/dev/null && echo "$pid"
+}
+
 # launch NAME PROGRAM ARGUMENTS...: start a program in the background, with a log file and a pid file.
 launch() {
   local name=$1
@@ -132,7 +140,7 @@ wait_for_group() { # PID
 
 end() { # NAME
   local pid
-  if pid=$(pid_of "$1"); then
+  if pid=$(group_of "$1"); then
     kill -TERM -- "-$pid"
     wait_for_group "$pid"
     kill -KILL -- "-$pid" 2>/dev/null || true

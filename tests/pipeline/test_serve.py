@@ -11,7 +11,6 @@ import socket
 import sqlite3
 import stat
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -27,14 +26,13 @@ import pytest
 import yaml
 
 from helpers.browser import CHROMIUM, opened_tab
-from helpers.waiting import free_port, wait_until
+from helpers.serving import BIN, ROOT, make_environment, serve
+from helpers.waiting import wait_until
 from triptych.config.resolve import resolve_config
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
 UNITS = sorted((ROOT / "mlflow" / "systemd").glob("*.service"))
 EXAMPLES = sorted((ROOT / "mlflow" / "team").glob("*.env.example"))
 SECRETS = {
@@ -45,29 +43,9 @@ SECRETS = {
 }
 
 
-def make_environment(folder: Path) -> dict[str, str]:
-    """Return an environment with ports and folders of its own, and no server that a user might have configured."""
-    return {
-        **{name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"},
-        "BIN": str(BIN),
-        "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "src", ROOT))),
-        "SERVE_HOME": str(folder / "serve"),
-        "TRIPTYCH_CACHE_HOME": str(folder / "cache"),
-        "PREFECT_PORT": str(free_port()),
-        "MLFLOW_PORT": str(free_port()),
-        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{folder / 'mlflow.db'}",
-        "MLFLOW_DEFAULT_ARTIFACT_ROOT": (folder / "artifacts").as_uri(),
-    }
-
-
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     return make_environment(tmp_path)
-
-
-def serve(command: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    script = ROOT / "mlflow" / "serve.sh"
-    return subprocess.run([script, command], env=environment, check=False, capture_output=True, text=True)
 
 
 @dataclass(frozen=True)
