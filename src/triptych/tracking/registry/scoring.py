@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import PIL
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ from triptych.tracking.artifacts import (
 from triptych.tracking.client import connect
 from triptych.tracking.tags import SPLIT_ID, read_tags
 
-IMAGES_FILE = "images.npz"
+IMAGES_FILE, DECODER = "images.npz", "decoder"
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,11 @@ def log_images(run_id: str, data: BoardData) -> None:
     """Log which images each part of the split holds, by their content, in a run."""
     split = data.split
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
-    ids: dict[str, Any] = {name: data.image_ids[part] for name, part in parts.items()}
+    content: dict[str, Any] = {name: data.image_ids[part] for name, part in parts.items()}
+    content[DECODER] = np.array(PIL.__version__)
     with TemporaryDirectory() as folder:
         file = Path(folder) / IMAGES_FILE
-        np.savez_compressed(file, **ids)
+        np.savez_compressed(file, **content)
         connect().log_artifact(run_id, str(file))
 
 
@@ -68,6 +70,9 @@ def load_seen(champion: ModelVersion, data: BoardData) -> SeenImages | None:
         if read_tags(champion).get(SPLIT_ID) != data.prepared.split_id:
             return None
         return SeenImages(data.image_ids[data.split.train], data.image_ids[data.split.validation])
+    # Another decoder may give other pixels, by which no image would be known again.
+    if images[DECODER].item() != PIL.__version__ and not np.isin(images["train"], data.image_ids).any():
+        return None
     return SeenImages(images["train"], images["validation"])
 
 
