@@ -21,6 +21,11 @@ pytestmark = [pytest.mark.endurance, pytest.mark.timeout(600)]
 
 WORK = Work(("numpy-mlp", "logistic-regression"), ("numpy_mlp.epochs=20",))
 SECONDS_AWAY = 20
+MARKS = {
+    "500": [pytest.mark.long],
+    # No run and no version is doubled, but MLflow's own call that connects a model to its run fails when repeated.
+    "lost": [pytest.mark.long, pytest.mark.xfail(reason="a panel fails if the answer to MLflow's log_outputs is lost")],
+}
 # MLflow's client waits two seconds and more before it asks again.
 HASTY = {"MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0", "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0"}
 
@@ -71,11 +76,11 @@ def undisturbed(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Comma
     return command
 
 
-@pytest.mark.parametrize("fault", FAULTS[:3])
+@pytest.mark.parametrize("fault", [pytest.param(fault, marks=MARKS.get(fault, [])) for fault in FAULTS])
 def test_a_server_that_fails_at_times_gets_everything_once(
     fault: str, proxy: FaultyProxy, server: Server, undisturbed: Command, forks: Forks, tmp_path: Path
 ) -> None:
-    proxy.faults, proxy.met = ["", "", "", fault], 0
+    proxy.fault, proxy.met = fault, 0
     # Another split would have other weights; another name is another board.
     environment = {"MLFLOW_TRACKING_URI": proxy.address, **HASTY}
     arguments = [*WORK.arguments, "--set", f"name=digits-{fault}"]
@@ -83,10 +88,12 @@ def test_a_server_that_fails_at_times_gets_everything_once(
     command.finish()
     assert proxy.met > 10
     WORK.check(command, board=f"digits-{fault}", like=undisturbed)
-    versions = dict(command.query("SELECT name, count(*) FROM model_versions GROUP BY name"))
+    here = "SELECT name, count(*) FROM model_versions WHERE current_stage != 'Deleted_Internal' GROUP BY name"
+    versions = dict(command.query(here))
     assert {versions[f"digits-{fault}-{panel}"] for panel in WORK.panels} == {1}
 
 
+@pytest.mark.long
 def test_some_time_without_the_server_loses_nothing(server: Server, forks: Forks, tmp_path: Path) -> None:
     work = Work(("numpy-mlp",), ("numpy_mlp.epochs=400",))
     environment = {"MLFLOW_TRACKING_URI": server.address}

@@ -27,7 +27,7 @@ from triptych.data.boards import PreparedBoard, prepare_board
 from triptych.tracking.tags import read_tags, select
 from triptych.transfer.records import EmbeddingRecord, count_shards
 
-pytestmark = [pytest.mark.endurance, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.endurance, pytest.mark.long, pytest.mark.timeout(900)]
 PANEL = "shufflenet_v2_x0_5"
 IMAGES = 1797
 
@@ -117,7 +117,6 @@ def find_measured(home: Path, role: str, metrics: tuple[str, ...]) -> dict[tuple
 
 
 # Two commands on threads and two on the cluster, whose workers import everything.
-@pytest.mark.long
 @pytest.mark.usefixtures("prefect_server")
 def test_comparisons_and_studies_on_a_cluster_give_what_threads_give(cluster: LocalCluster, tmp_path: Path) -> None:
     work = {

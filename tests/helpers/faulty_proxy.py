@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import random
+import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -20,7 +22,9 @@ class FaultyProxy(ThreadingHTTPServer):
 
     Attributes:
         address: its own.
-        faults: what happens to each request, over and over again; "" for nothing.
+        fault: what happens to some requests; "" for nothing.
+        share: of the requests that meet with it.
+        most: so many requests meet with it at most.
         met: how many requests have met with a fault.
     """
 
@@ -31,18 +35,19 @@ class FaultyProxy(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.server = server.partition("//")[2]
         self.address = f"http://127.0.0.1:{self.server_port}"
-        self.faults: Sequence[str] = [""]
+        self.fault = ""
+        self.share = 0.2
+        self.most = sys.maxsize
         self.met = 0
-        self._requests = 0
+        self._random = random.Random(0)  # noqa: S311 - moments, not secrets
         self._counting = threading.Lock()
 
     def next_fault(self) -> str:
         """Return what happens to the next request."""
         with self._counting:
-            self._requests += 1
-            fault = self.faults[self._requests % len(self.faults)]
-            self.met += fault != ""
-            return fault
+            meets = self.fault and self.met < self.most and self._random.random() < self.share
+            self.met += bool(meets)
+            return self.fault if meets else ""
 
     def handle_error(self, *_: object) -> None:
         """Say nothing of clients that are gone."""

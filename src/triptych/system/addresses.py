@@ -17,6 +17,8 @@ from triptych.system.environment import separate_credentials
 from triptych.system.paths import local_store
 
 ANSWER_SECONDS = 5.0
+# A server that drops a connection now and then answers on the next one.
+ATTEMPTS = 3
 UNAUTHORIZED, NOT_FOUND = 401, 404
 WEB = ("http", "https")
 DATABASES = ("postgresql", "mysql", "mssql")
@@ -51,6 +53,16 @@ def ask(address: str) -> None:
         raise ValueError("it does not begin with http:// or https://")
     # Without a name and a password, with which urllib cannot connect.
     address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    for attempts_left in reversed(range(ATTEMPTS)):
+        try:
+            _ask_once(address)
+            break
+        except HTTPException as error:
+            if not attempts_left:
+                raise ConnectionError(f"the answer is not HTTP: {type(error).__name__}") from error
+
+
+def _ask_once(address: str) -> None:
     try:
         urllib.request.urlopen(address, timeout=ANSWER_SECONDS).close()  # noqa: S310 - the scheme is checked
     except HTTPError as error:
@@ -62,8 +74,6 @@ def ask(address: str) -> None:
             raise error.reason from error
         if isinstance(error.reason, str):
             raise
-    except HTTPException as error:
-        raise ConnectionError(f"the answer is not HTTP: {type(error).__name__}") from error
 
 
 def is_refused(address: str, credentials: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import mlflow
 from mlflow.entities import Param, Run
@@ -29,6 +29,7 @@ from triptych.tracking.records import ComparisonRecord, TrainedPanel
 from triptych.tracking.resume import claim_interrupted, close_abandoned, name_share
 from triptych.tracking.tags import (
     COMPARISON,
+    CREATION,
     FLOW_RUN,
     HOST,
     IDENTITY,
@@ -220,8 +221,7 @@ def create_run(
     client: mlflow.MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str], prepared: PreparedBoard
 ) -> str:
     """Create a run in state RUNNING with every field of a board's configuration as a parameter; return its id."""
-    run = client.create_run(experiment_id, run_name=name, tags=own_tags(tags))
-    run_id = str(run.info.run_id)
+    run_id = _create_once(client, experiment_id, name, {**tags, CREATION: uuid.uuid4().hex})
     fields = [Param(key, str(value)) for key, value in prepared.config.flat().items()]
     for start in range(0, len(fields), PARAMETERS_PER_CALL):
         client.log_batch(run_id, params=fields[start : start + PARAMETERS_PER_CALL])
@@ -229,13 +229,28 @@ def create_run(
     return run_id
 
 
+def _create_once(client: mlflow.MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str]) -> str:
+    """Create a run, and delete another that a tracking server has created for the same call.
+
+    If the answer is lost, because the connection was dropped, MLflow's client asks again.
+    """
+    run_id = str(client.create_run(experiment_id, run_name=name, tags=own_tags(tags)).info.run_id)
+    for run in client.search_runs([experiment_id], select({CREATION: tags[CREATION]})):
+        if run.info.run_id != run_id:
+            with suppress(MlflowException):  # deleted, if this answer is lost as well
+                client.delete_run(run.info.run_id)
+    return run_id
+
+
 def _log_dataset(client: mlflow.MlflowClient, run_id: str, prepared: PreparedBoard) -> None:
     """Log the data set of a run.
 
     MLflow checks whether the data set is in its tables before it inserts it. If two runs are the first of a data set
-    at the same moment, one of them fails, and finds it on its second attempt.
+    at the same moment, one of them fails, and finds it on its second attempt. If an answer is lost, MLflow's
+    client asks again, and fails because the run has the data set.
     """
     try:
         client.log_inputs(run_id, [describe_dataset(prepared)])
     except MlflowException:
-        client.log_inputs(run_id, [describe_dataset(prepared)])
+        if not client.get_run(run_id).inputs.dataset_inputs:
+            client.log_inputs(run_id, [describe_dataset(prepared)])

@@ -28,6 +28,8 @@ TRAINED_EPOCHS, TRIALS, BEST_TRIAL = "trained_epochs", "trials", "best_trial"
 SPLIT_ID, TEST_SET = "split_id", "test_set"
 # A hash of everything that the results of a comparison depend on.
 IDENTITY = "identity"
+# Drawn anew for each run and each version that is created.
+CREATION = "creation"
 # The machine that is working on a run, or did so last.
 HOST = "host"
 # The process that is working on a run; see `triptych.tracking.leases`.

@@ -7,6 +7,7 @@ from threading import Thread
 
 import pytest
 
+from helpers.faulty_proxy import faulty_proxy
 from triptych.errors import ConfigError
 from triptych.system import addresses
 from triptych.system.addresses import check_prefect, check_tracking, tracking_uri
@@ -103,3 +104,10 @@ def test_without_an_address_the_local_store_is_used(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert tracking_uri() == addresses.local_uri()
     assert tracking_uri().endswith("/mlflow/mlflow.db")
+
+
+def test_a_connection_that_is_dropped_once_is_no_error(answering: str) -> None:
+    with faulty_proxy(answering) as proxy:
+        proxy.fault, proxy.share, proxy.most = "unsent", 1.0, 1
+        check_tracking(proxy.address)
+    assert proxy.met == 1

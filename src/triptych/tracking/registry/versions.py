@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,12 +28,14 @@ from triptych.tracking.artifacts import load_logged_predictions
 from triptych.tracking.client import connect
 from triptych.tracking.tags import (
     BOARD,
+    CREATION,
     LABEL,
     PANEL,
     SPLIT_ID,
     TEST_ACCURACY,
     own_tags,
     read_tags,
+    select,
 )
 
 CHAMPION = "champion"
@@ -48,12 +52,13 @@ def register_version(
     if found is not None:
         return found
     tags = {BOARD: prepared.config.name, PANEL: panel.panel, SPLIT_ID: prepared.split_id, LABEL: panel.label}
-    tags |= {TRAINING: training, TEST_ACCURACY: f"{panel.metrics['test_accuracy']:.4f}"}
+    tags |= {TRAINING: training, TEST_ACCURACY: f"{panel.metrics['test_accuracy']:.4f}", CREATION: uuid.uuid4().hex}
     disable_logging()  # MLflow prints two lines for each version
     try:
-        version = mlflow.register_model(panel.model_uri, name, tags=own_tags({**tags, **(more_tags or {})}))
+        mlflow.register_model(panel.model_uri, name, tags=own_tags({**tags, **(more_tags or {})}))
     finally:
         enable_logging()
+    version = _keep_one(name, tags[CREATION])
     with TemporaryDirectory() as folder:
         model = Path(mlflow.artifacts.download_artifacts(panel.model_uri, dst_path=folder))
         for data in (model / "data").iterdir():
@@ -62,6 +67,20 @@ def register_version(
     client.update_model_version(name, version.version, description=card)
     client.log_text(panel.run_id, card, CARD_FILE)
     return version
+
+
+def _keep_one(name: str, creation: str) -> ModelVersion:
+    """Return the version that was created; delete another that a tracking server has created for the same call.
+
+    If the answer is lost, because the connection was dropped, MLflow's client asks again.
+    """
+    client = connect()
+    found = client.search_model_versions(f"name = '{name}' and {select({CREATION: creation})}")
+    first, *others = sorted(found, key=lambda version: int(version.version))
+    for other in others:
+        with suppress(MlflowException):  # deleted, if this answer is lost as well
+            client.delete_model_version(name, other.version)
+    return first
 
 
 def _find_registered(name: str, prepared: PreparedBoard, panel: EvaluatedPanel, training: str) -> ModelVersion | None:
