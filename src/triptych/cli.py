@@ -16,13 +16,10 @@ from triptych.commands import cache, inspect, models, store, training
 from triptych.commands.terminal import EXIT_FAILURE, EXIT_INPUT, errors, line_handler
 from triptych.errors import InputError, StorageError, TriptychError, describe_error, hide_passwords
 from triptych.system.addresses import tracking_uri
-from triptych.system.files import NO_ROOM, explain_storage
+from triptych.system.files import FULL, NO_ROOM, explain_storage
 
 # The base of what Typer raises for wrong options and arguments, which has no public name.
 UsageError: Any = typer.BadParameter.__bases__[0]
-
-# What SQLite says, however MLflow and Prefect pass it on.
-FULL = "database or disk is full"
 
 app = typer.Typer(
     name="triptych",

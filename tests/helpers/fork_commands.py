@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -80,6 +81,7 @@ class Job:
             else:
                 os.environ[name] = value
         refresh_global_settings_context()
+        tempfile.tempdir = None  # found before TMPDIR was set
         for name, constant in self.constants.items():
             module, _, attribute = name.rpartition(".")
             setattr(importlib.import_module(module), attribute, constant)

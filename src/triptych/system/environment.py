@@ -38,7 +38,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 QUIET_TERMINAL = {
     # The command prints its own progress, results and errors; the full log is on Prefect's pages.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    # MLflow logs an error of its database with the SQL text, before it raises it.
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
 }
 
 

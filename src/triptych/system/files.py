@@ -14,6 +14,8 @@ from triptych.errors import StorageError
 from triptych.system.paths import cache_home
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# What SQLite says, however MLflow and Prefect pass it on.
+FULL = "database or disk is full"
 NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 

@@ -10,6 +10,7 @@ from requests.exceptions import Timeout
 from sqlalchemy.exc import OperationalError
 
 from triptych.system.addresses import check_tracking, tracking_uri
+from triptych.system.files import FULL
 from triptych.tracking.store import artifact_home, check_store, is_sqlite
 
 # A tracking server that is down, a store that is locked, a connection that is cut.
@@ -64,6 +65,8 @@ def is_transient(error: BaseException) -> bool:
     """
     cause: BaseException | None = error
     while cause is not None:
+        if FULL in str(cause):
+            return False
         if isinstance(cause, TRANSIENT) or (isinstance(cause, MlflowException) and cause.error_code in TRANSIENT_CODES):
             return True
         cause = cause.__cause__ or cause.__context__

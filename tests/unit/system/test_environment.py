@@ -30,7 +30,7 @@ def test_the_users_own_values_win(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ["DO_NOT_TRACK"] == "true"
     assert not QUIET_TERMINAL.keys() & os.environ.keys()
     apply_environment(quiet=True)
-    assert os.environ["MLFLOW_LOGGING_LEVEL"] == "ERROR"
+    assert os.environ["MLFLOW_LOGGING_LEVEL"] == "CRITICAL"
 
 
 @pytest.mark.parametrize("name", INHERITED)

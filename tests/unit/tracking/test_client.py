@@ -6,6 +6,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
 from requests.exceptions import Timeout
+from sqlalchemy.exc import OperationalError
 
 from helpers.waiting import free_port
 from triptych.errors import ConfigError
@@ -41,6 +42,8 @@ def test_a_deleted_experiment_is_restored(own_store: str) -> None:
         (Timeout(), True),
         (MlflowException("busy", TEMPORARILY_UNAVAILABLE), True),
         (MlflowException("no such metric", INVALID_PARAMETER_VALUE), False),
+        (OperationalError("INSERT", {}, Exception("database is locked")), True),
+        (OperationalError("INSERT", {}, Exception("database or disk is full")), False),
         (KeyError("name"), False),
     ],
 )
