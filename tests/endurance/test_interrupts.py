@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 
 import mlflow
 import pytest
 
-from helpers.forks import ENDLESS, Forks
+from helpers.forks import ENDLESS, Forks, PrefectServer
+from helpers.wholeness import Work
 from triptych.tracking.tags import read_tags
 
 pytestmark = [pytest.mark.endurance, pytest.mark.timeout(600)]
@@ -62,3 +64,18 @@ def test_training_goes_on_while_the_temporary_server_is_away(forks: Forks, tmp_p
     [panel] = [run for run in command.runs() if read_tags(run)["role"] == "panel"]
     history = mlflow.MlflowClient(f"sqlite:///{command.store}").get_metric_history(panel.info.run_id, "val_loss")
     assert [point.step for point in history] == list(range(1, 301))
+
+
+def test_a_prefect_server_that_is_restarted_changes_nothing(
+    forks: Forks, prefect: PrefectServer, tmp_path: Path
+) -> None:
+    work = Work(("numpy-mlp",), ("numpy_mlp.epochs=300",))
+    undisturbed = forks.start(tmp_path / "undisturbed", *work.arguments)
+    undisturbed.finish()
+    command = forks.start(tmp_path / "disturbed", *work.arguments)
+    command.wait_for_epochs()
+    prefect.kill()
+    time.sleep(2)
+    prefect.start()
+    command.finish()
+    work.check(command, like=undisturbed)
