@@ -252,5 +252,6 @@ def _log_dataset(client: mlflow.MlflowClient, run_id: str, prepared: PreparedBoa
     try:
         client.log_inputs(run_id, [describe_dataset(prepared)])
     except MlflowException:
-        if not client.get_run(run_id).inputs.dataset_inputs:
+        inputs = client.get_run(run_id).inputs
+        if inputs is None or not inputs.dataset_inputs:
             client.log_inputs(run_id, [describe_dataset(prepared)])
