@@ -97,7 +97,7 @@ class EvaluateConfig(Section):
 
 
 class PromoteConfig(Section):
-    """When a challenger replaces the champion of the board."""
+    """The rule by which a challenger replaces the champion."""
 
     rule: Literal["better", "not-worse-and-cheaper"] = "better"
     """`better`: only if it is shown to be more accurate; `not-worse-and-cheaper`: also if it is shown to be less
