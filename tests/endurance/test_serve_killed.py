@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import tempfile
@@ -65,7 +64,7 @@ class Served:
         assert not self.processes()
         assert not list(self.home.glob("*.pid"))
         for port in self.ports.values():
-            socket.create_server(("127.0.0.1", port)).close()
+            assert ask(f"http://127.0.0.1:{port}/") == 0
         for store in self.stores:
             with closing(sqlite3.connect(store)) as database:
                 assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
