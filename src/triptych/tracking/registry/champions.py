@@ -11,7 +11,7 @@ from typing import Literal
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from triptych.data.boards import PreparedBoard
+from triptych.data.boards import PreparedBoard, open_board
 from triptych.errors import ConfigError
 from triptych.evaluation.pairs import join_words
 from triptych.evaluation.promotion import Promotion
@@ -21,7 +21,7 @@ from triptych.tracking.client import connect
 from triptych.tracking.leases import FREE, Lease
 from triptych.tracking.registry.decisions import decide
 from triptych.tracking.registry.looks import count_looks, record_look
-from triptych.tracking.registry.scoring import IMAGES_FILE
+from triptych.tracking.registry.scoring import IMAGES_FILE, log_images
 from triptych.tracking.registry.versions import CARD_FILE, CHAMPION, find_champion, find_version, register_version
 from triptych.tracking.tags import APPROVAL, DECISION, LABEL, LEASE, PREFIX, PREVIOUS, SINCE, read_tags
 
@@ -99,11 +99,14 @@ def challenge(
             state = "new" if version.run_id == panel.run_id else "same"
         elif DECISION in tags:
             state = "waiting" if tags.get(APPROVAL) == WAITING else "refused"
-        elif missing:
-            reason = f"the comparison is incomplete, without {join_words(missing)}; `triptych promote {reference}` "
-            reason += "decides by hand"
         else:
-            state, reason = _settle(prepared, panel, others, champion, version)
+            # Also for a version that somebody promotes by hand.
+            log_images(str(version.run_id), open_board(prepared))
+            if missing:
+                reason = f"the comparison is incomplete, without {join_words(missing)}; "
+                reason += f"`triptych promote {reference}` decides by hand"
+            else:
+                state, reason = _settle(prepared, panel, others, champion, version)
     return Verdict(state, panel.label, reference, reason, describe_champion(name))
 
 

@@ -17,7 +17,7 @@ from triptych.evaluation.report import EvaluatedPanel
 from triptych.tracking.artifacts import PREDICTIONS_ARRAYS, VALIDATED_ARRAYS, load_logged_predictions
 from triptych.tracking.client import connect
 from triptych.tracking.registry.looks import count_looks
-from triptych.tracking.registry.scoring import answer, load_seen, log_images
+from triptych.tracking.registry.scoring import answer, load_seen
 
 
 def decide(
@@ -37,7 +37,6 @@ def decide(
         version: the challenger's.
     """
     data = open_board(prepared)
-    log_images(panel.run_id, data)
     budget = 1.0 - prepared.config.evaluate.confidence_level
     if champion is None:
         return _decide_first(data, panel, others, budget)
