@@ -72,7 +72,7 @@ bench-transfer: setup ## Measure transfer against the tutorial's loop; needs the
 bench-pipeline: setup ## Measure what the pipeline adds to its trainers; needs MNIST.
 	$(BIN)/python bench/pipeline.py $(ARGS)
 
-simulate: setup ## Simulate what the statistics, the gate and the splits promise; about six minutes.
+simulate: setup ## Simulate what the statistics, the gate and the splits promise; about three minutes.
 	$(BIN)/python bench/simulate.py $(ARGS)
 
 bench-quick: ## The networks alone, with fewer repetitions, in under two minutes.
