@@ -26,6 +26,7 @@ def write_card(prepared: PreparedBoard, panel: EvaluatedPanel, weights_sha256: s
         **build_rows([metrics], "card")[0],
     }
     classes = ", ".join(map(escape_markdown, prepared.classes))
+    settings = prepared.config.for_panel(panel.panel).flat()
     caveats = prepared.notes or ("none besides the sampling error, see the interval",)
     return "\n".join(
         [
@@ -58,10 +59,7 @@ def write_card(prepared: PreparedBoard, panel: EvaluatedPanel, weights_sha256: s
             "",
             "## Settings",
             "",
-            *(
-                f"- {name}: {escape_markdown(str(value))}"
-                for name, value in prepared.config.for_panel(panel.panel).flat().items()
-            ),
+            *(f"- {name}: {escape_markdown(str(value))}" for name, value in settings.items()),
             "",
         ]
     )
