@@ -28,6 +28,7 @@ def test_a_block_that_ends_leaves_the_handlers_as_they_were() -> None:
 
 def test_a_closed_terminal_counts_as_a_request_to_end() -> None:
     received = []
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may outlive their terminal
     signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
     with runs_closed_by_signals():
         os.kill(os.getpid(), signal.SIGHUP)
