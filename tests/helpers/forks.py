@@ -107,7 +107,8 @@ class Command:
     def end(self, seconds: float = 300.0) -> int:
         """Wait until it has ended; return its exit code."""
         self.wait_for_end(seconds)
-        found = re.search(rf"^{ENDED} (.*)$", self.printed, re.MULTILINE)
+        # Not always at the start of a line: Prefect's last message may have no end.
+        found = re.search(rf"{ENDED} (.*)$", self.printed, re.MULTILINE)
         assert found, self.printed
         return int(found[1])
 
