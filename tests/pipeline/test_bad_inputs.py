@@ -100,7 +100,7 @@ DATA = {
     f"compare --data {'x' * 5000}": "File name too long",
     "compare --data empty": r"has 0 class\(es\)",
     "compare --data one-class": r"has 1 class\(es\)",
-    "compare --data torn.png": "neither a directory nor the name of a data set",
+    "compare --data torn.png": "is a file: give a folder of images",
     "compare --data idx:empty": "is incomplete",
     "check gone": "neither a directory nor the name of a data set",
     "check idx:gone": "is incomplete",

@@ -19,9 +19,9 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The data sets that are loaded during a test."""
     sources: list[str] = []
 
-    def load_and_note(source: str) -> Dataset:
+    def load_and_note(source: str, **options: bool) -> Dataset:
         sources.append(source)
-        return fetch_dataset(source)
+        return fetch_dataset(source, **options)
 
     monkeypatch.setattr("triptych.data.boards.fetch_dataset", load_and_note)
     return sources

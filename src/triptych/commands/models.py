@@ -155,7 +155,9 @@ def predict(
 
     if as_json and as_csv:
         raise ConfigError("--json and --csv exclude each other: give one of them")
-    files = find_images(images)
+    files, notes = find_images(images)
+    for note in notes:
+        errors.print(f"triptych: {escape_controls(note)}")
     model = load_version(find_version(name))
     rows, unreadable = predict_files(model.get_raw_model(), model.metadata.metadata["classes"], files, top)
     _print_rows(rows, as_json=as_json, as_csv=as_csv)

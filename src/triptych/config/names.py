@@ -128,3 +128,5 @@ DATASETS = {
     "flowers102": NamedDataset("triptych.data.datasets:fetch_flowers", "Flowers102"),
 }
 DATASET_NAMES = tuple(DATASETS)
+# What a path of data may begin with, as in `idx:DIR`: how it is laid out.
+LAYOUT_NAMES = ("idx", "folder", "table")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from triptych.config.fields import Fraction, Integer, Number, PositiveInt, Section, describe_first_error, make_absolute
-from triptych.config.names import BACKBONE_NAMES, DATASET_NAMES, NUMPY_MLP, TORCH_MLP
+from triptych.config.names import BACKBONE_NAMES, DATASET_NAMES, LAYOUT_NAMES, NUMPY_MLP, TORCH_MLP
 from triptych.config.trainers import (
     EMBEDDING_FIELDS,
     KIND_OF_PANEL,
@@ -30,6 +32,11 @@ MOST_REPEATS, MOST_BINS = 10_000, 10_000
 MOST_CHARACTERS = 120
 
 
+def _is_path(text: str) -> bool:
+    """Return whether a text with a colon is meant as a path, not as a layout and a path."""
+    return os.sep in text.partition(":")[0] or Path(make_absolute(text)).exists()
+
+
 class DataConfig(Section):
     """The images."""
 
@@ -41,11 +48,16 @@ class DataConfig(Section):
     @field_validator("source")
     @classmethod
     def _make_absolute(cls, source: str) -> str:
-        """Make a directory absolute, so that workers and logged parameters refer to the same one."""
-        scheme, colon, directory = source.partition(":")
-        if colon:
-            return f"{scheme}:{make_absolute(directory)}"
-        return f"folder:{make_absolute(source)}" if source and source not in DATASET_NAMES else source
+        """Make a directory absolute, so that workers and logged parameters refer to the same one.
+
+        A path may hold a colon, as in `10:30/photos`; `idx:DIR` is a path only if it does not begin with a layout.
+        """
+        layout, colon, directory = source.partition(":")
+        if colon and layout in LAYOUT_NAMES:
+            return f"{layout}:{make_absolute(directory)}"
+        if source in DATASET_NAMES or not source or (colon and not _is_path(source)):
+            return source
+        return f"folder:{make_absolute(source)}"
 
 
 class SplitConfig(Section):

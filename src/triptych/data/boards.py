@@ -16,8 +16,9 @@ from triptych.config.schema import NO_GROUPS, SIMILAR, BoardConfig, SplitConfig
 from triptych.config.trainers import kind_of_panel
 from triptych.data.datasets import Dataset, fetch_dataset
 from triptych.data.duplicates import find_leaked, group_equal
-from triptych.data.folders import VAL_IS_TEST
+from triptych.data.folders import describe_twins, find_twins
 from triptych.data.groups import find_keys
+from triptych.data.layouts import VAL_IS_TEST
 from triptych.data.splits import (
     Split,
     check_classes,
@@ -31,6 +32,7 @@ from triptych.data.stored import ImageIds, StoredDataset, find_folder, load_stor
 from triptych.errors import ConfigError, DamagedFileError, DataError
 from triptych.images.pixels import Pixels
 from triptych.images.sources import ArrayImages, FileImages, ImageSource
+from triptych.images.walk import describe_left_out
 from triptych.system.checked import recall
 from triptych.system.files import touch
 from triptych.system.paths import cache_home
@@ -109,7 +111,7 @@ def prepare_board(
         DataError: the data set is missing, damaged or cannot be split.
         StorageError: the cache cannot be written.
     """
-    dataset = fetch_dataset(config.data.source)
+    dataset = fetch_dataset(config.data.source, nested=config.split.group_by != NO_GROUPS)
     check_classes(dataset.labels, dataset.parts, dataset.classes, config.split)
     stored = provide_stored(dataset, config.data, on_image)
     hashed = dataset.grows or config.split.group_by != NO_GROUPS
@@ -130,6 +132,7 @@ def prepare_board(
         sizes=split.sizes(),
         notes=(
             *_explain_parts(dataset, config),
+            *_explain_folder(dataset),
             *_explain_groups(split, config.split),
             *_explain_leaks(dataset, stored, split, config),
         ),
@@ -164,6 +167,14 @@ def _explain_parts(dataset: Dataset, config: BoardConfig) -> tuple[str, ...]:
         return dataset.notes
     kept = tuple(note for note in dataset.notes if note != VAL_IS_TEST)
     return (*kept, "the data set's own parts were not used: train, validation and test were drawn at random")
+
+
+def _explain_folder(dataset: Dataset) -> list[str]:
+    """Return what was left out of a folder, and which of its classes may be one."""
+    if dataset.root is None or not dataset.grows:
+        return []
+    twins = [describe_twins(names) for names in find_twins(dataset.classes)]
+    return [*describe_left_out(dataset.left_out, dataset.root), *twins]
 
 
 def _explain_groups(split: Split, config: SplitConfig) -> list[str]:

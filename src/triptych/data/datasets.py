@@ -21,6 +21,7 @@ from triptych.data.folders import ImageFolder, Parts, scan_folder
 from triptych.errors import DamagedFileError, DataError, suggest
 from triptych.images.pixels import Pixels
 from triptych.images.sources import ArrayImages, FileImages, ImageSource
+from triptych.images.walk import LeftOut
 from triptych.system.checked import hash_file, list_hashes, read_json, write_json
 from triptych.system.paths import data_homes, download_home
 
@@ -48,6 +49,8 @@ class Dataset:
         root: the folder that the file names are relative to; None for arrays.
         notes: how the data was read, where that matters for the results.
         grows: whether images may be added or removed from one day to the next, as in a folder.
+        subfolders: (n,) the folder of each image directly below that of its class, or None; empty without folders.
+        left_out: the files and folders that were not read, and why.
     """
 
     name: str
@@ -59,10 +62,16 @@ class Dataset:
     root: Path | None = None
     notes: tuple[str, ...] = ()
     grows: bool = False
+    subfolders: tuple[str | None, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
-def fetch_dataset(source: str) -> Dataset:
+def fetch_dataset(source: str, *, nested: bool = False) -> Dataset:
     """Return the data set that a `data.source` names, downloaded if it is missing.
+
+    Args:
+        source: a name, or a layout and a path.
+        nested: take the folders in a folder for classes although all of them hold the same folders, such as days.
 
     Raises:
         DataError: the name is unknown, files are missing and cannot be downloaded, or they are damaged.
@@ -72,6 +81,8 @@ def fetch_dataset(source: str) -> Dataset:
     (1797, (8, 8, 1), [0, 1, 2])
     """
     layout, _, directory = source.partition(":")
+    if directory and layout == "folder":
+        return load_folder(Path(directory), nested=nested)
     if directory and layout in LAYOUTS:
         return LAYOUTS[layout](Path(directory))
     if source in DATASETS:
@@ -204,19 +215,23 @@ def fetch_flowers(name: str) -> Dataset:
     return _file_dataset(name, root, files, np.asarray(labels), classes, np.asarray(parts, dtype="<U10"))
 
 
-def load_folder(directory: Path) -> Dataset:
+def load_folder(directory: Path, *, nested: bool = False) -> Dataset:
     """Return the data set of a folder with one directory per class, or with train/val/test directories of these.
+
+    Args:
+        directory: the folder.
+        nested: as for `scan_folder`.
 
     Raises:
         DataError: the folder is not laid out like this.
     """
-    return build_folder_dataset(directory, scan_folder(directory))
+    return build_folder_dataset(directory, scan_folder(directory, nested=nested))
 
 
 def build_folder_dataset(directory: Path, found: ImageFolder) -> Dataset:
     """Return the images that `scan_folder` found as a data set."""
     named = _file_dataset(directory.name, directory, found.files, found.labels, found.classes, found.parts)
-    return replace(named, notes=found.notes, grows=True)
+    return replace(named, notes=found.notes, grows=True, subfolders=found.subfolders, left_out=found.left_out)
 
 
 def _download(name: str, expected: str) -> None:

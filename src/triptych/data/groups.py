@@ -18,7 +18,6 @@ from PIL import ExifTags, Image
 from triptych.config.schema import NO_GROUPS, SIMILAR
 from triptych.data.datasets import Dataset
 from triptych.data.duplicates import SMALLEST_COMPARED_PIXELS
-from triptych.data.folders import PART_OF_DIRECTORY
 from triptych.data.stored import ID_DIGITS, ID_TYPE, ImageIds, StoredDataset
 from triptych.errors import DataError
 from triptych.images.decoding import open_image
@@ -84,12 +83,7 @@ def _read_names(dataset: Dataset, images: FileImages, expression: str) -> Common
 def _read_folders(dataset: Dataset, images: FileImages, expression: str) -> Common:
     """Return the folder that is directly below that of the class."""
     del expression
-    common: Common = []
-    for file in images.files:
-        places = file.relative_to(dataset.root or file).parts
-        depth = 2 if places[0].lower() in PART_OF_DIRECTORY else 1  # train/ants/DAY/1.jpg or ants/DAY/1.jpg
-        common.append(places[depth] if len(places) > depth + 1 else None)
-    return common
+    return list(dataset.subfolders) or [None] * len(images)
 
 
 def _read_minutes(dataset: Dataset, images: FileImages, expression: str) -> Common:

@@ -46,7 +46,7 @@ def _inspect_data(data: str, on_image: Callable[[int, int], None]) -> Subject:
     layout, _, directory = source.partition(":")
     empty: tuple[Path, ...] = ()
     if layout == "folder":
-        found = scan_folder(Path(directory), allow_empty=True)
+        found = scan_folder(Path(directory), lenient=True)
         dataset, empty = build_folder_dataset(Path(directory), found), found.empty
     else:
         dataset = fetch_dataset(source)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from math import sqrt
+from pathlib import Path
 from typing import Any
 
 from scipy.stats import binomtest, norm
 
-from triptych.data.checks.findings import Example, Finding, Severity, Subject
+from triptych.data.checks.findings import Example, Finding, ImageName, Severity, Subject
 from triptych.data.checks.inspection import TRAITS
 from triptych.data.duplicates import SMALLEST_COMPARED_PIXELS, Group, find_leaked, spans
-from triptych.data.folders import explain_empty
+from triptych.data.folders import describe_twins, explain_empty, find_twins
 from triptych.images.sources import FileImages
+from triptych.images.walk import HIDDEN, LOCKED, REASONS, SEEN, SERVICE, describe_left_out
 
 FEW_TRAINING_IMAGES = 20
 STRONG_IMBALANCE = 5.0
@@ -22,6 +24,8 @@ ASSUMED_ACCURACY = 0.9
 LEVEL, POWER = 0.05, 0.8
 # Shares of the images that only one of two models classifies correctly.
 DISAGREEMENTS = (0.02, 0.05, 0.1)
+# Of what is left out; a warning, if it is not named here.
+LEFT_OUT_SEVERITY: dict[str, Severity] = {LOCKED: "error", HIDDEN: "note", SERVICE: "note", SEEN: "note"}
 KEEP_TOGETHER = (
     "in different parts, which may inflate every accuracy: inspect them, or keep each group in one part with "
     "split.group_by=similar"
@@ -164,6 +168,29 @@ def find_traits(subject: Subject) -> list[Finding]:
     return findings
 
 
+def find_left_out(subject: Subject) -> list[Finding]:
+    """Return the files and folders that are not read, by reason."""
+    root, left_out = subject.dataset.root, subject.dataset.left_out
+    findings = []
+    for reason in REASONS:
+        found = [one for one in left_out if one.reason == reason]
+        for message in describe_left_out(found, root or Path()):
+            names = (ImageName(_relate(one.path, root), "" if one.top == root else one.top.name, "") for one in found)
+            examples = tuple(Example((name,)) for name in names)
+            findings.append(Finding(f"left_out_{reason}", LEFT_OUT_SEVERITY.get(reason, "warning"), message, examples))
+    return findings
+
+
+def _relate(path: Path, root: Path | None) -> str:
+    return path.relative_to(root).as_posix() if root else str(path)
+
+
+def find_alike_classes(subject: Subject) -> list[Finding]:
+    """Return the classes whose names differ in case or Unicode form only."""
+    twins = find_twins(subject.dataset.classes) if subject.dataset.grows else []
+    return [Finding("classes_alike", "warning", describe_twins(names)) for names in twins]
+
+
 def find_notes(subject: Subject) -> list[Finding]:
     """Return how the data was read."""
     return [Finding("reading", "note", note) for note in subject.dataset.notes]
@@ -263,6 +290,8 @@ CHECKS: tuple[Callable[[Subject], list[Finding]], ...] = (
     find_repeats,
     find_small_images,
     find_traits,
+    find_left_out,
+    find_alike_classes,
     find_notes,
     find_resolution,
 )

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from helpers.photos import write_photos
+from triptych.data.checks.examine import examine
 from triptych.data.checks.rules import explain_resolution, find_difference
 
 
@@ -31,3 +35,19 @@ def test_what_is_said_of_small_test_parts() -> None:
     assert "disagree on 10 % of them must differ by 8.8 points" in explain_resolution(100)
     assert "no difference between two models that disagree on up to 10 % of them" in explain_resolution(5)
     assert find_difference(1, 0.1) is None
+
+
+def test_what_is_left_out_is_found_by_reason(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path, {"Cat": 9, "cat": 9, "Cat/.thumbnails": 1})
+    (photos / "cat" / "0.txt").touch()
+    (photos / "Cat" / "gone.jpg").symlink_to("nowhere.jpg")
+    found = {finding.kind: finding for finding in examine(str(photos)).findings}
+    expected = {
+        "left_out_ending": ("warning", "cat/0.txt"),
+        "left_out_hidden": ("note", "Cat/.thumbnails"),
+        "left_out_broken_link": ("warning", "Cat/gone.jpg"),
+    }
+    kinds = {kind for kind in found if kind.startswith("left_out")}
+    assert kinds == set(expected)
+    assert {kind: (found[kind].severity, found[kind].examples[0].images[0].name) for kind in kinds} == expected
+    assert "'Cat' and 'cat' differ in case" in found["classes_alike"].message
