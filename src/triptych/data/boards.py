@@ -82,6 +82,7 @@ class BoardData:
         labels: (n,) int64, indices into `prepared.classes`.
         image_ids: (n,) "S32", memory-mapped: a hash of the pixels of each raw image, whatever its file.
         split: the split, the same for every panel.
+        image_weights: (n,) how much each image counts in training, 0 or more; None if all count alike.
     """
 
     prepared: PreparedBoard
@@ -90,6 +91,7 @@ class BoardData:
     labels: NDArray[np.int64]
     image_ids: ImageIds
     split: Split
+    image_weights: NDArray[np.float64] | None = None
 
     @property
     def groups(self) -> NDArray[np.int64] | None:
