@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ EVERY_NETWORK = [
     *((activation, *gradient, (5, 4)) for activation, gradient in itertools.product(ACTIVATIONS, GRADIENTS)),
     *(("tanh", "cross_entropy", "mean", hidden) for hidden in ((), (5,), (4, 5, 3))),
 ]
+# Weights for the seven examples of `draw_batch`, with mean 1.
+WEIGHTS = np.array([0.0, 0.2, 0.5, 1.0, 1.0, 1.3, 3.0])
 # Everything that a checkpoint has to bring back: momentum, what is drawn, the schedule and the best epoch.
 DEMANDING = MLPConfig(
     hidden_units=(8, 5),
@@ -62,6 +65,12 @@ def draw_examples(rows: int = 120, seed: int = 0, dtype: str = "float32") -> Exa
     labels = rng.integers(0, 3, size=rows)
     features = np.eye(6)[labels] + rng.normal(size=(rows, 6)) * 0.7
     return Examples(features.astype(dtype), labels)
+
+
+def draw_weighted(rows: int = 120, seed: int = 0, dtype: str = "float32") -> Examples:
+    """Return the same examples with random weights, whose mean is 1."""
+    weights = np.random.default_rng(seed + 1).uniform(0.0, 2.0, size=rows)
+    return replace(draw_examples(rows, seed, dtype), weights=weights / weights.mean())
 
 
 def flatten(network: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Linear layers and an optimizer in PyTorch, and their state as arrays, without importing PyTorch's compiler.
+"""Linear layers, losses and an optimizer in PyTorch, and their state as arrays, without importing PyTorch's compiler.
 
 That import takes seconds: longer than many a training here.
 """
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
 from triptych.networks.initialisation import initialise_layers
+from triptych.networks.minibatches import Weights
 
 
 class GradientDescent:
@@ -95,6 +96,23 @@ def wrap_weights(weight: Tensor, bias: Tensor) -> nn.Linear:
     linear = nn.Linear(inputs, outputs, device="meta")
     linear.weight, linear.bias = nn.Parameter(weight.contiguous()), nn.Parameter(bias.contiguous())
     return linear
+
+
+def weighted_mean(losses: Tensor, weights: Weights) -> Tensor:
+    """Return the mean over images of their losses, (n,), each multiplied by its weight, (n,)."""
+    return (losses * torch.from_numpy(weights).to(losses)).mean()
+
+
+def mean_cross_entropy(logits: Tensor, labels: Tensor, weights: Weights | None = None) -> Tensor:
+    """Return the mean cross-entropy of logits (n, classes) and labels (n,), weighted if there are weights (n,).
+
+    >>> logits, labels = torch.zeros(2, 2), torch.tensor([0, 1])
+    >>> mean_cross_entropy(logits, labels) == mean_cross_entropy(logits, labels, np.array([0.5, 1.5]))
+    tensor(True)
+    """
+    if weights is None:
+        return nn.functional.cross_entropy(logits, labels)
+    return weighted_mean(nn.functional.cross_entropy(logits, labels, reduction="none"), weights)
 
 
 State = dict[str, NDArray[np.floating[Any]]]

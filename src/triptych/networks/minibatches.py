@@ -14,6 +14,7 @@ from triptych.errors import NonFiniteStepError
 
 Floats = NDArray[np.floating[Any]]
 Indices = NDArray[np.int64]
+Weights = NDArray[np.float64]
 
 
 class Rows(Protocol):
@@ -37,13 +38,29 @@ class Examples:
     Attributes:
         features: n rows; the multilayer perceptrons take an array (n, inputs) float.
         labels: (n,) int64, 0..classes-1.
+        weights: (n,) float64, by which the loss of each example is multiplied, with mean 1; None if all count alike.
     """
 
     features: Rows
     labels: Indices
+    weights: Weights | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def weights_of(self, rows: Indices | slice) -> Weights | None:
+        """Return the weights of some rows; None if all count alike."""
+        return None if self.weights is None else self.weights[rows]
+
+
+def mean_loss(losses: Floats, weights: Weights | None) -> float:
+    """Return the mean of the losses of examples, (n,), each multiplied by its weight if there are weights.
+
+    >>> losses = np.array([1.0, 2.0])
+    >>> mean_loss(losses, None), mean_loss(losses, np.array([0.5, 1.5]))
+    (1.5, 1.75)
+    """
+    return float((losses if weights is None else losses * weights).mean(dtype=np.float64))
 
 
 def shuffle_minibatches(length: int, batch_size: int, rng: np.random.Generator) -> Iterator[Indices]:

@@ -12,6 +12,8 @@ number of layers l = 1..L, with a(0) = x and one image a row:
 With dropout every hidden activation is multiplied by a mask m(l) of zeros and 1 / (1 - p): a(l) becomes
 m(l) activation(z(l)), and da(l)/dz(l) gets the same factor.
 
+With weights the loss of each image is multiplied by its weight w, and so is its row of delta(L).
+
 Arrays are allocated once and written in place: a step allocates nothing.
 
 A step by hand, one input, one hidden unit and one output, sigmoid, squared error, all weights 0, target 1:
@@ -34,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.networks.initialisation import Layer, name_layers, read_layers
-from triptych.networks.minibatches import Examples, check_step, inplace_draw_mask, shuffle_minibatches
+from triptych.networks.minibatches import Examples, check_step, inplace_draw_mask, mean_loss, shuffle_minibatches
 from triptych.networks.numpy_functions import ACTIVATIONS, LOSSES, Floats, normalise_rows
 
 if TYPE_CHECKING:
@@ -151,7 +153,14 @@ class NumpyMLP:
                 z *= dropout.masks[layer]  # m(l) a(l)
             a = z
 
-    def backward(self, x: Floats, activations: Sequence[Floats], y: Floats, dropout: Dropout = NO_DROPOUT) -> None:
+    def backward(
+        self,
+        x: Floats,
+        activations: Sequence[Floats],
+        y: Floats,
+        dropout: Dropout = NO_DROPOUT,
+        weights: Floats | None = None,
+    ) -> None:
         """Write the gradient of the batch's mean loss over the old one; consumes the activations and y.
 
         Args:
@@ -159,11 +168,14 @@ class NumpyMLP:
             activations: the result of `forward` for x.
             y: (batch, classes) one-hot targets.
             dropout: the masks that `forward` used.
+            weights: (batch,), by which the loss of each image is multiplied; None if all count alike.
         """
         scratches = [buffer[: len(x)] for buffer in self._buffers.scratches]
         delta = activations[-1]
         self._loss.inplace_delta(delta, y, scratches[-1])  # delta(L) = dLoss/da(L) da(L)/dz(L)
         delta *= self._loss_scale / len(x)
+        if weights is not None:
+            delta *= weights[:, None]  # w delta(L)
         for layer in reversed(range(len(self.layers))):
             weight_gradient, bias_gradient = self._gradients[layer]
             a = activations[layer - 1] if layer else x
@@ -191,22 +203,25 @@ class NumpyMLP:
             gradient = velocity
         self._parameters -= np.multiply(gradient, learning_rate, out=scaled)  # W <- W - learning rate v
 
-    def differentiate(self, x: Floats, y: Floats, dropout: Dropout = NO_DROPOUT) -> list[Layer]:
+    def differentiate(
+        self, x: Floats, y: Floats, dropout: Dropout = NO_DROPOUT, weights: Floats | None = None
+    ) -> list[Layer]:
         """Return the gradient of the mean loss of a batch by the weight and bias of each layer.
 
         Args:
             x: (batch, inputs).
             y: (batch, classes) one-hot targets.
             dropout: the masks of a(1)..a(L-1); without them nothing is dropped.
+            weights: (batch,), by which the loss of each image is multiplied; None if all count alike.
         """
-        self.backward(x, self.forward(x, dropout), y.copy(), dropout)
+        self.backward(x, self.forward(x, dropout), y.copy(), dropout, weights)
         return [(weight.copy(), bias.copy()) for weight, bias in self._gradients]
 
     def train_epoch(self, train: Examples, settings: MLPConfig, learning_rate: float, rng: np.random.Generator) -> None:
         """Shuffle the training set, and take one step per batch.
 
         Args:
-            train: features (n, inputs) and labels (n,).
+            train: features (n, inputs), labels (n,), and perhaps weights (n,).
             settings: batch size, momentum, weight decay and dropout.
             learning_rate: for this epoch.
             rng: draws the order, then the dropout masks of each batch.
@@ -222,7 +237,7 @@ class NumpyMLP:
             np.take(features, indices, axis=0, out=x, mode="clip")
             y = self._encode_targets(train.labels[indices])
             dropout = self._draw_dropout(x, settings, rng)
-            self.backward(x, self.forward(x, dropout), y, dropout)
+            self.backward(x, self.forward(x, dropout), y, dropout, train.weights_of(indices))
             self.update(learning_rate, settings.momentum, settings.weight_decay)
             check_step(last_bias_gradient @ last_bias_gradient, step)
 
@@ -258,10 +273,13 @@ class NumpyMLP:
         return normalise_rows(self.predict_outputs(features))
 
     def measure(self, examples: Examples) -> tuple[float, float]:
-        """Return the mean loss (squared error also averaged over the outputs) and the accuracy."""
+        """Return the mean loss, weighted if there are weights, and the accuracy.
+
+        Squared error is also averaged over the outputs.
+        """
         outputs = self.predict_outputs(np.asarray(examples.features))
-        losses = self._loss.measure(outputs, examples.labels)
-        return float(losses.mean(dtype=np.float64)), float((outputs.argmax(axis=1) == examples.labels).mean())
+        loss = mean_loss(self._loss.measure(outputs, examples.labels), examples.weights)
+        return loss, float((outputs.argmax(axis=1) == examples.labels).mean())
 
     @property
     def dtype(self) -> str:

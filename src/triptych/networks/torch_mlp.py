@@ -11,8 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from triptych.networks.initialisation import Layer, name_layers, read_layers
-from triptych.networks.light_torch import GradientDescent, copy_state, restore_state, wrap_weights
-from triptych.networks.minibatches import Examples, check_step, inplace_draw_mask, shuffle_minibatches
+from triptych.networks.light_torch import (
+    GradientDescent,
+    copy_state,
+    mean_cross_entropy,
+    restore_state,
+    weighted_mean,
+    wrap_weights,
+)
+from triptych.networks.minibatches import Examples, Weights, check_step, inplace_draw_mask, shuffle_minibatches
 
 if TYPE_CHECKING:
     from triptych.config.trainers import MLPConfig
@@ -33,9 +40,18 @@ def keep_labels(labels: Tensor, like: Tensor) -> Tensor:  # noqa: ARG001 - a row
     return labels
 
 
-def sum_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+def sum_squared_error(outputs: Tensor, targets: Tensor, weights: Weights | None = None) -> Tensor:
     """Return the squared error of one-hot targets, summed over the outputs and averaged over the images."""
-    return nn.functional.mse_loss(outputs, targets, reduction="sum") / len(outputs)
+    if weights is None:
+        return nn.functional.mse_loss(outputs, targets, reduction="sum") / len(outputs)
+    return weighted_mean((outputs - targets).square().sum(dim=1), weights)
+
+
+def mean_squared_error(outputs: Tensor, targets: Tensor, weights: Weights | None = None) -> Tensor:
+    """Return the squared error of one-hot targets, averaged over the outputs and the images."""
+    if weights is None:
+        return nn.functional.mse_loss(outputs, targets)
+    return weighted_mean((outputs - targets).square().mean(dim=1), weights)
 
 
 # The targets that each loss expects.
@@ -43,11 +59,12 @@ TARGETS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "squared_error": encode_one_hot,
     "cross_entropy": keep_labels,
 }
-CRITERIA: dict[tuple[str, str], Callable[[Tensor, Tensor], Tensor]] = {
+# Each takes outputs, targets, and weights (n,) by which the losses of the images are multiplied, or None.
+CRITERIA: dict[tuple[str, str], Callable[[Tensor, Tensor, Weights | None], Tensor]] = {
     ("squared_error", "sum"): sum_squared_error,
-    ("squared_error", "mean"): nn.functional.mse_loss,
-    ("cross_entropy", "sum"): nn.functional.cross_entropy,
-    ("cross_entropy", "mean"): nn.functional.cross_entropy,
+    ("squared_error", "mean"): mean_squared_error,
+    ("cross_entropy", "sum"): mean_cross_entropy,
+    ("cross_entropy", "mean"): mean_cross_entropy,
 }
 PROBABILITIES: dict[str, Callable[[Tensor], Tensor]] = {
     "squared_error": lambda outputs: nn.functional.normalize(
@@ -116,7 +133,7 @@ class TorchMLP:
         """Shuffle the training set, and take one step per batch.
 
         Args:
-            train: features (n, inputs) and labels (n,).
+            train: features (n, inputs), labels (n,), and perhaps weights (n,).
             settings: batch size, momentum, weight decay and dropout.
             learning_rate: for this epoch.
             rng: draws the order, then the dropout masks of each batch.
@@ -137,7 +154,7 @@ class TorchMLP:
                 inplace_draw_mask(mask.numpy(), settings.input_dropout, rng)
                 x *= mask
             self._optimizer.zero_grad()
-            loss = criterion(self.network(x), targets[rows])
+            loss = criterion(self.network(x), targets[rows], train.weights_of(indices))
             loss.backward()
             self._optimizer.step()
             check_step(loss.item(), step)
@@ -166,10 +183,14 @@ class TorchMLP:
 
     @torch.inference_mode()
     def measure(self, examples: Examples) -> tuple[float, float]:
-        """Return the mean loss (squared error also averaged over the outputs) and the accuracy."""
+        """Return the mean loss, weighted if there are weights, and the accuracy.
+
+        Squared error is also averaged over the outputs.
+        """
         outputs = self.network(self.as_tensor(np.asarray(examples.features)))
         labels = torch.from_numpy(examples.labels)
-        loss = CRITERIA[self.names["loss"], "mean"](outputs, TARGETS[self.names["loss"]](labels, outputs))
+        targets = TARGETS[self.names["loss"]](labels, outputs)
+        loss = CRITERIA[self.names["loss"], "mean"](outputs, targets, examples.weights)
         return float(loss), float((outputs.argmax(dim=1) == labels).double().mean())
 
     @property

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from helpers.mlps import EVERY_NETWORK, draw_batch, draw_layers, one_hot
+from helpers.mlps import EVERY_NETWORK, WEIGHTS, draw_batch, draw_layers, one_hot
 from triptych.networks.minibatches import Examples, inplace_draw_mask
 from triptych.networks.numpy_functions import ACTIVATIONS
 from triptych.networks.numpy_mlp import Dropout, NumpyMLP
@@ -13,22 +13,25 @@ def build(activation: str, loss: str, reduction: str, hidden: tuple[int, ...]) -
     return NumpyMLP(draw_layers(hidden), activation, loss, reduction)
 
 
-def mean_loss(network: NumpyMLP, x: np.ndarray, labels: np.ndarray) -> float:
+def mean_loss(network: NumpyMLP, x: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
     """The loss whose gradient is taken, written down anew."""
     outputs = network.predict_outputs(x)
     if network.names["loss"] == "cross_entropy":
-        return float(-np.log(outputs[np.arange(len(labels)), labels]).mean())
+        return float((-np.log(outputs[np.arange(len(labels)), labels]) * weights).mean())
     squares = np.square(outputs - one_hot(labels))
-    return float((squares.sum(axis=1) if network.names["loss_reduction"] == "sum" else squares.mean(axis=1)).mean())
+    losses = squares.sum(axis=1) if network.names["loss_reduction"] == "sum" else squares.mean(axis=1)
+    return float((losses * weights).mean())
 
 
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["alike", "weighted"])
 @pytest.mark.parametrize(("activation", "loss", "reduction", "hidden"), EVERY_NETWORK)
 def test_the_gradient_is_that_of_central_differences(
-    activation: str, loss: str, reduction: str, hidden: tuple[int, ...]
+    activation: str, loss: str, reduction: str, hidden: tuple[int, ...], weights: np.ndarray | None
 ) -> None:
     network = build(activation, loss, reduction, hidden)
     x, labels = draw_batch()
-    gradients = network.differentiate(x, one_hot(labels))
+    gradients = network.differentiate(x, one_hot(labels), weights=weights)
+    factors = np.ones(len(x)) if weights is None else weights
     step = 1e-6
     for layer, layer_gradients in zip(network.layers, gradients, strict=True):
         for parameter, gradient in zip(layer, layer_gradients, strict=True):
@@ -36,9 +39,9 @@ def test_the_gradient_is_that_of_central_differences(
             for position in np.ndindex(parameter.shape):
                 kept = parameter[position]
                 parameter[position] = kept + step
-                above = mean_loss(network, x, labels)
+                above = mean_loss(network, x, labels, factors)
                 parameter[position] = kept - step
-                numeric[position] = (above - mean_loss(network, x, labels)) / (2 * step)
+                numeric[position] = (above - mean_loss(network, x, labels, factors)) / (2 * step)
                 parameter[position] = kept
             assert np.linalg.norm(gradient - numeric) <= 1e-6 * max(float(np.linalg.norm(numeric)), 1e-3)
 
@@ -70,10 +73,12 @@ def test_the_gradient_with_dropout_is_that_of_central_differences() -> None:
 
 
 def test_the_reported_squared_error_is_averaged_over_outputs_whatever_the_gradient_does() -> None:
-    x, labels = draw_batch(20)
+    x, labels = draw_batch()
     for reduction in ("sum", "mean"):
         network = build("sigmoid", "squared_error", reduction, (4,))
-        loss, accuracy = network.measure(Examples(x, labels))
         outputs = network.predict_outputs(x)
-        assert loss == pytest.approx(np.square(outputs - one_hot(labels)).mean(), rel=1e-12)
-        assert accuracy == (outputs.argmax(axis=1) == labels).mean()
+        losses = np.square(outputs - one_hot(labels)).mean(axis=1)
+        for weights, expected in ((None, losses.mean()), (WEIGHTS, np.average(losses, weights=WEIGHTS))):
+            loss, accuracy = network.measure(Examples(x, labels, weights))
+            assert loss == pytest.approx(expected, rel=1e-12)
+            assert accuracy == (outputs.argmax(axis=1) == labels).mean()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.mlps import DEMANDING, MLPS, NUMPY_MLP, TORCH_MLP, draw_examples, flatten, one_hot
+from helpers.mlps import DEMANDING, MLPS, NUMPY_MLP, TORCH_MLP, draw_examples, draw_weighted, flatten, one_hot
 from triptych.config.trainers import MLPConfig
 from triptych.networks.minibatches import Examples
 from triptych.networks.numpy_functions import LOSSES
@@ -55,23 +56,35 @@ def test_both_networks_learn_and_report_the_same_curve() -> None:
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
 
+PLAIN = {"loss": "squared_error"}
+WITH_MOMENTUM = {"loss": "cross_entropy", "momentum": 0.9, "weight_decay": 1e-3, "schedule": "cosine"}
+
+
 @pytest.mark.parametrize(
-    "settings",
+    ("draw", "settings"),
     [
-        {"loss": "squared_error"},
-        {"loss": "cross_entropy", "weight_decay": 1e-3},
-        {"loss": "cross_entropy", "momentum": 0.9, "weight_decay": 1e-3, "schedule": "cosine"},
-        {"loss": "squared_error", "momentum": 0.5, "dropout": 0.3, "input_dropout": 0.2, "activation": "relu"},
+        (draw_examples, PLAIN),
+        (draw_examples, {"loss": "cross_entropy", "weight_decay": 1e-3}),
+        (draw_examples, WITH_MOMENTUM),
+        (draw_examples, {**PLAIN, "momentum": 0.5, "dropout": 0.3, "input_dropout": 0.2, "activation": "relu"}),
+        (draw_weighted, PLAIN),
+        (draw_weighted, WITH_MOMENTUM),
     ],
-    ids="-".join,
 )
-def test_the_twins_agree_to_a_billionth_after_a_thousand_steps(settings: dict[str, Any]) -> None:
+def test_the_twins_agree_to_a_billionth_after_a_thousand_steps(
+    draw: Callable[..., Examples], settings: dict[str, Any]
+) -> None:
     config = MLPConfig.model_validate(
         {"hidden_units": (8, 5), "batch_size": 10, "epochs": 100, "dtype": "float64", **settings}
     )
-    examples = draw_examples(100, dtype="float64")  # ten steps an epoch
-    ours, theirs = (flatten(train_mlp(network, config, examples, classes=3, seed=5)) for network in MLPS)
+    examples = draw(100, dtype="float64")  # ten steps an epoch
+    curves: list[list[EpochMetrics]] = [[], []]
+    ours, theirs = (
+        flatten(train_mlp(network, config, examples, classes=3, seed=5, on_epoch=curve.append))
+        for network, curve in zip(MLPS, curves, strict=True)
+    )
     np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
+    assert curves[0][-1].train_loss == pytest.approx(curves[1][-1].train_loss, rel=1e-9)
 
 
 @pytest.mark.parametrize("network", MLPS)
