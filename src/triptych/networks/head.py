@@ -17,7 +17,14 @@ from triptych.images.pixels import Pixels
 from triptych.images.preprocessing import Preprocessing
 from triptych.networks.backbones import Backbone, assemble_backbone
 from triptych.networks.checksums import reading_model
-from triptych.networks.light_torch import GradientDescent, copy_state, restore_state, wrap_weights
+from triptych.networks.light_torch import (
+    GradientDescent,
+    copy_state,
+    mean_cross_entropy,
+    restore_state,
+    sum_cross_entropy,
+    wrap_weights,
+)
 from triptych.networks.minibatches import Examples, check_step, inplace_draw_mask, shuffle_minibatches
 from triptych.networks.precision import find_device
 
@@ -52,7 +59,7 @@ class Head:
         """Shuffle the training set, and take one step per batch on the cross-entropy of the logits.
 
         Args:
-            train: embeddings (n, dimension) and labels (n,).
+            train: embeddings (n, dimension), labels (n,), and perhaps weights (n,).
             settings: batch size, momentum and weight decay.
             learning_rate: for this epoch.
             rng: draws the order, then the dropout mask of each batch.
@@ -69,7 +76,7 @@ class Head:
                 inplace_draw_mask(mask.numpy(), self.dropout, rng)
                 x = x * mask
             self._optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(self.linear(x), labels)
+            loss = mean_cross_entropy(self.linear(x), labels, train.weights_of(indices))
             loss.backward()
             self._optimizer.step()
             check_step(loss.item(), step)
@@ -94,13 +101,13 @@ class Head:
 
     @torch.inference_mode()
     def measure(self, examples: Examples) -> tuple[float, float]:
-        """Return the mean cross-entropy and the accuracy."""
+        """Return the mean cross-entropy, weighted if there are weights, and the accuracy."""
         loss, correct = 0.0, 0
         for start in range(0, len(examples), MEASURING_BATCH):
             part = slice(start, start + MEASURING_BATCH)
             logits = self.linear(_as_tensor(examples.features[part]))
             labels = torch.from_numpy(examples.labels[part])
-            loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
+            loss += float(sum_cross_entropy(logits, labels, examples.weights_of(part)))
             correct += int((logits.argmax(dim=1) == labels).sum())
         return loss / len(examples), correct / len(examples)
 

@@ -98,9 +98,9 @@ def wrap_weights(weight: Tensor, bias: Tensor) -> nn.Linear:
     return linear
 
 
-def weighted_mean(losses: Tensor, weights: Weights) -> Tensor:
-    """Return the mean over images of their losses, (n,), each multiplied by its weight, (n,)."""
-    return (losses * torch.from_numpy(weights).to(losses)).mean()
+def weighted_sum(losses: Tensor, weights: Weights) -> Tensor:
+    """Return the sum of the losses of images, (n,), each multiplied by its weight, (n,)."""
+    return losses @ torch.from_numpy(weights).to(losses)
 
 
 def mean_cross_entropy(logits: Tensor, labels: Tensor, weights: Weights | None = None) -> Tensor:
@@ -112,7 +112,14 @@ def mean_cross_entropy(logits: Tensor, labels: Tensor, weights: Weights | None =
     """
     if weights is None:
         return nn.functional.cross_entropy(logits, labels)
-    return weighted_mean(nn.functional.cross_entropy(logits, labels, reduction="none"), weights)
+    return sum_cross_entropy(logits, labels, weights) / len(weights)
+
+
+def sum_cross_entropy(logits: Tensor, labels: Tensor, weights: Weights | None = None) -> Tensor:
+    """Return the cross-entropy of logits (n, classes) and labels (n,), summed, and weighted if there are weights."""
+    if weights is None:
+        return nn.functional.cross_entropy(logits, labels, reduction="sum")
+    return weighted_sum(nn.functional.cross_entropy(logits, labels, reduction="none"), weights)
 
 
 State = dict[str, NDArray[np.floating[Any]]]

@@ -16,7 +16,7 @@ from triptych.networks.light_torch import (
     copy_state,
     mean_cross_entropy,
     restore_state,
-    weighted_mean,
+    weighted_sum,
     wrap_weights,
 )
 from triptych.networks.minibatches import Examples, Weights, check_step, inplace_draw_mask, shuffle_minibatches
@@ -44,14 +44,14 @@ def sum_squared_error(outputs: Tensor, targets: Tensor, weights: Weights | None 
     """Return the squared error of one-hot targets, summed over the outputs and averaged over the images."""
     if weights is None:
         return nn.functional.mse_loss(outputs, targets, reduction="sum") / len(outputs)
-    return weighted_mean((outputs - targets).square().sum(dim=1), weights)
+    return weighted_sum((outputs - targets).square().sum(dim=1), weights) / len(outputs)
 
 
 def mean_squared_error(outputs: Tensor, targets: Tensor, weights: Weights | None = None) -> Tensor:
     """Return the squared error of one-hot targets, averaged over the outputs and the images."""
     if weights is None:
         return nn.functional.mse_loss(outputs, targets)
-    return weighted_mean((outputs - targets).square().mean(dim=1), weights)
+    return weighted_sum((outputs - targets).square().mean(dim=1), weights) / len(outputs)
 
 
 # The targets that each loss expects.

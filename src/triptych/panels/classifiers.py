@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from triptych.data.boards import BoardData
 from triptych.images.pixels import scale_pixels
 from triptych.networks.classifiers.contract import PixelClassifier
-from triptych.networks.minibatches import Examples
+from triptych.networks.minibatches import Examples, mean_loss
 from triptych.networks.numpy_functions import cross_entropies
 from triptych.networks.saved import PixelNetwork, find_class
 from triptych.panels.fitting import Trained
@@ -61,7 +61,7 @@ class ClassifierTrainer:
         train, validation = self._parts
         started = time.perf_counter()
         fitted = self._classifier.fit(
-            np.asarray(train.features), train.labels, len(self._data.prepared.classes), settings
+            np.asarray(train.features), train.labels, len(self._data.prepared.classes), settings, train.weights
         )
         seconds = time.perf_counter() - started
         on_validation = measure(fitted, validation) if validation is not None else ()
@@ -69,7 +69,7 @@ class ClassifierTrainer:
 
 
 def measure(classifier: PixelClassifier, examples: Examples) -> tuple[float, float]:
-    """Return the mean cross-entropy and the accuracy on examples."""
+    """Return the mean cross-entropy, weighted if there are weights, and the accuracy on examples."""
     probabilities = classifier.predict_proba(np.asarray(examples.features))
-    loss = cross_entropies(probabilities, examples.labels).mean(dtype=np.float64)
-    return float(loss), float((probabilities.argmax(axis=1) == examples.labels).mean())
+    loss = mean_loss(cross_entropies(probabilities, examples.labels), examples.weights)
+    return loss, float((probabilities.argmax(axis=1) == examples.labels).mean())

@@ -73,20 +73,23 @@ class Constant(nn.Module):
 
 
 class Vote(nn.Module):
-    """The fraction of the nearest training rows that belongs to each class."""
+    """The share of each class in the votes of the nearest training rows."""
 
     rows: Tensor
     squares: Tensor
     labels: Tensor
+    weights: Tensor | None
 
     def __init__(self, classifier: NearestNeighbours) -> None:
-        """Register the training rows and labels."""
+        """Register the training rows, their labels, and their weights if there are any."""
         super().__init__()
         rows = torch.from_numpy(classifier.rows).double()
         self.neighbours, self.classes = int(classifier.names["neighbours"]), int(classifier.names["classes"])
         self.register_buffer("rows", rows)
         self.register_buffer("squares", (rows * rows).sum(dim=1))
         self.register_buffer("labels", torch.from_numpy(classifier.labels))
+        weights = classifier.weights
+        self.register_buffer("weights", None if weights is None else torch.from_numpy(weights))
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return probabilities, (batch, classes), of rows (batch, inputs)."""
@@ -94,7 +97,10 @@ class Vote(nn.Module):
         distances = self.squares - 2.0 * (rows.double() @ self.rows.T)  # (batch, n)
         nearest = torch.topk(distances, self.neighbours, dim=1, largest=False).indices
         votes = nn.functional.one_hot(self.labels[nearest], self.classes).float()  # (batch, neighbours, classes)
-        return votes.mean(dim=1)
+        if self.weights is None:
+            return votes.mean(dim=1)
+        sums = (votes * self.weights[nearest].unsqueeze(2)).sum(dim=1)
+        return sums / sums.sum(dim=1, keepdim=True)
 
 
 class Float32Output(nn.Module):

@@ -44,7 +44,7 @@ def fit_logistic_head(
 
     Args:
         settings: the weight decay.
-        train: embeddings (n, dimension) and labels (n,); all are read into memory, as float64.
+        train: embeddings (n, dimension), labels (n,), and perhaps weights (n,); all are read into memory, as float64.
         validation: the same for the validation set, or None.
         classes: number of classes.
         on_epoch: called once, with the metrics of the solution.
@@ -85,7 +85,7 @@ def _solve(settings: TransferConfig, train: Examples, classes: int) -> Head:
     with warnings.catch_warnings():
         # No warning is needed: the run shows that `iterations` reached the maximum.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        regression.fit(features, train.labels)
+        regression.fit(features, train.labels, sample_weight=train.weights)
     return _build_head(*extract_layer(regression), int(regression.n_iter_.max()))
 
 
@@ -115,7 +115,7 @@ def train_head(
 
     Args:
         settings: the section `transfer` of the configuration.
-        train: embeddings (n, dimension) and labels (n,).
+        train: embeddings (n, dimension), labels (n,), and perhaps weights (n,).
         validation: the same for the validation set, or None.
         classes: number of classes.
         dropout: probability of dropping an input of the layer; only "sgd" uses it.

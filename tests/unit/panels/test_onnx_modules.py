@@ -86,19 +86,25 @@ def test_outputs_that_all_vanish_are_normalised_as_the_panel_does(
 
 
 @pytest.mark.parametrize(
-    ("kind", "classifier", "settings"),
+    ("kind", "classifier", "settings", "weights"),
     [
-        ("most_frequent", MostFrequent, MostFrequentConfig()),
-        ("logistic_regression", LogisticRegression, LogisticRegressionConfig()),
-        ("nearest_neighbours", NearestNeighbours, NearestNeighboursConfig(neighbours=3)),
+        ("most_frequent", MostFrequent, MostFrequentConfig(), None),
+        ("logistic_regression", LogisticRegression, LogisticRegressionConfig(), None),
+        ("nearest_neighbours", NearestNeighbours, NearestNeighboursConfig(neighbours=3), None),
+        ("nearest_neighbours", NearestNeighbours, NearestNeighboursConfig(neighbours=3), np.linspace(0.0, 2.0, 40)),
     ],
 )
 def test_classifiers_of_pixels_are_repeated(
-    kind: str, classifier: type[PixelClassifier], settings: object, tmp_path: Path, images: NDArray[np.uint8]
+    kind: str,
+    classifier: type[PixelClassifier],
+    settings: object,
+    weights: NDArray[np.float64] | None,
+    tmp_path: Path,
+    images: NDArray[np.uint8],
 ) -> None:
     rng = np.random.default_rng(0)
     rows, labels = rng.uniform(-1.0, 1.0, size=(40, 105)).astype(np.float32), np.arange(40) % 4
-    fitted = classifier.fit(rows, labels, 4, settings)
+    fitted = classifier.fit(rows, labels, 4, settings, weights)
     save_model(kind, PixelNetwork(fitted, SHAPE), CLASSES, tmp_path / "model")
     export_model(tmp_path / "model", tmp_path)
     expected = load_model(tmp_path / "model").predict(images)

@@ -35,14 +35,22 @@ def test_a_head_continues_from_its_checkpoint_bit_for_bit(tmp_path: Path) -> Non
     assert head.linear.weight.detach().numpy().tobytes() == expected.linear.weight.detach().numpy().tobytes()
 
 
-def test_the_head_is_torchs_own_training() -> None:
+@pytest.mark.parametrize("weights", [None, np.array([0.0, 0.5, 1.0, 1.0, 1.5, 2.0])], ids=["alike", "weighted"])
+def test_the_head_is_torchs_own_training(weights: np.ndarray | None) -> None:
     rng = np.random.default_rng(0)
     features, labels = rng.normal(size=(6, 5)).astype(np.float32), np.array([0, 1, 0, 1, 0, 1])
     metrics: list[EpochMetrics] = []
     settings = TransferConfig(epochs=3, batch_size=2)
-    head = train_head(
-        settings, Examples(features, labels), None, classes=2, dropout=0.0, seed=4, on_epoch=metrics.append
-    )
+    examples = Examples(features, labels, weights)
+    head = train_head(settings, examples, None, classes=2, dropout=0.0, seed=4, on_epoch=metrics.append)
+    factors = torch.ones(6) if weights is None else torch.from_numpy(weights).float()
+
+    def measure(rows: np.ndarray) -> torch.Tensor:
+        losses = nn.functional.cross_entropy(
+            expected(torch.from_numpy(features[rows])), torch.from_numpy(labels[rows]), reduction="none"
+        )
+        return (losses * factors[rows]).mean()
+
     rng = np.random.default_rng(4)
     expected = build_linear(5, 2, rng)
     optimizer = torch.optim.SGD(expected.parameters(), lr=0.01, momentum=0.9)
@@ -51,42 +59,50 @@ def test_the_head_is_torchs_own_training() -> None:
         for start in range(0, 6, 2):
             rows = order[start : start + 2]
             optimizer.zero_grad()
-            logits = expected(torch.from_numpy(features[rows]))
-            nn.functional.cross_entropy(logits, torch.from_numpy(labels[rows])).backward()
+            measure(rows).backward()
             optimizer.step()
     np.testing.assert_array_equal(head.linear.weight.detach().numpy(), expected.weight.detach().numpy())
+    assert metrics[-1].train_loss == pytest.approx(measure(np.arange(6)).item(), rel=1e-6)
     assert metrics[-1].train_loss < metrics[0].train_loss
 
 
-def make_examples(classes: int, images: int = 60) -> Examples:
+def make_examples(classes: int, images: int = 60, *, weighted: bool = False) -> Examples:
     """Clouds around points that lie apart."""
     rng = np.random.default_rng(classes)
     labels = np.arange(images) % classes
     centres = np.random.default_rng(0).normal(scale=2.0, size=(classes, 5))
-    return Examples((centres[labels] + rng.normal(size=(images, 5))).astype(np.float32), labels)
+    features = (centres[labels] + rng.normal(size=(images, 5))).astype(np.float32)
+    weights = np.linspace(0.0, 2.0, images) if weighted else None
+    return Examples(features, labels, weights)
 
 
-def solve(classes: int, checkpoint: CheckpointFile | None = None, **fields: Any) -> tuple[Head, list[EpochMetrics]]:
+def solve(
+    classes: int, checkpoint: CheckpointFile | None = None, *, weighted: bool = False, **fields: Any
+) -> tuple[Head, list[EpochMetrics]]:
     settings = TransferConfig(head="lbfgs", **fields)
-    train, validation = make_examples(classes), make_examples(classes, 30)
+    train, validation = make_examples(classes, weighted=weighted), make_examples(classes, 30)
     metrics: list[EpochMetrics] = []
     options: dict[str, Any] = {"classes": classes, "dropout": 0.5, "on_epoch": metrics.append}
     return train_head(settings, train, validation, seed=1, checkpoint=checkpoint, **options), metrics
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(
     ("classes", "weight_decay", "penalty"), [(2, 0.0, 1.0), (3, 0.0, 1.0), (2, 0.01, 2 / 0.6), (3, 0.01, 1 / 0.6)]
 )
-def test_the_logistic_head_is_scikit_learns(classes: int, weight_decay: float, penalty: float) -> None:
-    head, metrics = solve(classes, weight_decay=weight_decay)
-    train, validation = make_examples(classes), make_examples(classes, 30)
+def test_the_logistic_head_is_scikit_learns(
+    classes: int, weight_decay: float, penalty: float, *, weighted: bool
+) -> None:
+    head, metrics = solve(classes, weight_decay=weight_decay, weighted=weighted)
+    train, validation = make_examples(classes, weighted=weighted), make_examples(classes, 30)
     features, held_out = np.asarray(train.features), np.asarray(validation.features)
-    expected = LogisticRegression(C=penalty, max_iter=2000).fit(features.astype(np.float64), train.labels)
+    solver = LogisticRegression(C=penalty, max_iter=2000)
+    expected = solver.fit(features.astype(np.float64), train.labels, sample_weight=train.weights)
     np.testing.assert_allclose(head.predict_proba(held_out), expected.predict_proba(held_out), atol=1e-5)
     assert len(metrics) == metrics[0].epoch == metrics[0].epochs == 1
     assert metrics[0].val_accuracy == pytest.approx(expected.score(held_out, validation.labels))
     assert head.iterations == expected.n_iter_.max()
-    again, _ = solve(classes, weight_decay=weight_decay)
+    again, _ = solve(classes, weight_decay=weight_decay, weighted=weighted)
     np.testing.assert_array_equal(again.linear.weight.detach().numpy(), head.linear.weight.detach().numpy())
 
 
@@ -99,9 +115,10 @@ def descend(examples: Examples, classes: int, weight_decay: float) -> np.ndarray
     features = np.asarray(examples.features, dtype=np.float64)
     weight, bias = np.zeros((classes, features.shape[1])), np.zeros(classes)
     targets = np.eye(classes)[examples.labels]
+    factors = 1.0 if examples.weights is None else examples.weights[:, None]
     while True:
         logits = features @ weight.T + bias
-        error = (softmax(logits, axis=1) - targets) / len(features)
+        error = (softmax(logits, axis=1) - targets) * factors / len(features)
         gradients = error.T @ features + weight_decay * weight, error.sum(axis=0)
         if max(np.abs(gradient).max() for gradient in gradients) < 1e-6:
             return logits
@@ -109,14 +126,15 @@ def descend(examples: Examples, classes: int, weight_decay: float) -> np.ndarray
         bias -= 0.1 * gradients[1]
 
 
-@pytest.mark.parametrize("classes", [2, 3])
-def test_weight_decay_means_to_both_solvers_what_it_means_to_gradient_descent(classes: int) -> None:
-    train = make_examples(classes)
+@pytest.mark.parametrize(("classes", "weighted"), [(2, False), (3, False), (3, True)])
+def test_weight_decay_means_to_both_solvers_what_it_means_to_gradient_descent(classes: int, *, weighted: bool) -> None:
+    train = make_examples(classes, weighted=weighted)
     expected = softmax(descend(train, classes, 0.1), axis=1)
-    head, _ = solve(classes, weight_decay=0.1)
+    head, _ = solve(classes, weight_decay=0.1, weighted=weighted)
     features = np.asarray(train.features)
     np.testing.assert_allclose(head.predict_proba(features), expected, atol=1e-3)
-    panel = PixelRegression.fit(features, train.labels, classes, LogisticRegressionConfig(weight_decay=0.1))
+    settings = LogisticRegressionConfig(weight_decay=0.1)
+    panel = PixelRegression.fit(features, train.labels, classes, settings, train.weights)
     np.testing.assert_allclose(panel.predict_proba(features), expected, atol=1e-3)
 
 

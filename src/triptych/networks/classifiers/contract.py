@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Rows = NDArray[np.floating[Any]]
 Labels = NDArray[np.int64]
+Weights = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -25,7 +26,7 @@ class PixelClassifier(Protocol):
         """Iterations that its solver took; 0 if it has no solver."""
 
     @classmethod
-    def fit(cls, rows: Rows, labels: Labels, classes: int, settings: Any) -> Self:
+    def fit(cls, rows: Rows, labels: Labels, classes: int, settings: Any, weights: Weights | None = None) -> Self:
         """Return a fitted classifier.
 
         Args:
@@ -33,6 +34,7 @@ class PixelClassifier(Protocol):
             labels: (n,) int64, 0..classes-1.
             classes: number of classes; each has at least one row.
             settings: the panel's section of the configuration.
+            weights: (n,) float64, how much each row counts, 0 or more, with mean 1; None if all count alike.
 
         Raises:
             ConfigError: a setting does not fit the data.

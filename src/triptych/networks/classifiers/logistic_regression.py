@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.networks.classifiers.contract import Arrays, Labels, Rows
+from triptych.networks.classifiers.contract import Arrays, Labels, Rows, Weights
 from triptych.networks.numpy_functions import inplace_softmax
 
 if TYPE_CHECKING:
@@ -36,8 +36,15 @@ class LogisticRegression:
         self.names = {"iterations": iterations}
 
     @classmethod
-    def fit(cls, rows: Rows, labels: Labels, classes: int, settings: LogisticRegressionConfig) -> Self:
-        """Minimise the penalised cross-entropy with L-BFGS in float64; see `PixelClassifier.fit`."""
+    def fit(
+        cls,
+        rows: Rows,
+        labels: Labels,
+        classes: int,
+        settings: LogisticRegressionConfig,
+        weights: Weights | None = None,
+    ) -> Self:
+        """Minimise the penalised, perhaps weighted cross-entropy with L-BFGS in float64; see `PixelClassifier.fit`."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression as Solver
 
@@ -46,7 +53,7 @@ class LogisticRegression:
         with warnings.catch_warnings():
             # `iterations`, which is logged, then equals the maximum.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            solver.fit(rows.astype(np.float64), labels)
+            solver.fit(rows.astype(np.float64), labels, sample_weight=weights)
         weight, bias = extract_layer(solver)
         return cls(weight.astype(np.float32), bias.astype(np.float32), int(solver.n_iter_.max()))
 

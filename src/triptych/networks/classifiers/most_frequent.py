@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.networks.classifiers.contract import Arrays, Labels, Rows
+from triptych.networks.classifiers.contract import Arrays, Labels, Rows, Weights
 
 if TYPE_CHECKING:
     from triptych.config.trainers import MostFrequentConfig
@@ -17,7 +17,8 @@ class MostFrequent:
     """The class frequencies of the training set as probabilities, the same for every image.
 
     Equivalent to scikit-learn's `DummyClassifier(strategy="prior")`: among equally frequent classes, it predicts the
-    first.
+    first. Weights don't change it: accuracy counts every image once, so that no other constant answer is a harder
+    baseline.
 
     >>> majority = MostFrequent(np.array([0.25, 0.75], dtype=np.float32))
     >>> majority.predict_proba(np.zeros((2, 3), dtype=np.float32))
@@ -33,7 +34,14 @@ class MostFrequent:
         self.frequencies = frequencies
 
     @classmethod
-    def fit(cls, rows: Rows, labels: Labels, classes: int, settings: MostFrequentConfig) -> Self:  # noqa: ARG003
+    def fit(
+        cls,
+        rows: Rows,  # noqa: ARG003 - only the labels count
+        labels: Labels,
+        classes: int,
+        settings: MostFrequentConfig,  # noqa: ARG003
+        weights: Weights | None = None,  # noqa: ARG003
+    ) -> Self:
         """Count the labels, (n,) int64; see `PixelClassifier.fit`."""
         return cls((np.bincount(labels, minlength=classes) / len(labels)).astype(np.float32))
 
