@@ -100,7 +100,7 @@ def wrap_weights(weight: Tensor, bias: Tensor) -> nn.Linear:
 
 def weighted_sum(losses: Tensor, weights: Weights) -> Tensor:
     """Return the sum of the losses of images, (n,), each multiplied by its weight, (n,)."""
-    return losses @ torch.from_numpy(weights).to(losses)
+    return (losses * torch.from_numpy(weights).to(losses)).sum()
 
 
 def mean_cross_entropy(logits: Tensor, labels: Tensor, weights: Weights | None = None) -> Tensor:

@@ -28,8 +28,8 @@ from triptych.images.sources import ImageSource
 from triptych.networks import light_torch
 from triptych.networks.backbones import Backbone
 from triptych.networks.head import Head, TransferNetwork
-from triptych.networks.light_torch import build_linear
-from triptych.networks.minibatches import Examples, check_step, inplace_draw_mask, shuffle_minibatches
+from triptych.networks.light_torch import build_linear, sum_cross_entropy
+from triptych.networks.minibatches import Examples, Weights, check_step, inplace_draw_mask, shuffle_minibatches
 from triptych.networks.precision import find_device, normalise
 from triptych.system.slices import iterate_slices
 from triptych.system.threads import count_cores
@@ -107,7 +107,7 @@ class FineTuning:
         """Shuffle and augment the images, and take one step per batch on the cross-entropy of the logits.
 
         Args:
-            train: images (`ImageRows`) and labels (n,) int64.
+            train: images (`ImageRows`), labels (n,) int64, and perhaps weights (n,).
             settings: batch size, momentum and weight decay.
             learning_rate: of the head.
             rng: draws the order, then the dropout mask of each whole batch.
@@ -125,36 +125,47 @@ class FineTuning:
             for step, (batch, share) in enumerate(zip(batches, crops, strict=True), start=1):
                 self._optimizer.zero_grad()
                 with self._deterministic():
-                    loss = self._measure_step(share, train.labels[batch], self._draw_mask(len(batch), rng))
+                    mask = self._draw_mask(len(batch), rng)
+                    loss = self._measure_step(share, train.labels[batch], mask, train.weights_of(batch))
                     loss.backward()
                 self._optimizer.step()
                 check_step(self._rank.sum_over_processes(loss).item(), step)
         self.network.set_batch_norms(training=False)
         self._rank.inplace_broadcast(self.network.changing_buffers().values())
 
-    def _measure_step(self, crops: Pixels, labels: NDArray[np.int64], mask: NDArray[np.float32] | None) -> Tensor:
+    def _measure_step(
+        self,
+        crops: Pixels,
+        labels: NDArray[np.int64],
+        mask: NDArray[np.float32] | None,
+        weights: Weights | None = None,
+    ) -> Tensor:
         """Return the loss of this process's share of a batch, times the number of processes.
 
         Gradients are averaged over the processes, so each process sums over its share and divides by the size of the
         whole batch. The average is the gradient of the whole batch, even if the last one can't be shared evenly. A
-        process without a share computes an image with weight 0.
+        process without a share computes an image and multiplies its loss by 0.
 
         Args:
             crops: (share, height, width, 3) uint8; one image where the share is empty.
             labels: (batch,) int64, of the whole batch.
             mask: (batch, dimension), the dropout mask of the whole batch, or None.
+            weights: (batch,), by which the losses of the images are multiplied, or None.
         """
         share = self._rank.share(len(labels))
-        weight = float(share.stop > share.start)
-        share = share if weight else slice(0, 1)
+        factor = float(share.stop > share.start)
+        share = share if factor else slice(0, 1)
         with torch.autocast(self.device, torch.bfloat16, enabled=self._settings.training_precision == "bfloat16"):
             logits = self._forward(self._prepare(crops), None if mask is None else self._send(mask[share]))
-        summed = nn.functional.cross_entropy(logits, self._send(labels[share]), reduction="sum")
-        return summed * (weight * self._rank.size / len(labels))
+        summed = sum_cross_entropy(logits, self._send(labels[share]), None if weights is None else weights[share])
+        return summed * (factor * self._rank.size / len(labels))
 
     @torch.inference_mode()
     def measure(self, examples: Examples) -> tuple[float, float]:
-        """Return the mean cross-entropy and the accuracy: no augmentation, no dropout, BatchNorm in eval mode."""
+        """Return the mean cross-entropy, weighted if there are weights, and the accuracy.
+
+        They are measured without augmentation and dropout, with BatchNorm in eval mode.
+        """
         torch.set_num_threads(self.threads)
         mine = np.arange(len(examples))[self._rank.share(len(examples))]
         batches = [mine[part] for part in iterate_slices(len(mine), self._settings.embedding_batch_size)]
@@ -162,7 +173,7 @@ class FineTuning:
         with closing(self._load_crops(examples, batches, None)) as loaded:
             for rows, crops in zip(batches, loaded, strict=True):
                 logits, labels = self.network(self._prepare(crops)), self._send(examples.labels[rows])
-                sums[0] += nn.functional.cross_entropy(logits, labels, reduction="sum")
+                sums[0] += sum_cross_entropy(logits, labels, examples.weights_of(rows))
                 sums[1] += (logits.argmax(dim=1) == labels).sum()
         loss, correct = self._rank.sum_over_processes(sums).tolist()
         return loss / len(examples), correct / len(examples)

@@ -16,7 +16,7 @@ from triptych.errors import ConfigError, FrozenError
 from triptych.images.sources import ArrayImages
 from triptych.networks.backbones import Backbone
 from triptych.networks.light_torch import build_linear
-from triptych.networks.minibatches import Examples
+from triptych.networks.minibatches import Examples, Weights
 from triptych.training.checkpoints import CheckpointFile
 from triptych.training.epochs import EpochMetrics
 from triptych.training.examples import ImageRows
@@ -27,6 +27,7 @@ from triptych.transfer.heads import train_head
 from triptych.transfer.weights import load_backbone
 
 NAME, CLASSES, IMAGES = "shufflenet_v2_x0_5", 3, 11
+WEIGHTS = np.linspace(0.0, 2.0, IMAGES)
 BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
 
@@ -103,20 +104,25 @@ def train_by_hand(backbone: Backbone, examples: Examples, *, batch_norm: bool = 
     rows: Any = examples.features
     inputs = torch.stack([backbone.preprocessing.build()(image) for image in rows.images.array])
     inputs, labels = inputs.to(memory_format=torch.channels_last), torch.from_numpy(examples.labels)
+    weights = torch.ones(IMAGES) if examples.weights is None else torch.from_numpy(examples.weights).float()
     for _ in range(2):
         order = torch.from_numpy(rng.permutation(IMAGES))
         trunk.get_submodule("conv5").train(batch_norm)
         trunk.get_submodule("stage4.3").train(batch_norm)
         for batch in order.split(4):
             optimizer.zero_grad()
-            nn.functional.cross_entropy(linear(trunk(inputs[batch])), labels[batch]).backward()
+            losses = nn.functional.cross_entropy(linear(trunk(inputs[batch])), labels[batch], reduction="none")
+            (losses * weights[batch]).mean().backward()
             optimizer.step()
     return trunk.eval()
 
 
-@pytest.mark.parametrize("batch_norm", ["eval", "train"])
-def test_fine_tuning_is_the_loop_written_by_hand(backbone: Backbone, examples: Examples, batch_norm: str) -> None:
+@pytest.mark.parametrize(("batch_norm", "weights"), [("eval", WEIGHTS), ("train", None)])
+def test_fine_tuning_is_the_loop_written_by_hand(
+    backbone: Backbone, examples: Examples, batch_norm: str, weights: Weights | None
+) -> None:
     before = backbone.digest()
+    examples = replace(examples, weights=weights)
     settings = configure(learning_rate=0.1, weight_decay=0.01, block_learning_rate_decay=0.5, batch_norm=batch_norm)
     tuned = train(backbone, examples, settings).finish().backbone.trunk.state_dict()
     expected = train_by_hand(backbone, examples, batch_norm=batch_norm == "train").state_dict()
@@ -153,11 +159,12 @@ def test_without_unfrozen_blocks_it_is_training_on_embeddings(backbone: Backbone
     dropping = replace(backbone, head_dropout=0.5)
     settings = configure(unfreeze_blocks=0, epochs=3)
     rows: Any = examples.features
-    stored = Examples(dropping.embed(rows.images.array), examples.labels)
+    stored = Examples(dropping.embed(rows.images.array), examples.labels, WEIGHTS)
     metrics: dict[str, list[EpochMetrics]] = {"stored": [], "live": []}
     options: dict[str, Any] = {"classes": CLASSES, "dropout": 0.5, "seed": 5, "on_epoch": metrics["stored"].append}
     head = train_head(settings, stored, None, **options)
-    tuned = train(dropping, examples, settings, on_epoch=metrics["live"].append).finish()
+    live = replace(examples, weights=WEIGHTS)
+    tuned = train(dropping, live, settings, on_epoch=metrics["live"].append).finish()
     np.testing.assert_allclose(tuned.head.linear.weight.detach(), head.linear.weight.detach(), rtol=1e-4, atol=1e-5)
     assert metrics["live"][-1].train_loss == pytest.approx(metrics["stored"][-1].train_loss, rel=1e-4)
     assert tuned.backbone.digest() == backbone.digest()
@@ -209,9 +216,9 @@ def test_the_best_epoch_is_kept(backbone: Backbone, examples: Examples) -> None:
     assert_equal_states(tuning.copy_state(), states[int(np.argmin(losses))])
 
 
-@pytest.mark.parametrize("length", [7, 1])
+@pytest.mark.parametrize(("length", "weights"), [(7, None), (7, WEIGHTS[:7]), (1, None)])
 def test_the_losses_of_all_processes_average_to_that_of_one(
-    backbone: Backbone, examples: Examples, length: int, monkeypatch: pytest.MonkeyPatch
+    backbone: Backbone, examples: Examples, length: int, weights: Weights | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "triptych.transfer.finetuning.steps.DistributedDataParallel", lambda network, **options: network
@@ -224,7 +231,7 @@ def test_the_losses_of_all_processes_average_to_that_of_one(
         tuning = FineTuning(dropping, configure(), CLASSES, 0, Rank(number, size))
         mask = tuning._draw_mask(length, np.random.default_rng(1))
         crops = np.stack([backbone.preprocessing.crop(rows.images[i]) for i in tuning._take_share(indices)])
-        loss = tuning._measure_step(crops, labels, mask)
+        loss = tuning._measure_step(crops, labels, mask, weights)
         loss.backward()
         gradient = tuning.network.linear.weight.grad
         assert gradient is not None
