@@ -116,16 +116,16 @@ class NamedDataset:
     classes: tuple[str, ...] = ()
 
 
-MNIST_LIKE = "triptych.data.datasets:fetch_mnist_like"
+MNIST_LIKE = "triptych.data.named:fetch_mnist_like"
 DIGITS = tuple("0123456789")
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle-boot")
 HIRAGANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 DATASETS = {
-    "digits": NamedDataset("triptych.data.datasets:load_digits_images"),
+    "digits": NamedDataset("triptych.data.named:load_digits_images"),
     "mnist": NamedDataset(MNIST_LIKE, "MNIST", DIGITS),
     "fashion-mnist": NamedDataset(MNIST_LIKE, "FashionMNIST", FASHION),
     "kmnist": NamedDataset(MNIST_LIKE, "KMNIST", HIRAGANA),
-    "flowers102": NamedDataset("triptych.data.datasets:fetch_flowers", "Flowers102"),
+    "flowers102": NamedDataset("triptych.data.named:fetch_flowers", "Flowers102"),
 }
 DATASET_NAMES = tuple(DATASETS)
 # What a path of data may begin with, as in `idx:DIR`: how it is laid out.

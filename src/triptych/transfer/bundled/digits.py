@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from triptych.data.datasets import load_idx_directory
+from triptych.data.idx import load_idx_directory
 from triptych.images.pixels import Pixels
 from triptych.images.preprocessing import Preprocessing
 

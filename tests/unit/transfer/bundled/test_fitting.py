@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torchvision.models import shufflenet_v2_x0_5
 
-from triptych.data.datasets import load_digits_images
+from triptych.data.named import load_digits_images
 from triptych.images.preprocessing import Preprocessing
 from triptych.transfer.bundled.card import FOLDER, read_card
 from triptych.transfer.bundled.fitting import build_network

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from helpers.idx import write_idx
-from triptych.data.datasets import IDX_PREFIXES
+from triptych.data.idx import IDX_PREFIXES
 from triptych.transfer.bundled import train
 
 
