@@ -12,6 +12,7 @@ from PIL import Image
 
 from triptych.data.folders import Parts
 from triptych.images.pixels import Pixels
+from triptych.system.slices import iterate_slices
 
 # Indices of images that are duplicates of each other, ascending.
 Group = tuple[int, ...]
@@ -26,13 +27,13 @@ ENOUGH_PIXELS = 80
 # pairs; cropped by up to 4 %, 0.92 or more in 90 of 100; whatever the size of the photos, from 64 pixels.
 SIMILAR_CORRELATION = 0.88
 # Mean difference in grey levels, 0..255: all plain areas look alike in all that is compared otherwise.
-SIMILAR_LEVELS = 64.0
+SIMILAR_LEVELS = 64
 # In grey levels: contrasts below it are noise.
 NOISE_LEVELS = 2.0
 # Looks are whole numbers with this norm: their products are below 2**24, so that float32 adds them exactly, in any
 # order. All machines then find the same images similar.
 LOOK_NORM = 2000.0
-COMPARED_AT_ONCE = 256
+COMPARED_AT_ONCE, DESCRIBED_AT_ONCE = 128, 1024
 
 
 def identify_pixels(image: Pixels) -> bytes:
@@ -83,8 +84,11 @@ def find_leaked(groups: Iterable[Group], parts: Parts) -> set[int]:
     return {index for group in groups if spans(group, parts) for index in group if parts[index] == "test"}
 
 
-def shrink(image: Pixels) -> Pixels | None:
+def shrink(image: Pixels) -> bytes | None:
     """Return an image scaled down for comparison with others, (8, 8, channels) uint8, or None if it is too small.
+
+    They are returned as bytes, copied into Python's own memory: what a library allocates for each of many images, while
+    large ones come and go, takes fifty times its size, as the gaps between the pieces are not used again.
 
     Args:
         image: (height, width, channels) uint8.
@@ -95,7 +99,13 @@ def shrink(image: Pixels) -> Pixels | None:
     step = max(1, min(height, width) // ENOUGH_PIXELS)
     fewer = np.ascontiguousarray(image[::step, ::step] if channels == 3 else image[::step, ::step, 0])
     shrunk = Image.fromarray(fewer).resize((LOOK_SIDE, LOOK_SIDE), Image.Resampling.BOX)
-    return np.asarray(shrunk).reshape(LOOK_SIDE, LOOK_SIDE, channels)
+    return np.asarray(shrunk).tobytes()
+
+
+def stack_shrunk(shrunk: Iterable[bytes]) -> Pixels:
+    """Return what `shrink` returned of one image or more as one array, (n, 8, 8, channels) uint8."""
+    pieces = list(shrunk)
+    return np.frombuffer(b"".join(pieces), dtype=np.uint8).reshape(len(pieces), LOOK_SIDE, LOOK_SIDE, -1)
 
 
 def describe_looks(shrunk: Pixels) -> NDArray[np.float32]:
@@ -131,36 +141,48 @@ def _normalise(features: NDArray[np.float64]) -> NDArray[np.float64]:
 def group_similar(shrunk: Pixels) -> list[Group]:
     """Return the groups of two or more images that look alike: the connected components of all similar pairs.
 
-    Rotated, mirrored and strongly cropped copies are not found.
+    Rotated, mirrored and strongly cropped copies are not found. Memory grows with the number of images, not of pairs:
+    a pair is forgotten once its two components are one.
 
     Args:
-        shrunk: (n, 8, 8, channels) uint8, of `shrink`.
+        shrunk: (n, 8, 8, channels) uint8, of `stack_shrunk`.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+    looks = np.vstack([describe_looks(shrunk[block]) for block in iterate_slices(len(shrunk), DESCRIBED_AT_ONCE)])
+    levels = shrunk.sum(axis=(1, 2), dtype=np.int32).T  # (channels, n)
+    limit = SIMILAR_LEVELS * LOOK_SIDE**2 * len(levels)
+    component = np.arange(len(looks))  # (n,), the lowest index of those that each image is connected with
+    for block in iterate_slices(len(looks), COMPARED_AT_ONCE):
+        alike = looks[block] @ looks[block.start :].T >= SIMILAR_CORRELATION * LOOK_NORM**2
+        alike &= component[block, None] != component[block.start :]
+        for row in np.flatnonzero(alike.any(axis=1)).tolist():
+            index = block.start + row
+            found = block.start + np.flatnonzero(alike[row] & (component[block.start :] != component[index]))
+            close = np.abs(levels[:, found] - levels[:, index, None]).sum(axis=0) <= limit
+            _connect(component, index, found[close])
+    return _list_components(component)
 
-    pairs = _find_similar_pairs(shrunk)
-    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(shrunk), len(shrunk)))
-    _, component = connected_components(graph, directed=False)
+
+def _connect(component: NDArray[np.int64], index: int, others: NDArray[np.int64]) -> None:
+    """Make the components of an image and of others one, in place."""
+    joined = np.zeros(len(component), dtype=bool)
+    joined[component[index]] = joined[component[others]] = True
+    component[joined[component]] = np.flatnonzero(joined)[0]
+
+
+def _list_components(component: NDArray[np.int64]) -> list[Group]:
+    """Return the components of two or more images.
+
+    >>> _list_components(np.array([0, 1, 0, 3, 1]))
+    [(0, 2), (1, 4)]
+    """
     members: defaultdict[int, list[int]] = defaultdict(list)
-    for index in np.unique(pairs).tolist():
+    several = np.bincount(component, minlength=1) > 1
+    for index in np.flatnonzero(several[component]).tolist():
         members[int(component[index])].append(index)
     return [tuple(group) for group in members.values()]
 
 
-def _find_similar_pairs(shrunk: Pixels) -> NDArray[np.int64]:
-    """Return (pairs, 2) int64."""
-    looks, levels = describe_looks(shrunk), shrunk.astype(np.float32).mean(axis=(1, 2))  # (n, features), (n, channels)
-    found = [np.empty((0, 2), dtype=np.int64)]
-    for start in range(0, len(looks), COMPARED_AT_ONCE):
-        products = looks[start : start + COMPARED_AT_ONCE] @ looks[start:].T
-        pairs = start + np.argwhere(products >= SIMILAR_CORRELATION * LOOK_NORM**2)
-        pairs = pairs[pairs[:, 0] < pairs[:, 1]]
-        found.append(pairs[np.abs(levels[pairs[:, 0]] - levels[pairs[:, 1]]).mean(axis=1) <= SIMILAR_LEVELS])
-    return np.concatenate(found)
-
-
-def find_similar(shrunk: Sequence[Pixels | None], equal: Sequence[Group]) -> list[Group]:
+def find_similar(shrunk: Sequence[bytes | None], equal: Sequence[Group]) -> list[Group]:
     """Return the groups of images that look alike, not all of them equal.
 
     Args:
@@ -171,7 +193,7 @@ def find_similar(shrunk: Sequence[Pixels | None], equal: Sequence[Group]) -> lis
     compared = [index for index, one in enumerate(shrunk) if one is not None and index not in copies]
     if len(compared) < 2:
         return []
-    groups = group_similar(np.stack([one for index in compared if (one := shrunk[index]) is not None]))
+    groups = group_similar(stack_shrunk(one for index in compared if (one := shrunk[index]) is not None))
     return expand_groups([tuple(compared[member] for member in group) for group in groups], equal)
 
 

@@ -57,7 +57,7 @@ class Look(NamedTuple):
     """What is compared of an image: the id, equal for equal pixels, and what `shrink` returns."""
 
     image_id: str
-    shrunk: Pixels | None
+    shrunk: bytes | None
 
 
 def load_stored(folder: Path) -> StoredDataset:

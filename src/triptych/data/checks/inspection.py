@@ -85,7 +85,7 @@ class Inspection:
         width: in pixels, after EXIF rotation; 0 if it cannot be read.
         traits: names of the rows of `TRAITS` that apply.
         identity: SHA-256 of the decoded pixels; None if it cannot be read.
-        shrunk: (8, 8, channels) uint8 for comparison with others; None if it is too small or cannot be read.
+        shrunk: what `shrink` returns, for comparison with others; None if it is too small or cannot be read.
     """
 
     problem: str = ""
@@ -93,7 +93,7 @@ class Inspection:
     width: int = 0
     traits: tuple[str, ...] = ()
     identity: bytes | None = None
-    shrunk: Pixels | None = None
+    shrunk: bytes | None = None
 
 
 def inspect_images(images: ImageSource, on_image: Callable[[int, int], None]) -> list[Inspection]:
