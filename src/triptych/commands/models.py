@@ -150,14 +150,16 @@ def predict(
 ) -> None:
     """Predict the images one by one."""
     apply_environment(quiet=not debug)
-    from triptych.panels.prediction import find_images, predict_files
-    from triptych.tracking import find_version, load_version
+    from triptych.images.walk import find_images
 
     if as_json and as_csv:
         raise ConfigError("--json and --csv exclude each other: give one of them")
     files, notes = find_images(images)
     for note in notes:
-        errors.print(f"triptych: {escape_controls(note)}")
+        errors.print(f"triptych: {note}")
+    from triptych.panels.prediction import predict_files
+    from triptych.tracking import find_version, load_version
+
     model = load_version(find_version(name))
     rows, unreadable = predict_files(model.get_raw_model(), model.metadata.metadata["classes"], files, top)
     _print_rows(rows, as_json=as_json, as_csv=as_csv)

@@ -4,37 +4,36 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from pathlib import Path
 
-from triptych.config.names import REGISTERED, WEIGHTS_SUFFIXES
+from triptych.config.names import REGISTERED
 from triptych.config.resolve import Config
 from triptych.config.schema import BoardConfig
 from triptych.data.boards import PreparedBoard
 from triptych.data.preparation import prepare_once
-from triptych.errors import ConfigError, WeightsError
+from triptych.errors import ConfigError
 from triptych.system.addresses import check_prefect, check_tracking, tracking_uri
 from triptych.system.files import check_cache
 from triptych.system.progress import track
-from triptych.transfer.bundled.card import read_card
 
 MOST_TRIALS = 100_000
 
 
 def check_inputs(config: Config) -> list[PreparedBoard]:
-    """Check that servers answer and all weights exist, read every data set, and return the prepared boards.
+    """Check that servers answer and registered weights exist, read every data set, and return the prepared boards.
 
     Raises:
-        ConfigError: tuned settings are requested, but there are none; or a server does not answer.
+        ConfigError: there are no tuned settings or registered weights as requested, or a server does not answer.
         DataError: a data set is missing, damaged or cannot be split.
         StorageError: the cache cannot be written.
-        WeightsError: a file of weights is missing, or the bundled weights belong to another network.
+        WeightsError: the registered weights belong to another network.
     """
+    boards = [_pin_weights(board) for board in config.boards]
     check_cache()
     check_tracking(tracking_uri())
     if url := os.environ.get("PREFECT_API_URL"):
         check_prefect(url)
     records = []
-    for board in map(check_weights, config.boards):
+    for board in boards:
         move = track(f"{board.name}: check data")
         prepared = prepare_once(board, on_image=partial(move, detail=""))
         images = sum(prepared.sizes.values())
@@ -55,7 +54,7 @@ def check_tuning(config: Config, trials: int, workers: int) -> None:
             to tune.
         DataError: a data set is missing, damaged or cannot be split.
         StorageError: the cache cannot be written.
-        WeightsError: a file of weights is missing, or the bundled weights belong to another network.
+        WeightsError: there are no such weights, or they are damaged or belong to another network.
     """
     for name, count in {"--trials": trials, "--workers": workers}.items():
         if not 1 <= count <= MOST_TRIALS:
@@ -77,29 +76,9 @@ def describe_sizes(sizes: dict[str, int]) -> str:
     return ", ".join(f"{size} {part}" for part, size in sizes.items())
 
 
-def check_weights(config: BoardConfig) -> BoardConfig:
-    """Check that the weights of a board exist; return the board, with registered weights pinned to a version.
-
-    Whether a file of weights fits its network is checked when it is loaded.
-
-    Raises:
-        ConfigError: there is no such registered model.
-        WeightsError: the file is missing, or the bundled or registered weights belong to another network.
-    """
-    weights = config.transfer.weights
-    if not config.backbone_panels:
+def _pin_weights(config: BoardConfig) -> BoardConfig:
+    if not config.transfer.weights.startswith(REGISTERED):
         return config
-    if weights.startswith(REGISTERED):
-        from triptych.tracking import pin_weights
+    from triptych.tracking import pin_weights
 
-        return pin_weights(config)
-    if Path(weights).suffix in WEIGHTS_SUFFIXES and not Path(weights).is_file():
-        raise WeightsError(f"weights file {weights} does not exist: check transfer.weights")
-    if weights == "bundled":
-        bundled = read_card()["architecture"]
-        for panel in config.backbone_panels:
-            if panel != bundled:
-                raise WeightsError(
-                    f"weights 'bundled' are those of {bundled}, not of {panel}: set transfer.weights to another"
-                )
-    return config
+    return pin_weights(config)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from triptych.commands.inputs import check_early
 from triptych.commands.prefect_server import check_server
 from triptych.commands.signals import runs_closed_by_signals
 from triptych.commands.temporary_server import TemporaryServer
@@ -29,7 +30,7 @@ def run_flow(
     *parameters: object,
     runner: str,
 ) -> Result:
-    """Start Prefect's server, meanwhile check the inputs and import what takes long, then run a flow.
+    """Check paths and weights, start Prefect's server, meanwhile check the rest and import what is slow; run a flow.
 
     Args:
         check: raises an error where an input is bad, before anything slow is imported.
@@ -38,6 +39,7 @@ def run_flow(
         parameters: its other parameters.
         runner: where its tasks run, as `--runner` takes it.
     """
+    check_early(config)
     from triptych.data.preparation import boards_prepared_once
 
     server = TemporaryServer()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 # Endings that mark a value of `weights` as a file.
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors")
 # Weights that have a word of their own.
-OWN_WEIGHTS = ("imagenet", "bundled", "random")
+IMAGENET, BUNDLED, RANDOM = OWN_WEIGHTS = ("imagenet", "bundled", "random")
 TORCHVISION_WEIGHTS = re.compile(r"(^|\.)[A-Z][A-Z0-9_]*$")
 # Prefix of the URI of a registered model.
 REGISTERED = "models:/"

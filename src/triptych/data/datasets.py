@@ -70,15 +70,44 @@ def fetch_dataset(source: str, *, nested: bool = False) -> Dataset:
     >>> len(digits.images), digits.images[0].shape, digits.labels[:3].tolist()
     (1797, (8, 8, 1), [0, 1, 2])
     """
-    layout, _, directory = source.partition(":")
-    if directory and layout == "folder":
-        return load_folder(Path(directory), nested=nested)
-    if directory and layout in LAYOUTS:
+    layout, path = _find_layout(source)
+    if layout == "folder":
+        return load_folder(path, nested=nested)
+    if layout:
         load: Callable[[Path], Dataset] = pkgutil.resolve_name(LAYOUTS[layout])
-        return load(Path(directory))
+        return load(path)
+    fetch: Callable[[str], Dataset] = pkgutil.resolve_name(DATASETS[source].function)
+    return fetch(source)
+
+
+def check_source(source: str, *, nested: bool = False) -> None:
+    """Check, without reading images, that data are where a `data.source` says, and how a folder is laid out.
+
+    Args:
+        source: a name, or a layout and a path.
+        nested: as for `fetch_dataset`.
+
+    Raises:
+        DataError: the name is unknown, nothing is there, or a folder is laid out in another way.
+    """
+    layout, path = _find_layout(source)
+    if layout == "folder":
+        scan_folder(path, nested=nested)
+    elif layout and not path.exists():
+        raise DataError(f"{source} does not exist: check the path")
+
+
+def _find_layout(source: str) -> tuple[str, Path]:
+    """Return the layout and the path of a source; no layout for a data set that has a name.
+
+    Raises:
+        DataError: the name is unknown.
+    """
+    layout, _, path = source.partition(":")
+    if path and layout in LAYOUTS:
+        return layout, Path(path)
     if source in DATASETS:
-        fetch: Callable[[str], Dataset] = pkgutil.resolve_name(DATASETS[source].function)
-        return fetch(source)
+        return "", Path()
     names = [*DATASETS, *(f"{layout}:DIR" for layout in LAYOUTS)]
     raise DataError(f"unknown data set {source!r}: choose one of {', '.join(names)}{suggest(source, names)}")
 

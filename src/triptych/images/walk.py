@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from triptych.errors import ConfigError
 from triptych.images.decoding import IMAGE_SUFFIXES
 
 # Names of folders, in lower case, that belong to a system or a tool; a name that begins with a dot is hidden anyway.
@@ -152,6 +153,30 @@ def _classify_content(path: Path) -> str:
     if not stat.S_ISREG(mode):
         return SPECIAL
     return "" if path.suffix.lower() in IMAGE_SUFFIXES else ENDING
+
+
+def find_images(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Return the given files and all images in the given folders, and what was left out of the folders, in words.
+
+    Raises:
+        ConfigError: a path does not exist, or a folder contains no image.
+    """
+    files: list[Path] = []
+    notes: list[str] = []
+    for path in paths:
+        if not path.exists():
+            raise ConfigError(f"{path} does not exist: give image files, or folders of them")
+        if not path.is_dir():
+            files.append(path)
+            continue
+        walk = walk_images(path)
+        left_out = describe_left_out(walk.left_out, path)
+        if not walk.images:
+            has = f"; {left_out[0]}" if left_out else ""
+            raise ConfigError(f"{path} contains no image: give a folder with {', '.join(IMAGE_SUFFIXES)} files{has}")
+        files += walk.images
+        notes += [f"{path}: {note}" for note in left_out]
+    return files, notes
 
 
 def list_folders(top: Path) -> list[str]:

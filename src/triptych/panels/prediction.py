@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.data.boards import BoardData
-from triptych.errors import ConfigError, DataError
-from triptych.images.decoding import IMAGE_SUFFIXES, decode_image
+from triptych.errors import DataError
+from triptych.images.decoding import decode_image
 from triptych.images.pixels import Pixels
 from triptych.images.sources import require_unchanged
-from triptych.images.walk import describe_left_out, walk_images
 from triptych.networks.saved import Network
 from triptych.system.slices import iterate_slices
 
@@ -43,30 +42,6 @@ def predict_thumbnails(network: Network, data: BoardData, embedded: object, part
     The network would prepare the same pixels from the raw images.
     """
     return np.asarray(network.predict_images(data.pixels[part]))
-
-
-def find_images(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """Return the given files and all images in the given folders, and what was left out of the folders, in words.
-
-    Raises:
-        ConfigError: a path does not exist, or a folder contains no image.
-    """
-    files: list[Path] = []
-    notes: list[str] = []
-    for path in paths:
-        if not path.exists():
-            raise ConfigError(f"{path} does not exist: give image files, or folders of them")
-        if not path.is_dir():
-            files.append(path)
-            continue
-        walk = walk_images(path)
-        left_out = describe_left_out(walk.left_out, path)
-        if not walk.images:
-            has = f"; {left_out[0]}" if left_out else ""
-            raise ConfigError(f"{path} contains no image: give a folder with {', '.join(IMAGE_SUFFIXES)} files{has}")
-        files += walk.images
-        notes += [f"{path}: {note}" for note in left_out]
-    return files, notes
 
 
 def predict_files(

@@ -9,10 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 import torchvision.models
-from torch import Tensor
 
 from triptych.config.names import REGISTERED, WEIGHTS_SUFFIXES
 from triptych.errors import WeightsError, suggest
@@ -21,6 +19,7 @@ from triptych.networks.backbones import Backbone, State, assemble_backbone
 from triptych.transfer.bundled.card import FOLDER as BUNDLED
 from triptych.transfer.bundled.card import read_card
 from triptych.transfer.registered import load_registered_weights
+from triptych.transfer.state_files import read_shapes, read_state
 
 # A value of `transfer.weights`, and the torchvision weights that it stands for.
 IMAGENET, IMAGENET_WEIGHTS = "imagenet", "IMAGENET1K_V1"
@@ -104,6 +103,22 @@ def load_torchvision_weights(name: str, weights: str) -> tuple[State, Preprocess
     return state, Preprocessing.of(member.transforms())
 
 
+def check_weights(name: str, weights: str) -> None:
+    """Check that there are such weights and that those in a file fit a network, without reading their values.
+
+    Args:
+        name: torchvision's name of the network.
+        weights: a value of `transfer.weights`.
+
+    Raises:
+        WeightsError: the weights are unknown, or the file is missing, damaged, or of another network.
+    """
+    if Path(weights).suffix in WEIGHTS_SUFFIXES:
+        assemble_backbone(name, weights, default_preprocessing(name), read_shapes(Path(weights)))
+    elif not weights.startswith(REGISTERED) and weights not in LOADERS:
+        _find_torchvision(name, weights)
+
+
 def fetch_weights(name: str, weights: str) -> None:
     """Download torchvision's weights to `TORCH_HOME` if they are missing; do nothing for any other weights.
 
@@ -151,29 +166,6 @@ def default_preprocessing(name: str) -> Preprocessing:
     known = torchvision.models.get_model_weights(name)
     member = known[IMAGENET_WEIGHTS] if IMAGENET_WEIGHTS in known.__members__ else next(iter(known))
     return Preprocessing.of(member.transforms())
-
-
-def read_state(file: Path) -> dict[str, Tensor]:
-    """Return a state dict from a `.safetensors` or `.pth` file as float32, without unpickling code.
-
-    Raises:
-        WeightsError: the file is missing, damaged, or not a state dict.
-    """
-    if not file.is_file():
-        raise WeightsError(f"weights file {file} does not exist: check transfer.weights")
-    try:
-        state = safetensors.torch.load_file(file) if file.suffix == ".safetensors" else _read_pth(file)
-    except Exception as error:  # each format raises its own errors, which are not documented
-        raise WeightsError(f"weights file {file} cannot be read ({_first_line(error)}): replace the file") from error
-    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-
-
-def _read_pth(file: Path) -> dict[str, Tensor]:
-    content = torch.load(file, map_location="cpu", weights_only=True)
-    state = content.get("state_dict", content)
-    if not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError("it holds no state dict")
-    return dict(state)
 
 
 def _first_line(error: Exception) -> str:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from helpers.photos import write_photos
-from triptych.commands.preflight import check_inputs, check_tuning, check_weights
+from triptych.commands.preflight import check_inputs, check_tuning
 from triptych.config.resolve import resolve_config
-from triptych.errors import ConfigError, DataError, WeightsError
+from triptych.errors import ConfigError, DataError
 
 
 def test_sound_inputs_are_prepared(photos: Path) -> None:
@@ -26,24 +26,6 @@ def test_a_broken_image_is_found_before_anything_is_trained(tmp_path: Path) -> N
 def test_a_missing_folder_is_named() -> None:
     with pytest.raises(DataError, match="data '/nowhere' is neither a directory nor"):
         check_inputs(resolve_config("photos", data="/nowhere"))
-
-
-@pytest.mark.parametrize(
-    ("panels", "settings", "message"),
-    [
-        ([], ["transfer.weights=gone.pth"], r"gone\.pth does not exist: check transfer\.weights"),
-        (["resnet18"], [], "weights 'bundled' are those of shufflenet_v2_x0_5, not of resnet18"),
-    ],
-    ids=["missing", "of another network"],
-)
-def test_weights_that_cannot_be_used_are_named(panels: list[str], settings: list[str], message: str) -> None:
-    with pytest.raises(WeightsError, match=message):
-        check_inputs(resolve_config("digits", panels=panels, settings=settings))
-
-
-def test_weights_do_not_matter_where_no_panel_has_a_backbone() -> None:
-    [board] = resolve_config("digits", panels=["numpy-mlp"], settings=["transfer.weights=gone.pth"]).boards
-    assert check_weights(board) == board
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from triptych.images.walk import REASONS, describe_left_out, list_folders, walk_images
+from helpers.photos import write_photos
+from triptych.errors import ConfigError
+from triptych.images.walk import REASONS, describe_left_out, find_images, list_folders, walk_images
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -89,3 +91,16 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
 
 def test_every_reason_has_its_words() -> None:
     assert all(words == words.strip() for words in REASONS.values())
+
+
+def test_a_folder_is_predicted_without_what_systems_keep_in_it_and_that_is_named(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path, {"a": 2, ".ipynb_checkpoints": 1, "notes": 1})
+    (photos / "notes" / "0.jpg").rename(photos / "notes" / "0.txt")
+    files, notes = find_images([photos, photos / "notes" / "0.txt"])
+    assert files == [photos / "a" / "0.jpg", photos / "a" / "1.jpg", photos / "notes" / "0.txt"]
+    assert notes == [
+        f"{photos}: left out 1 without an image's ending (.txt 1): notes/0.txt",
+        f"{photos}: left out 1 hidden by the dot in front of the name: .ipynb_checkpoints",
+    ]
+    with pytest.raises(ConfigError, match=r"contains no image: .*; left out 1 without an image's ending"):
+        find_images([photos / "notes"])

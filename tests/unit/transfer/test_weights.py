@@ -11,7 +11,14 @@ from safetensors.torch import save_file
 from triptych.errors import WeightsError
 from triptych.images.preprocessing import Preprocessing
 from triptych.networks.backbones import build_network
-from triptych.transfer.weights import default_preprocessing, fetch_backbone, fetch_weights, load_backbone, load_weights
+from triptych.transfer.weights import (
+    check_weights,
+    default_preprocessing,
+    fetch_backbone,
+    fetch_weights,
+    load_backbone,
+    load_weights,
+)
 
 
 def test_preprocessing_is_the_reports() -> None:
@@ -27,6 +34,7 @@ def test_a_local_state_dict_is_loaded_strictly(tmp_path: Path, suffix: str) -> N
     file = tmp_path / f"weights{suffix}"
     save = save_file if suffix == ".safetensors" else torch.save
     save(network.state_dict(), file)
+    check_weights("shufflenet_v2_x0_5", str(file))
     loaded = load_backbone("shufflenet_v2_x0_5", str(file))
     assert torch.equal(loaded.trunk.get_parameter("conv1.0.weight"), network.get_parameter("conv1.0.weight"))
 
@@ -69,8 +77,9 @@ class Rude:
     ("name", "weights", "message"),
     [
         ("resnet18", "missing.pth", r"missing\.pth does not exist"),
-        ("resnet18", "text.safetensors", r"text\.safetensors cannot be read"),
-        ("resnet18", "rude.pth", r"rude\.pth cannot be read"),
+        ("resnet18", "text.safetensors", r"text\.safetensors is damaged or not safetensors"),
+        ("resnet18", "rude.pth", r"rude\.pth is damaged or not a state dict"),
+        ("resnet18", "list.pth", r"list\.pth is damaged or not a state dict"),
         ("resnet18", "shuffle.pth", "do not fit resnet18: Missing key"),
         ("resnet18", "bundled", "'bundled' belong to shufflenet_v2_x0_5, not to resnet18"),
         ("resnet18", "imagnet", "unknown weights 'imagnet'.*did you mean 'imagenet'"),
@@ -82,11 +91,15 @@ def test_weights_that_cannot_be_used_are_refused(
 ) -> None:
     (tmp_path / "text.safetensors").write_text("no weights")
     torch.save(Rude(), tmp_path / "rude.pth")
+    torch.save([torch.zeros(1)], tmp_path / "list.pth")
     torch.save(build_network("shufflenet_v2_x0_5").state_dict(), tmp_path / "shuffle.pth")
     given = str(tmp_path / weights) if "." in weights else weights
-    with pytest.raises(WeightsError, match=message) as caught:
-        load_backbone(name, given)
-    assert "\n" not in str(caught.value)
+    for use in (check_weights, load_backbone):
+        if weights == "bundled" and use is check_weights:
+            continue  # known before PyTorch is imported
+        with pytest.raises(WeightsError, match=message) as caught:
+            use(name, given)
+        assert "\n" not in str(caught.value)
     assert "unpickled" not in capsys.readouterr().out
 
 
