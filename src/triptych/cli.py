@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import gc
+import atexit
 import logging
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -20,6 +21,9 @@ from triptych.system.files import FULL, NO_ROOM, explain_storage
 
 # The base of what Typer raises for wrong options and arguments, which has no public name.
 UsageError: Any = typer.BadParameter.__bases__[0]
+
+# As Python itself says it where the reader of a pipe has gone.
+EXIT_UNWRITTEN = 120
 
 app = typer.Typer(
     name="triptych",
@@ -66,18 +70,32 @@ def triptych(
 
 
 def main() -> None:
-    """Run the command line: bad input ends with one line on stderr and exit code 2, any other error with 1."""
+    """Run the command line and end the process, without the teardown of Python's modules.
+
+    With PyTorch, MLflow and Prefect that takes seconds, and frees what the system frees anyway.
+    """
+    ended: list[int] = []
+    # Registered first, so that it runs last: after all threads have ended, and after all that others registered.
+    atexit.register(lambda: skip_teardown(*ended))
+    ended.append(run())
+    sys.exit(ended[0])
+
+
+def run() -> int:
+    """Run the command line and return its exit code: 2 for bad input, after one line on stderr, 1 for other errors."""
     logging.getLogger("triptych").addHandler(line_handler)
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        return int(app(standalone_mode=False) or 0)
     except UsageError as error:
         # Nothing is left to say where a command without arguments has shown its help.
         if text := error.format_message():
             command = error.ctx.command_path if error.ctx else "triptych"
             errors.print(f"triptych: {text.rstrip('.')}: `{command} --help` shows the arguments and options")
-        sys.exit(EXIT_INPUT)
+        return EXIT_INPUT
     except typer.Abort:
-        sys.exit(EXIT_FAILURE)
+        return EXIT_FAILURE
+    except BrokenPipeError:
+        return EXIT_UNWRITTEN
     except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, the user gets one line
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             error = explain_storage(error, Path(error.filename or "a file"))
@@ -88,17 +106,21 @@ def main() -> None:
         errors.print(f"triptych: {describe_error(error)}{hint}")
         if "--debug" in sys.argv:
             print(hide_passwords(traceback.format_exc()), file=sys.stderr)
-        sys.exit(EXIT_INPUT if isinstance(error, InputError) else EXIT_FAILURE)
-    finally:
-        skip_final_collection()
+        return EXIT_INPUT if isinstance(error, InputError) else EXIT_FAILURE
 
 
-def skip_final_collection() -> None:
-    """Skip the final garbage collection, which walks through every library for seconds and frees nothing that matters.
+def skip_teardown(code: int | None = None) -> None:
+    """End the process with an exit code, after everything that was printed or logged is written.
 
-    Triton, which PyTorch's compiler imports, prints every object that is not freed: with it the collection runs.
+    Args:
+        code: None if the command was interrupted: then Python ends the process in its own way.
     """
-    if "triton" in sys.modules:
-        gc.unfreeze()
-    else:
-        gc.freeze()
+    if code is None:
+        return
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            code = code or EXIT_UNWRITTEN
+    os._exit(code)

@@ -15,19 +15,12 @@ from triptych import cli
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the command line in this process."""
     command = ["triptych", *map(str, arguments)]
-    code: object = 0
-    # Outside of a process of its own, what lives now may well be collected later.
     with (
         patch.object(sys, "argv", command),
-        patch.object(cli, "skip_final_collection"),
         redirect_stdout(io.StringIO()) as stdout,
         redirect_stderr(io.StringIO()) as stderr,
     ):
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = ended.code
-    assert isinstance(code, int)
+        code = cli.run()
     return subprocess.CompletedProcess(command, code, stdout.getvalue(), stderr.getvalue())
 
 

@@ -22,7 +22,7 @@ apply_environment(quiet=True)
 
 from prefect.context import refresh_global_settings_context  # noqa: E402
 
-from triptych.cli import main as run_command  # noqa: E402
+from triptych.cli import run as run_command  # noqa: E402
 
 # What the commands import.
 MODULES = (
@@ -56,7 +56,7 @@ class Job:
         self._reset()
         code: object = 0
         try:
-            run_command()
+            code = run_command()
         except SystemExit as ended:
             code = ended.code
         except BaseException:  # noqa: BLE001 - for the log

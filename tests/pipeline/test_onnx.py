@@ -134,12 +134,9 @@ class Absent:
             raise ImportError(name)
 sys.meta_path.insert(0, Absent())
 package, packages, sys.argv = "", sys.argv[1].split(","), ["triptych", *sys.argv[2:]]
-from triptych.cli import main
+from triptych.cli import run
 for package in packages:
-    try:
-        main()
-    except SystemExit as ended:
-        print(package, ended.code)
+    print(package, run())
 """
 
 

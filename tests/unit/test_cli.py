@@ -119,3 +119,43 @@ def test_an_unexpected_error_is_named_by_its_type_and_does_not_pass_for_bad_inpu
     expected = "triptych: PermissionError: no access (unexpected; --debug shows the traceback)"
     assert done.stderr.splitlines()[0] == expected
     assert ("Traceback" in done.stderr) is debug
+
+
+ENDING = """
+import atexit, logging, sys, threading, time
+from triptych import cli
+
+def run():
+    sys.stdout.reconfigure(write_through=False, line_buffering=False)
+    atexit.register(print, "registered by others")
+    threading.Thread(target=lambda: (time.sleep(0.2), print("thread"))).start()
+    print("x" * int(sys.argv[2]), end=".\\n")
+    return int(sys.argv[1])
+
+class Module:
+    def __del__(self):
+        print("teardown")
+
+cli.kept, cli.run = Module(), run
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("code", [0, 2])
+def test_a_command_ends_without_teardown_after_threads_and_what_others_registered(code: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ENDING, str(code), "100000"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code
+    assert done.stdout.partition(".\n")[2].splitlines() == ["thread", "registered by others"]
+    assert not done.stderr
+
+
+def test_a_reader_that_has_gone_is_an_error_as_in_other_programs() -> None:
+    for arguments, code in ((["-c", ENDING, "0", "1"], 120), (["-m", "triptych", "presets"], 1)):  # 1 by Rich
+        command = [sys.executable, *arguments]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            process.stdout.close()
+            assert process.communicate()[1] == ""
+            assert process.returncode == code
