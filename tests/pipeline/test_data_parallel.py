@@ -30,10 +30,15 @@ PHOTOS = {"green": 12, "red": 12}
 
 @pytest.fixture(scope="module")
 def prepared(make_photos: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> PreparedBoard:
-    """A board whose 12 training images make batches of 11 and 1: two processes can share neither evenly."""
-    folder = make_photos(tmp_path_factory.mktemp("few") / "colours", PHOTOS, seed=6)
+    """A board whose 12 training images make batches of 11 and 1: two processes can share neither evenly.
+
+    The images of one class are twice as many as those of the other, and the classes are weighted.
+    """
+    folder = make_photos(tmp_path_factory.mktemp("few") / "colours", PHOTOS, seed=12)
     board = resolve_config("digits", data=f"folder:{folder}").boards[0]
-    return prepare_board(board.model_copy(update={"panels": (NAME,), "transfer": SETTINGS}))
+    return prepare_board(
+        board.model_copy(update={"panels": (NAME,), "transfer": SETTINGS, "class_weights": "balanced"})
+    )
 
 
 def make_job(prepared: PreparedBoard, **fields: Any) -> PanelJob:
@@ -46,6 +51,7 @@ def test_two_processes_give_the_weights_of_one(prepared: PreparedBoard, tmp_path
     board, settings = open_board(job.prepared), job.prepared.config.transfer
     train_part, validation = select_parts(board)
     assert len(train_part) == 12
+    assert set(np.asarray(train_part.weights).tolist()) == {0.75, 1.5}
     alone: list[EpochMetrics] = []
     tuning = FineTuning(load_backbone(NAME, "bundled"), settings, 2, seed=0)
     fit_network(tuning, settings, train_part, validation, rng=tuning.rng, on_epoch=alone.append)

@@ -134,6 +134,9 @@ class BoardSettings(Section):
     of a torchvision classification network."""
     repeats: Annotated[PositiveInt, Field(le=MOST_REPEATS)] = 1
     """How many times each panel is trained, with seeds 0, 1, ..., each time from its initial weights."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """How much an image counts in training: `none`, all alike; `balanced`, in inverse proportion to the images of its
+    class, so that all classes count alike. Validation and test count every image once."""
     pools: dict[str, str] = Field(default_factory=dict)
     """Prefect work pools that train a panel or a kind of panel, such as `{resnet50: gpu}` or `{transfer: gpu}`; all
     other panels are trained where the flow runs."""

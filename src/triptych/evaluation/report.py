@@ -273,6 +273,11 @@ def explain_board(prepared: PreparedBoard) -> list[str]:
     caveats = []
     if not prepared.sizes["validation"]:
         caveats.append("the validation set is empty: nothing was selected, and every panel saw all training images")
+    if config.class_weights != "none":
+        caveats.append(
+            f"class_weights={config.class_weights} weights the training images; validation and test count every image "
+            "once, so that accuracy may fall where macro F1 rises"
+        )
     if config.backbone_panels and config.transfer.weights == "random":
         caveats.append("the backbones have random weights: an ablation, not transfer learning")
     equal = [panel for panel in config.panels if not find_kind(config, panel).draws(config.settings_of(panel))]

@@ -58,6 +58,7 @@ def identify_training(job: PanelJob, embedded: EmbeddingRecord | None = None) ->
         "panel": job.panel,
         "kind": name_kind(config, job.panel),
         "settings": settings.model_dump(mode="json", exclude=NOT_IDENTIFYING),
+        "class_weights": config.class_weights,
         "surroundings": dict(kind.surroundings(settings)),
         "seed": job.repeat,
         "number_format": embedded.number_format if embedded else "",

@@ -13,11 +13,11 @@ class EpochMetrics:
     Attributes:
         epoch: number of the epoch, from 1.
         epochs: maximum number of epochs; after the last epoch, the number that was trained.
-        train_loss: mean loss over the training set after the epoch; squared error is also averaged over the outputs,
-            even if the gradient sums over them, so that curves are comparable.
+        train_loss: mean loss over the training set after the epoch, weighted if its images have weights; squared error
+            is also averaged over the outputs, even if the gradient sums over them, so that curves are comparable.
         train_accuracy: accuracy on the training set after the epoch.
         epoch_seconds: duration of the updates, without measuring and reporting.
-        val_loss: the same loss over the validation set; None if there is no validation set.
+        val_loss: the same loss over the validation set, never weighted; None if there is no validation set.
         val_accuracy: accuracy on the validation set; None if there is no validation set.
 
     >>> EpochMetrics(epoch=1, epochs=10, train_loss=0.5, train_accuracy=0.8, epoch_seconds=2.0).values()

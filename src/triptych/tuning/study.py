@@ -85,7 +85,7 @@ def check_validation(prepared: PreparedBoard) -> None:
 
 
 def identify_study(prepared: PreparedBoard, panel: str) -> str:
-    """Return the name of a study: its board, panel and split, and a hash of the search space and the fixed fields.
+    """Return the name of a study: its board, panel and split, and a hash of the search space and what is fixed.
 
     The values of searched fields are not hashed, so a tuned setting identifies the study that it came from. The studies
     of a folder that grows differ only in the id of the split.
@@ -97,6 +97,9 @@ def identify_study(prepared: PreparedBoard, panel: str) -> str:
         "fixed": section.model_dump(mode="json", exclude={*space, *NOT_IDENTIFYING}) | select_fixed(section),
         "pixels": prepared.dataset_folder.name.partition("-")[2] if uses_pixels else "",
     }
+    # Without weights, studies have the names that earlier versions gave them.
+    if prepared.config.class_weights != "none":
+        depends_on |= {"class_weights": prepared.config.class_weights}
     if prepared.grows:
         depends_on |= {"source": prepared.config.data.source, "split": prepared.config.split.model_dump(mode="json")}
     digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()

@@ -88,7 +88,9 @@ def test_settings_win_over_the_file_and_reach_every_board(tmp_path: Path) -> Non
     file.write_text(
         "preset: report\nnumpy_mlp: {epochs: 7, batch_size: 10}\nboards: {report-flowers102: {transfer: {epochs: 3}}}\n"
     )
-    mnist, flowers = resolve_config(file=file, settings=["numpy_mlp.epochs=9", "report-mnist.repeats=4"]).boards
+    settings = ["numpy_mlp.epochs=9", "report-mnist.repeats=4", "class_weights=balanced"]
+    mnist, flowers = resolve_config(file=file, settings=settings).boards
+    assert mnist.class_weights == flowers.class_weights == "balanced"
     assert (mnist.numpy_mlp.epochs, mnist.numpy_mlp.batch_size, mnist.repeats) == (9, 10, 4)
     assert (flowers.numpy_mlp.epochs, flowers.transfer.epochs, flowers.repeats) == (9, 3, 2)
 
@@ -157,6 +159,7 @@ def test_flat_fields_are_named_by_section() -> None:
         ({"preset": "report", "data": "mnist"}, "is one data set, but preset 'report' has the boards"),
         ({"data": "mnist", "settings": ["data.source=digits"]}, "both name the data: keep one"),
         ({"settings": ["split.seed=-1"]}, "split.seed = -1 is not allowed"),
+        ({"settings": ["class_weights=equal"]}, "class_weights = 'equal' is not allowed.*'none' or 'balanced'"),
         ({"settings": ["epochs=5"]}, "name its section, as numpy_mlp.epochs or torch_mlp.epochs or transfer.epochs"),
         ({"settings": ["numpy_mlp.hidden_units=100"]}, r"it is a list, so write numpy_mlp.hidden_units=\[100\]"),
         ({"panels": ["numpy-mlp,torch-mlp"]}, "repeat the option, as --panel numpy-mlp --panel torch-mlp"),

@@ -185,6 +185,15 @@ def test_panels_that_draw_nothing_are_named_where_there_are_repeats(digits: Boar
     assert caveat == "nothing is drawn in the training of most-frequent: all repeats are equal, their std is 0"
 
 
+def test_weighted_training_is_named(digits: BoardData) -> None:
+    config = digits.prepared.config.model_copy(update={"class_weights": "balanced"})
+    [caveat] = set(explain_board(replace(digits.prepared, config=config))) - set(explain_board(digits.prepared))
+    assert caveat == (
+        "class_weights=balanced weights the training images; validation and test count every image once, so that "
+        "accuracy may fall where macro F1 rises"
+    )
+
+
 def test_classes_without_test_images_are_named_once(
     digits: BoardData, panels: list[tuple[EvaluatedPanel, Predictions]]
 ) -> None:

@@ -115,11 +115,12 @@ def test_settings_seed_split_and_data_count_but_not_when_results_are_written(pre
     others = {
         name(prepared, "torch-mlp"),
         name(prepared, "numpy-mlp", "numpy_mlp.momentum=0.5"),
+        name(prepared, "numpy-mlp", "class_weights=balanced"),
         name(prepared, repeat=1),
         name(replace(prepared, split_id="other")),
         name(replace(prepared, data_digest="other")),
     }
-    assert len(others | {same}) == 6
+    assert len(others | {same}) == 7
 
 
 def test_the_bits_of_the_embeddings_count(prepared: PreparedBoard, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from sklearn.utils.class_weight import compute_sample_weight
 
 from triptych.config.resolve import resolve_config
 from triptych.config.schema import BoardConfig
@@ -67,6 +69,49 @@ def test_a_panel_on_pixels_is_fitted_saved_and_predicts_the_same(name: str, digi
     assert fitted.curves["val_accuracy"][-1] == epochs[-1].val_accuracy
     assert fitted.metrics["parameters"] > 0
     assert {"threads", "training", "trained_epochs"} <= set(fitted.tags)
+
+
+RARE, FEW = (1, 3, 8), 5
+
+
+@pytest.fixture(scope="module")
+def rare(digits: BoardData) -> BoardData:
+    """The digits with five training images each of 1, 3 and 8, and about a hundred of each other digit."""
+    labels, split = digits.labels[digits.split.train], digits.split
+    left_out = np.concatenate([np.flatnonzero(labels == digit)[FEW:] for digit in RARE])
+    fields = {"activation": "relu", "loss": "cross_entropy", "learning_rate": 0.05, "weight_decay": 0.02, "epochs": 15}
+    config = digits.prepared.config
+    mlps = {name: getattr(config, name).model_copy(update=fields) for name in ("numpy_mlp", "torch_mlp")}
+    prepared = replace(digits.prepared, config=config.model_copy(update=mlps))
+    return replace(digits, prepared=prepared, split=replace(split, train=np.delete(split.train, left_out)))
+
+
+def fit_weighted(data: BoardData, panel: str, class_weights: str) -> tuple[NDArray[np.float64], EpochMetrics]:
+    """Return the probabilities of all images, and the metrics of the last epoch."""
+    config = data.prepared.config.model_copy(update={"class_weights": class_weights})
+    data = replace(data, prepared=replace(data.prepared, config=config))
+    job = PanelJob(data.prepared, panel, 0)
+    trainer: Trainer = find_kind(config, panel).find_trainer()(data, job, None)
+    epochs: list[EpochMetrics] = []
+    network = trainer.train(job.settings, epochs.append).network
+    return trainer.predict(network, np.arange(len(data.labels))).astype(np.float64), epochs[-1]
+
+
+@pytest.mark.parametrize("name", ON_PIXELS)
+def test_balanced_classes_are_recognised_where_images_of_them_are_rare(name: str, rare: BoardData) -> None:
+    panel, train, test = name.replace("_", "-"), rare.split.train, rare.split.test
+    recalls, isin = [], np.isin(rare.labels[test], RARE)
+    for class_weights in ("none", "balanced"):
+        probabilities, metrics = fit_weighted(rare, panel, class_weights)
+        right = probabilities.argmax(axis=1) == rare.labels
+        recalls.append(right[test][isin].mean())
+        # The training loss is weighted, every other figure counts each image once.
+        assert metrics.train_accuracy == pytest.approx(right[train].mean())
+        assert metrics.val_accuracy == pytest.approx(right[rare.split.validation].mean())
+        weights = compute_sample_weight(None if class_weights == "none" else "balanced", rare.labels[train])
+        own = np.maximum(probabilities[np.arange(len(right)), rare.labels], np.finfo(np.float32).tiny)
+        assert metrics.train_loss == pytest.approx(np.average(-np.log(own)[train], weights=weights), rel=1e-5)
+    assert recalls[1] > recalls[0] + 0.15 if name != "most_frequent" else recalls == [0.0, 0.0]
 
 
 def test_a_classifier_that_was_fitted_before_is_found_again(digits: BoardData, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from triptych.config.resolve import resolve_config
 from triptych.data.boards import BoardData, load_board, prepare_board
 from triptych.errors import FrozenError
 from triptych.panels.transfer import HeadTrainer, predict_embeddings
+from triptych.training.epochs import EpochMetrics
 from triptych.training.jobs import PanelJob
 from triptych.transfer.plan import embed_board, plan_board
 from triptych.transfer.records import EmbeddingRecord
@@ -42,6 +43,15 @@ def test_a_head_is_trained_on_stored_embeddings(data: BoardData, embedded: Embed
     np.testing.assert_array_equal(predict_embeddings(network, data, embedded, data.split.test), stored)
     live = network.predict_images([data.images[int(index)] for index in data.split.test])
     np.testing.assert_allclose(live, stored, atol=1e-5)
+
+
+def test_the_head_is_trained_with_the_weights_of_the_images(data: BoardData, embedded: EmbeddingRecord) -> None:
+    weights, train = np.linspace(0.0, 1.0, len(data.labels)), data.split.train
+    job, epochs = PanelJob(data.prepared, PANEL, 0), list[EpochMetrics]()
+    trainer = HeadTrainer(replace(data, image_weights=weights), job, embedded)
+    network: Any = trainer.train(job.settings, epochs.append).network
+    losses = -np.log(trainer.predict(network, train)[np.arange(len(train)), data.labels[train]])
+    assert epochs[-1].train_loss == pytest.approx(np.average(losses, weights=weights[train]), rel=1e-4)
 
 
 def test_a_backbone_that_is_not_the_embedded_one_is_noticed(data: BoardData, embedded: EmbeddingRecord) -> None:

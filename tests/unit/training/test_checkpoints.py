@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.mlps import DEMANDING, MLPS, NUMPY_MLP, StoppedError, draw_examples, flatten, stop_after
+from helpers.mlps import DEMANDING, MLPS, NUMPY_MLP, StoppedError, draw_examples, draw_weighted, flatten, stop_after
 from triptych.errors import CheckpointError
 from triptych.training.checkpoints import CheckpointFile
 from triptych.training.epochs import EpochMetrics
@@ -17,7 +17,7 @@ from triptych.training.mlp import train_mlp
 def test_a_training_continues_from_its_checkpoint_bit_for_bit(
     network: str, interrupted_after: int, tmp_path: Path
 ) -> None:
-    parts = draw_examples(), draw_examples(40, 1)
+    parts = draw_weighted(), draw_examples(40, 1)
     undisturbed: list[EpochMetrics] = []
     expected = train_mlp(network, DEMANDING, *parts, classes=3, seed=2, on_epoch=undisturbed.append)
     checkpoint = CheckpointFile(tmp_path / "state.npz", "this training", every_epochs=2)

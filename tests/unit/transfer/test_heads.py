@@ -10,7 +10,7 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from helpers.mlps import StoppedError, draw_examples, stop_after
+from helpers.mlps import StoppedError, draw_weighted, stop_after
 from triptych.config.trainers import LogisticRegressionConfig, TransferConfig
 from triptych.errors import ConfigError
 from triptych.networks.classifiers.logistic_regression import LogisticRegression as PixelRegression
@@ -26,11 +26,11 @@ def test_a_head_continues_from_its_checkpoint_bit_for_bit(tmp_path: Path) -> Non
     settings = TransferConfig(epochs=5, batch_size=7)
     checkpoint = CheckpointFile(tmp_path / "state.npz", "head")
     given_data: dict[str, Any] = {"classes": 3, "dropout": 0.5, "seed": 0}
-    expected = train_head(settings, draw_examples(), None, **given_data, on_epoch=lambda metrics: None)
+    expected = train_head(settings, draw_weighted(), None, **given_data, on_epoch=lambda metrics: None)
     with pytest.raises(StoppedError):
-        train_head(settings, draw_examples(), None, **given_data, on_epoch=stop_after(3), checkpoint=checkpoint)
+        train_head(settings, draw_weighted(), None, **given_data, on_epoch=stop_after(3), checkpoint=checkpoint)
     head = train_head(
-        settings, draw_examples(), None, **given_data, on_epoch=lambda metrics: None, checkpoint=checkpoint
+        settings, draw_weighted(), None, **given_data, on_epoch=lambda metrics: None, checkpoint=checkpoint
     )
     assert head.linear.weight.detach().numpy().tobytes() == expected.linear.weight.detach().numpy().tobytes()
 

@@ -66,13 +66,14 @@ def test_a_study_has_another_name_where_its_trials_must_not_be_mixed(digits: Boa
     assert identify_study(change(learning_rate=0.7, checkpoint_epochs=0), PANEL) == name
     others = [
         (change(activation="relu"), PANEL),
+        (replace(prepared, config=prepared.config.model_copy(update={"class_weights": "balanced"})), PANEL),
         (replace(prepared, split_id="0" * 16), PANEL),
         (replace(prepared, dataset_folder=Path("other-pixels")), PANEL),
         (prepared, "torch-mlp"),
         (prepared, BACKBONE),
         (prepared, "resnet18"),
     ]
-    assert len({name, *(identify_study(*other) for other in others)}) == 7
+    assert len({name, *(identify_study(*other) for other in others)}) == 8
 
 
 @pytest.mark.parametrize(("trials", "workers"), [(5, 2), (1, 4), (6, 3)])

@@ -186,7 +186,7 @@ class PowerCutError(Exception):
 def test_an_interrupted_training_ends_with_the_same_bits(
     backbone: Backbone, examples: Examples, batch_norm: str, tmp_path: Path
 ) -> None:
-    dropping = replace(backbone, head_dropout=0.3)
+    dropping, examples = replace(backbone, head_dropout=0.3), replace(examples, weights=WEIGHTS)
     settings = configure(epochs=3, batch_norm=batch_norm, augmentation="crop_and_flip", schedule="cosine")
     checkpoint = CheckpointFile(tmp_path / "checkpoint.npz", "some", every_epochs=1)
     expected = train(dropping, examples, settings).copy_state()
