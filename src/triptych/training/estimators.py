@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import numbers
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,15 +24,16 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from triptych.config.fields import describe_first_error
 from triptych.config.trainers import MLPConfig
 from triptych.errors import ConfigError
-from triptych.networks.minibatches import Examples
+from triptych.networks.minibatches import Examples, Weights
 from triptych.system.threads import limit_blas_threads
 from triptych.training.checkpoints import CheckpointFile
 from triptych.training.epochs import EpochMetrics
+from triptych.training.examples import weigh_examples
 from triptych.training.loop import choose_epoch, fit_network, train_and_measure_epoch
 from triptych.training.mlp import build_mlp
 
@@ -90,12 +92,14 @@ class _MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         self.checkpoint_epochs = checkpoint_epochs
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> _MLPClassifier:  # noqa: N803 - scikit-learn's names
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> _MLPClassifier:  # noqa: N803 - scikit-learn's names
         """Train a new network, or continue from `checkpoint_file` if it has a checkpoint of the same training.
 
         Args:
             X: (n, features) float; float32 is trained in float32, all other dtypes in float64.
             y: (n,) labels of any type.
+            sample_weight: (n,) how much each row counts, 0 or more; divided by the mean over the training set, so that
+                the learning rate keeps its meaning. Rows that are held out count alike.
 
         Raises:
             CheckpointError: the checkpoint belongs to other data, settings or another seed.
@@ -111,9 +115,11 @@ class _MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
                 "This solver needs samples of at least 2 classes in the data, but the data contains only one class: "
                 f"{self.classes_[0]!r}"
             )
+        own = _check_weights(sample_weight, features)
         seed = self._begin(features.dtype)
-        train, validation = self._split(Examples(features, labels.astype(np.int64)), seed)
-        checkpoint = self._find_checkpoint(features, labels, seed)
+        train, validation = self._split(Examples(features, labels.astype(np.int64), own), seed)
+        train = replace(train, weights=weigh_examples(train.labels, "none", train.weights))
+        checkpoint = self._find_checkpoint(features, labels, own, seed)
         with limit_blas_threads(self.threads):
             fit_network(
                 self.network_,
@@ -126,13 +132,14 @@ class _MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             )
         return self
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> _MLPClassifier:  # noqa: N803
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> _MLPClassifier:  # noqa: N803
         """Train for one more epoch, on the given data and with a constant learning rate.
 
         Args:
             X: (n, features) float.
             y: (n,) labels, each one of the classes.
             classes: all possible labels; required in the first call.
+            sample_weight: (n,) how much each row counts, 0 or more; divided by its mean.
 
         Raises:
             ConfigError: a parameter is out of range; a `ValueError`.
@@ -146,10 +153,12 @@ class _MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         unknown = np.setdiff1d(names, self.classes_)
         if len(unknown):
             raise ValueError(f"y has labels that are not in classes: {unknown!r}; classes has {self.classes_!r}")
+        own = _check_weights(sample_weight, features)
         if first:
             self._begin(features.dtype)
         dtype = self.network_.layers[0][0].dtype
-        train = Examples(features.astype(dtype, copy=False), np.searchsorted(self.classes_, names))
+        labels = np.searchsorted(self.classes_, names)
+        train = Examples(features.astype(dtype, copy=False), labels, weigh_examples(labels, "none", own))
         settings = self._settings.model_copy(update={"schedule": "constant"})
         with limit_blas_threads(self.threads):
             epoch = self.n_iter_ + 1
@@ -225,15 +234,26 @@ class _MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         train, held_out = train_test_split(
             rows, test_size=self.validation_fraction, stratify=examples.labels, random_state=seed
         )
-        parts = [Examples(examples.features[part], examples.labels[part]) for part in (train, held_out)]
-        return parts[0], parts[1]
+        validation = Examples(examples.features[held_out], examples.labels[held_out])
+        return Examples(examples.features[train], examples.labels[train], examples.weights_of(train)), validation
 
-    def _find_checkpoint(self, features: NDArray[Any], labels: NDArray[Any], seed: int) -> CheckpointFile | None:
+    def _find_checkpoint(
+        self, features: NDArray[Any], labels: NDArray[Any], weights: Weights | None, seed: int
+    ) -> CheckpointFile | None:
         if self.checkpoint_file is None or not self.checkpoint_epochs:
             return None
         digest = hashlib.sha256(np.ascontiguousarray(features).tobytes() + labels.tobytes())
+        digest.update(b"" if weights is None else weights.tobytes())
         digest.update(f"{self._settings.model_dump_json()} {self.validation_fraction} {seed} {self.network}".encode())
         return CheckpointFile(Path(self.checkpoint_file), digest.hexdigest(), self.checkpoint_epochs)
+
+
+def _check_weights(sample_weight: Any, features: NDArray[Any]) -> Weights | None:
+    """Return the weights of rows as scikit-learn checks them, (n,) float64; None if there are none."""
+    if sample_weight is None:
+        return None
+    weights: Weights = _check_sample_weight(sample_weight, features, dtype=np.float64, ensure_non_negative=True)
+    return weights
 
 
 class NumpyMLPClassifier(_MLPClassifier):

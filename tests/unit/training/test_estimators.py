@@ -19,6 +19,8 @@ from triptych.errors import CheckpointError, DivergenceError
 from triptych.training.estimators import NumpyMLPClassifier, TorchMLPClassifier
 
 CLASSIFIERS = (NumpyMLPClassifier, TorchMLPClassifier)
+# Weights for the rows of `draw_data`.
+WEIGHTS = np.linspace(0.0, 3.0, 90)
 
 
 # Every check of scikit-learn's is expected to pass; its array-API check skips itself unless SCIPY_ARRAY_API is set.
@@ -47,12 +49,12 @@ def test_labels_may_be_strings_and_probabilities_follow_classes(classifier: Any)
     assert fitted.loss_curve_[-1] < fitted.loss_curve_[0]
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_both_classifiers_are_twins(dtype: Any) -> None:
+@pytest.mark.parametrize(("dtype", "weights"), [(np.float32, None), (np.float64, None), (np.float64, WEIGHTS)])
+def test_both_classifiers_are_twins(dtype: Any, weights: np.ndarray | None) -> None:
     x, species = draw_data()
     probabilities = [
         classifier(hidden_units=(8, 5), dropout=0.1, epochs=20, random_state=3)
-        .fit(x.astype(dtype), species)
+        .fit(x.astype(dtype), species, sample_weight=weights)
         .predict_proba(x.astype(dtype))
         for classifier in CLASSIFIERS
     ]
@@ -71,15 +73,29 @@ def test_it_works_in_a_grid_search_over_a_pipeline(classifier: Any) -> None:
     assert search.best_params_[name] in {(4,), (16,)}
 
 
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["alike", "weighted"])
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
-def test_partial_fits_are_the_epochs_of_a_fit(classifier: Any) -> None:
+def test_partial_fits_are_the_epochs_of_a_fit(classifier: Any, weights: np.ndarray | None) -> None:
     x, species = draw_data()
-    whole = classifier(hidden_units=(6,), epochs=4, random_state=1).fit(x, species)
+    whole = classifier(hidden_units=(6,), epochs=4, random_state=1).fit(x, species, sample_weight=weights)
     parts = classifier(hidden_units=(6,), epochs=4, random_state=1)
     for _ in range(4):
-        parts.partial_fit(x, species, classes=np.unique(species))
+        parts.partial_fit(x, species, classes=np.unique(species), sample_weight=weights)
     np.testing.assert_array_equal(parts.predict_proba(x), whole.predict_proba(x))
     assert parts.loss_curve_ == whole.loss_curve_
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+def test_the_scale_of_weights_does_not_count(classifier: Any) -> None:
+    x, species = draw_data()
+    small, large = (
+        classifier(epochs=3, validation_fraction=0.5, random_state=1).fit(x, species, sample_weight=scale * WEIGHTS)
+        for scale in (0.25, 4.0)
+    )
+    assert small.loss_curve_ == large.loss_curve_
+    np.testing.assert_array_equal(small.predict_proba(x), large.predict_proba(x))
+    with pytest.raises(ValueError, match="Negative values in data passed to `sample_weight`"):
+        classifier().fit(x, species, sample_weight=-WEIGHTS)
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
@@ -164,8 +180,9 @@ def test_fit_continues_from_a_checkpoint_of_the_same_training_alone(classifier: 
     for _ in range(2):
         np.testing.assert_array_equal(with_file.fit(x, species).predict_proba(x), expected.predict_proba(x))
         assert with_file.loss_curve_ == expected.loss_curve_
-    with pytest.raises(CheckpointError, match="other data, settings or seed"):
-        with_file.fit(x + 1.0, species)
+    for other in ({"X": x + 1.0}, {"sample_weight": WEIGHTS}):
+        with pytest.raises(CheckpointError, match="other data, settings or seed"):
+            with_file.fit(**{"X": x, "y": species, **other})
 
 
 @settings(max_examples=20, deadline=None)
