@@ -103,7 +103,7 @@ DATA = {
     "compare --data torn.png": "is a file: give a folder of images",
     "compare --data idx:empty": "is incomplete",
     "check gone": "neither a directory nor the name of a data set",
-    "check idx:gone": "is incomplete",
+    "check idx:gone": "is no folder: give the one that has the IDX files",
     "check": "Missing argument 'DATA'",
     "predict digits gone.png": "does not exist",
     "predict digits empty": "contains no image",

@@ -11,7 +11,7 @@ import numpy as np
 
 from triptych.config.names import DATASETS
 from triptych.data.datasets import Dataset, build_array_dataset, build_file_dataset
-from triptych.data.idx import IDX_PREFIXES, find_idx, read_idx_parts
+from triptych.data.idx import IDX_PREFIXES, list_missing, read_idx_arrays
 from triptych.errors import DamagedFileError, DataError
 from triptych.system.checked import list_hashes, read_json, write_json
 from triptych.system.paths import data_homes, download_home
@@ -41,14 +41,20 @@ def fetch_mnist_like(name: str) -> Dataset:
         DataError: the files are missing and cannot be downloaded, or they are damaged.
     """
     known = DATASETS[name]
-    folder = Path(name) / known.torchvision_class / "raw"
-    for home in data_homes():
-        if all(find_idx(home / folder, prefix) for prefix in IDX_PREFIXES.values()):
-            _check_download(home / name, folder.relative_to(name))
-            return read_idx_parts(name, home / folder, known.classes)
-    expected = ", ".join(f"{prefix}-{{images-idx3,labels-idx1}}-ubyte[.gz]" for prefix in IDX_PREFIXES.values())
-    _download(name, f"{expected} belong in {data_homes()[0] / folder}")
-    return read_idx_parts(name, download_home() / folder, known.classes)
+    raw = Path(known.torchvision_class) / "raw"
+    home = next((home for home in data_homes() if not list_missing(home / name / raw, IDX_PREFIXES)), None)
+    if home is None:
+        expected = ", ".join(f"{prefix}-{{images-idx3,labels-idx1}}-ubyte[.gz]" for prefix in IDX_PREFIXES.values())
+        _download(name, f"{expected} belong in {data_homes()[0] / name / raw}")
+        home = download_home()
+    _check_download(home / name, raw)
+    images, labels, parts = read_idx_arrays(home / name / raw, IDX_PREFIXES)
+    if labels.max() >= len(known.classes):
+        raise DataError(
+            f"{name} in {home / name} has the label {labels.max()}, and its classes are 0 to {len(known.classes) - 1}: "
+            f"delete the folder, and download it again"
+        )
+    return build_array_dataset(name, images, labels, known.classes, parts)
 
 
 def fetch_flowers(name: str) -> Dataset:

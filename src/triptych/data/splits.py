@@ -95,7 +95,7 @@ def identify_test_set(image_ids: NDArray[np.bytes_], labels: NDArray[np.int64], 
 def check_classes(
     labels: NDArray[np.int64], parts: Parts | None, classes: tuple[str, ...], settings: SplitConfig
 ) -> None:
-    """Check, before images are decoded, that each class has as many images as there are parts to draw from them.
+    """Check, before images are decoded, that there are two classes, and that each has an image for every part drawn.
 
     Args:
         labels: (n,) int64, indices into `classes`.
@@ -104,15 +104,18 @@ def check_classes(
         settings: fractions, and whether parts are kept.
 
     Raises:
-        DataError: a class has too few images.
+        DataError: there is only one class, or a class has too few images.
     """
+    if len(classes) < 2:
+        raise DataError(f"all images are of one class ({', '.join(classes)}): a comparison needs images of two or more")
     own = set() if parts is None or not settings.keep_own_parts else set(parts.tolist())
     drawn = [part for part in _list_parts(settings) if part == "train" or part not in own]
     counts = np.bincount(labels if not own or parts is None else labels[parts == "train"], minlength=len(classes))
     scarce = int(counts.argmin())
     if 1 < len(drawn) > counts[scarce]:
+        kind = "training image(s)" if own else "image(s)"
         raise DataError(
-            f"class {classes[scarce]!r} has {counts[scarce]} image(s) to split, and every part needs at least one: "
+            f"class {classes[scarce]!r} has {counts[scarce]} {kind} to split, and every part needs at least one: "
             f"add images, or remove the class"
         )
 

@@ -76,6 +76,17 @@ def explain_storage(error: OSError, place: Path) -> StorageError:
     return StorageError(f"{place} cannot be written ({error.strerror}): {first}, or {other}")
 
 
+def explain_reading(error: OSError) -> str:
+    """Return why a file or folder cannot be read, and the remedy, to follow its name.
+
+    >>> explain_reading(PermissionError(errno.EACCES, "Permission denied"))
+    'may not be read: allow it with chmod a+r'
+    """
+    if error.errno in NO_PERMISSION:
+        return "may not be read: allow it with chmod a+r"
+    return f"cannot be read ({error.strerror or type(error).__name__}): restore it"
+
+
 def check_cache() -> None:
     """Check that this user can write to the cache, which every comparison and every study does.
 

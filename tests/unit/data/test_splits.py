@@ -126,7 +126,7 @@ def test_own_parts_that_are_complete_are_taken_as_they_are() -> None:
     settings = SplitConfig(validation_fraction=0.0)
     check_classes(labels, parts, ("a", "b", "c"), settings)
     assert draw_split(labels, parts, ("a", "b", "c"), "data", settings).sizes()["test"] == 3
-    with pytest.raises(DataError, match="class 'c' has 0 image"):
+    with pytest.raises(DataError, match="class 'c' has 0 training image"):
         check_classes(labels, parts, ("a", "b", "c"), SplitConfig())
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -201,6 +202,25 @@ def test_arrays_are_examined_too(tmp_path: Path) -> None:
     assert {"similar_not_checked", "small_images", "resolution"} <= kinds(examination)
     [note] = prepare_board(BoardConfig(data=DataConfig(source=f"idx:{tmp_path}"))).notes
     assert note.startswith("1 of 20 test images is also in train or validation, pixel by pixel")
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [
+        ([0] * 20, [0] * 20, r"all images are of one class \(0\)"),
+        ([0] * 10 + [1] * 10, [0] * 19 + [2], "class '2' has 0 training image"),
+        ([0] * 19 + [1], [0] * 20, "class '1' has 1 training image"),
+    ],
+    ids=["one class", "a class in the test set only", "a class of one image"],
+)
+def test_what_a_comparison_refuses_is_an_error_here(
+    train: list[int], test: list[int], message: str, tmp_path: Path
+) -> None:
+    for prefix, labels in (("train", train), ("t10k", test)):
+        write_idx(tmp_path, prefix, np.zeros((20, 6, 6), np.uint8), np.array(labels, np.uint8))
+    assert re.search(message, find(examine(f"idx:{tmp_path}"), "no_split").message)
+    with pytest.raises(DataError, match=message):
+        prepare_board(BoardConfig(data=DataConfig(source=f"idx:{tmp_path}")))
 
 
 def test_a_comparison_says_which_test_images_are_also_elsewhere(divided: Path) -> None:
