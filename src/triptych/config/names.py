@@ -120,12 +120,17 @@ MNIST_LIKE = "triptych.data.named:fetch_mnist_like"
 DIGITS = tuple("0123456789")
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle-boot")
 HIRAGANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+# EMNIST's own names of its divisions, by the name of the data set.
+EMNIST_SPLITS = {f"emnist-{split}": split for split in ("balanced", "bymerge", "byclass", "digits", "letters", "mnist")}
 DATASETS = {
     "digits": NamedDataset("triptych.data.named:load_digits_images"),
     "mnist": NamedDataset(MNIST_LIKE, "MNIST", DIGITS),
     "fashion-mnist": NamedDataset(MNIST_LIKE, "FashionMNIST", FASHION),
     "kmnist": NamedDataset(MNIST_LIKE, "KMNIST", HIRAGANA),
+    "cifar10": NamedDataset("triptych.data.named:fetch_cifar10", "CIFAR10"),
     "flowers102": NamedDataset("triptych.data.named:fetch_flowers", "Flowers102"),
+    "oxford-pets": NamedDataset("triptych.data.named:fetch_pets", "OxfordIIITPet"),
+    **{name: NamedDataset("triptych.data.named:fetch_emnist", "EMNIST") for name in EMNIST_SPLITS},
 }
 DATASET_NAMES = tuple(DATASETS)
 # What a path of data may begin with, as in `idx:DIR`: how it is laid out.
