@@ -24,6 +24,8 @@ from triptych.system.checked import hash_file
 # The function that reads each layout of `data.source`, as "module:function": those modules import this one.
 LAYOUTS = {"idx": "triptych.data.idx:load_idx_directory", "folder": "triptych.data.datasets:load_folder"}
 
+UNREADABLE = bytes(hashlib.sha256().digest_size)
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -149,7 +151,7 @@ def build_file_dataset(
     classes: tuple[str, ...],
     parts: Parts | None,
 ) -> Dataset:
-    """Return image files as a data set.
+    """Return image files as a data set; one that cannot be read is reported where it is decoded.
 
     Args:
         name: of the data set.
@@ -159,11 +161,19 @@ def build_file_dataset(
         classes: the class names.
         parts: (n,) of "train", "validation" or "test"; None if the data set has none.
     """
-    identities = tuple(map(hash_file, files))
+    identities = tuple(map(_identify, files))
     names = (os.fsencode(file.relative_to(root).as_posix()) for file in files)
     pieces = (piece for named in zip(names, identities, strict=True) for piece in named)
     digest = _hash(pieces, labels, classes, parts)
     return Dataset(name, FileImages(tuple(files), identities), labels, classes, parts, digest, root)
+
+
+def _identify(file: Path) -> bytes:
+    """Return the SHA-256 of a file; one that no file has if it cannot be read."""
+    try:
+        return hash_file(file)
+    except OSError:
+        return UNREADABLE
 
 
 def _hash(pieces: Any, labels: NDArray[np.int64], classes: tuple[str, ...], parts: Parts | None) -> str:

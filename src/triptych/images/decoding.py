@@ -39,6 +39,8 @@ def open_image(file: Path) -> Iterator[Image.Image]:
             yield image
     except DataError:
         raise
+    except PermissionError as error:
+        raise UnreadableImageError(file, "it may not be read", "allow it with chmod a+r") from error
     except Exception as error:
         # Damaged files raise almost any error in Pillow's readers, from struct.error to AttributeError.
         raise UnreadableImageError(file, _explain(error, file)) from error
@@ -55,7 +57,7 @@ def _refuse_bomb(image: Image.Image, file: Path) -> None:
 def _explain(error: Exception, file: Path) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "no image format that Pillow knows" if file.stat().st_size else "the file is empty"
-    return " ".join(str(error).split()) or type(error).__name__
+    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
 
 
 def decode_opened(image: Image.Image, file: Path) -> Pixels:

@@ -80,10 +80,10 @@ def explain_reading(error: OSError) -> str:
     """Return why a file or folder cannot be read, and the remedy, to follow its name.
 
     >>> explain_reading(PermissionError(errno.EACCES, "Permission denied"))
-    'may not be read: allow it with chmod a+r'
+    'may not be read: allow it with chmod a+rX'
     """
     if error.errno in NO_PERMISSION:
-        return "may not be read: allow it with chmod a+r"
+        return "may not be read: allow it with chmod a+rX"
     return f"cannot be read ({error.strerror or type(error).__name__}): restore it"
 
 

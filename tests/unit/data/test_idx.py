@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from helpers.damages import DAMAGES
 from helpers.idx import write_idx
+from helpers.rights import permissions_obeyed
 from triptych.data.datasets import fetch_dataset
 from triptych.errors import DataError
 
@@ -171,6 +172,14 @@ def test_a_file_that_unpacks_to_more_than_its_header_says_is_not_unpacked(folder
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2**22
+
+
+@pytest.mark.parametrize("name", [TRAIN_LABELS, "."])
+def test_a_file_or_folder_that_may_not_be_read_is_named(name: str, folder: Path) -> None:
+    (folder / name).chmod(0)
+    with permissions_obeyed(), pytest.raises(DataError, match=f"{name}? may not be read: allow it with chmod a"):
+        fetch_dataset(f"idx:{folder}")
+    (folder / name).chmod(0o700)
 
 
 def keep(folder: Path) -> None:

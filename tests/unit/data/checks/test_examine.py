@@ -10,6 +10,7 @@ from PIL import Image
 
 from helpers.idx import write_idx
 from helpers.photos import draw_scene, write_photos, write_scenes
+from helpers.rights import permissions_obeyed
 from triptych.config.schema import BoardConfig, DataConfig
 from triptych.data.boards import prepare_board
 from triptych.data.checks.examine import examine
@@ -67,6 +68,23 @@ def test_every_unreadable_file_is_named_with_its_reason(divided: Path) -> None:
         "train/b/03.png": "no image format that Pillow knows",
         "train/b/float.tiff": "pixels of mode 'F', whose range is unknown",
     }
+
+
+def test_files_that_may_not_be_read_are_named_beside_the_other_unreadable_ones(divided: Path) -> None:
+    (divided / "train" / "a" / "02.png").chmod(0)
+    (divided / "train" / "b" / "01.png").write_bytes(b"")
+    (divided / "train" / "b" / "03.png").chmod(0)
+    with permissions_obeyed():
+        finding = find(examine(str(divided)), "unreadable")
+        with pytest.raises(DataError) as caught:
+            prepare_board(BoardConfig(data=DataConfig(source=str(divided))))
+    assert {example.images[0].name: example.detail for example in finding.examples} == {
+        "train/a/02.png": "it may not be read: allow it with chmod a+r",
+        "train/b/01.png": "the file is empty: replace or remove the file",
+        "train/b/03.png": "it may not be read: allow it with chmod a+r",
+    }
+    refused = f"image {divided}/train/a/02.png cannot be read (it may not be read): allow it with chmod a+r"
+    assert str(caught.value) == refused
 
 
 def test_the_same_pixels_are_found_across_parts_classes_and_file_formats(divided: Path) -> None:
