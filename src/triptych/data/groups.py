@@ -98,8 +98,11 @@ def _read_minutes(dataset: Dataset, images: FileImages, expression: str) -> Comm
 
 
 def _read_time(image: Image.Image) -> str:
-    exif = image.getexif()
-    taken = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime)
+    try:
+        exif = image.getexif()
+        taken = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime)
+    except Exception:  # noqa: BLE001 - broken EXIF data raise almost any error, and the photo can be read all the same
+        return ""
     return str(taken)
 
 

@@ -1,21 +1,86 @@
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
+from triptych.data.checks.inspection import inspect_file
 from triptych.errors import DataError
+from triptych.images import decoding
 from triptych.images.decoding import decode_image
 
+SMALL = Image.fromarray(np.arange(6 * 4 * 3, dtype=np.uint8).reshape(4, 6, 3) * 3)
+# Other tags than the orientation: each of them makes `ImageOps.exif_transpose` or the reader of EXIF data stumble.
+BROKEN_TAGS = {
+    "none": b"",
+    "a resolution in words": struct.pack("<HHI", 0x11A, 2, 3) + b"72\0\0",
+    "a folder of tags outside the file": struct.pack("<HHII", 0x8769, 4, 1, 2**31),
+    "a place that is a word": struct.pack("<HHI", 0x8825, 2, 3) + b"no\0\0",
+    "a type that does not exist": struct.pack("<HHII", 0x11A, 99, 1, 0),
+}
 
-def test_exif_turned_photos_are_read_upright(tmp_path: Path) -> None:
-    image = Image.new("RGB", (40, 20))
-    exif = image.getexif()
-    exif[0x0112] = 6  # the camera was turned by 90 degrees
-    image.save(tmp_path / "turned.jpg", exif=exif)
-    assert decode_image(tmp_path / "turned.jpg").shape == (40, 20, 3)
+
+def _write_exif(orientation: bytes, more: bytes = b"", entries: int | None = None) -> bytes:
+    """Return EXIF data with an orientation tag, and with another one."""
+    count = entries or 1 + bool(more)
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, count) + orientation + more + struct.pack("<I", 0)
+
+
+def _orientation(value: int) -> bytes:
+    return struct.pack("<HHIHH", 0x112, 3, 1, value, 0)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "tiff"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_all_eight_turns_are_undone(orientation: int, suffix: str, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    SMALL.save(tmp_path / f"turned.{suffix}", exif=exif, lossless=True)
+    with Image.open(tmp_path / f"turned.{suffix}") as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    np.testing.assert_array_equal(decode_image(tmp_path / f"turned.{suffix}"), expected)
+
+
+@pytest.mark.parametrize("broken", BROKEN_TAGS)
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_a_photo_is_read_upright_whatever_its_other_tags_are(broken: str, suffix: str, tmp_path: Path) -> None:
+    SMALL.save(tmp_path / f"photo.{suffix}", exif=_write_exif(_orientation(6), BROKEN_TAGS[broken]))
+    assert decode_image(tmp_path / f"photo.{suffix}").shape == (6, 4, 3)
+    assert inspect_file(tmp_path / f"photo.{suffix}").problem == ""
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        _write_exif(_orientation(0)),
+        _write_exif(_orientation(9)),
+        _write_exif(struct.pack("<HHI", 0x112, 2, 2) + b"6\0\0\0"),
+        _write_exif(struct.pack("<HHI", 0x112, 7, 1) + b"\6\0\0\0"),
+        _write_exif(struct.pack("<HHII", 0x112, 5, 1, 2**30)),
+        _write_exif(_orientation(6), entries=500)[:20],
+        b"Exif\0\0",
+        b"Exif\0\0nothing of the kind",
+    ],
+    ids=["zero", "nine", "a word", "bytes", "a fraction elsewhere", "cut off", "empty", "no EXIF"],
+)
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_an_orientation_that_means_nothing_leaves_the_photo_as_it_is(exif: bytes, suffix: str, tmp_path: Path) -> None:
+    SMALL.save(tmp_path / f"photo.{suffix}", exif=exif)
+    assert decode_image(tmp_path / f"photo.{suffix}").shape == (4, 6, 3)
+
+
+def test_a_large_picture_is_converted_in_strips_to_the_same_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 7
+    SMALL.quantize(16).save(tmp_path / "palette.png", transparency=3, exif=exif)
+    whole = decode_image(tmp_path / "palette.png")
+    monkeypatch.setattr(decoding, "STRIP_PIXELS", 12)
+    np.testing.assert_array_equal(decode_image(tmp_path / "palette.png"), whole)
 
 
 RAMP = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (16, 1))

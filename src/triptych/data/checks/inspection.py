@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import ExifTags, Image, ImageFile
+from PIL import Image, ImageFile
 
 from triptych.data.duplicates import identify_pixels, shrink
 from triptych.errors import UnreadableImageError
-from triptych.images.decoding import decode_opened, open_image
+from triptych.images.decoding import decode_opened, open_image, read_orientation
 from triptych.images.pixels import Pixels
 from triptych.images.sources import FileImages, ImageSource
 
@@ -39,10 +39,6 @@ def _has_sixteen_bits(image: Image.Image) -> bool:
     return raw or image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
 
 
-def _is_turned(image: Image.Image) -> bool:
-    return image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
-
-
 TRAITS = {
     "cmyk": Trait(
         lambda image: image.mode == "CMYK",
@@ -57,7 +53,7 @@ TRAITS = {
         "have transparency: they are composited on white",
     ),
     "turned": Trait(
-        _is_turned,
+        lambda image: read_orientation(image) > 1,
         "have an EXIF orientation: they are rotated or mirrored accordingly, as in a viewer",
     ),
     "several_pictures": Trait(

@@ -16,6 +16,7 @@ from triptych.data.boards import prepare_board
 from triptych.data.checks.examine import examine
 from triptych.data.checks.findings import Examination, Finding
 from triptych.errors import DataError
+from triptych.images.formats import FORMATS
 
 
 def kinds(examination: Examination) -> set[str]:
@@ -65,7 +66,7 @@ def test_every_unreadable_file_is_named_with_its_reason(divided: Path) -> None:
     assert {example.images[0].name: example.detail.partition(":")[0] for example in finding.examples} == {
         "train/a/02.png": "the file is empty",
         "train/b/01.png": "image file is truncated",
-        "train/b/03.png": "no image format that Pillow knows",
+        "train/b/03.png": f"it is damaged, or none of {', '.join(FORMATS)}",
         "train/b/float.tiff": "pixels of mode 'F', whose range is unknown",
     }
 
