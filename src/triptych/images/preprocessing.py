@@ -11,9 +11,13 @@ import numpy as np
 from PIL import Image
 
 from triptych.images.pixels import Pixels, match_channels
+from triptych.images.windows import resize_window
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+# 64 MiB: a photo that is not 200 times as long as wide is smaller. Of a larger one only the middle is computed.
+MOST_RESIZED_PIXELS = 2**24
 
 
 @dataclass(frozen=True)
@@ -75,12 +79,15 @@ class Preprocessing:
         >>> small.crop(np.zeros((60, 90, 1), dtype=np.uint8)).shape
         (32, 32, 3)
         """
+        size = _resized(image.shape[1], image.shape[0], self.resize_size)
+        (left, width), (top, height) = (_crop_side(side, self.crop_size) for side in size)
+        box = (left, top, left + width, top + height)
+        if size[0] * size[1] > MOST_RESIZED_PIXELS:
+            return resize_window(match_channels(image, 3), size, box, self.interpolation)
         opened = Image.fromarray(match_channels(image, 3))
-        size = _resized(opened.width, opened.height, self.resize_size)
         if opened.size != size:
             opened = opened.resize(size, Image.Resampling[self.interpolation.upper()])
-        (left, width), (top, height) = (_crop_side(side, self.crop_size) for side in opened.size)
-        return np.asarray(opened.crop((left, top, left + width, top + height)))
+        return np.asarray(opened.crop(box))
 
     def as_json(self) -> dict[str, Any]:
         """Return the preprocessing as plain JSON values."""
