@@ -53,7 +53,7 @@ def run_flow(
             from triptych.tracking import connect
 
             connect()
-            server.adopt_into_prefect()
+            server.connect_prefect()
         return run_on(runner, flow, config, *parameters)
 
 

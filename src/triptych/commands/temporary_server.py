@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triptych.errors import ConfigError
+from triptych.system.environment import TEMPORARY_SERVER
 
 if TYPE_CHECKING:
-    from prefect.server.api.server import SubprocessASGIServer
     from prefect.settings import Settings
 
 # As Prefect itself starts a server where none is configured: without pages and schedules.
@@ -40,29 +40,29 @@ class TemporaryServer:
     """The server that Prefect starts on its first call if none is configured, started early.
 
     Prefect alone would import the whole server into this process before it starts a process for it. Here that process
-    starts first and comes up on another core in the meantime; then Prefect adopts it, and uses and stops it as its
-    own. If anything fails, Prefect starts its own server as usual.
+    starts first and comes up on another core in the meantime; then Prefect uses it like any server with an address.
     """
 
     def __init__(self) -> None:
         """Start the process; it ends with this one, or at once if another server is configured."""
         with socket.create_server(("127.0.0.1", 0)) as listening:
             self.port: int = listening.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}/api"
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process writes
         self.stopped = False
         # Pages that the user has open, and other users of the machine, reach the port too.
         self.password = dict.fromkeys(PASSWORDS, f"triptych:{secrets.token_urlsafe()}")
+        self.environment = os.environ | TEMPORARY | self.password  # without its own address, also when started again
         self.process = self._start()
         atexit.register(self.stop)
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "triptych.commands.temporary_server", str(self.port), str(os.getpid())]
         # In its own process group: Ctrl-C is for this process, which then stops the server.
-        environment = os.environ | TEMPORARY | self.password
-        return subprocess.Popen(command, env=environment, process_group=0, stderr=self.log)  # noqa: S603 - this module
+        return subprocess.Popen(command, env=self.environment, process_group=0, stderr=self.log)  # noqa: S603 - this module
 
-    def adopt_into_prefect(self) -> None:
-        """Wait until the server answers, and make Prefect use and stop it as if it had started it.
+    def connect_prefect(self) -> None:
+        """Wait until the server answers, and make Prefect use it.
 
         Raises:
             ConfigError: the server could not start, in general because of its database.
@@ -73,22 +73,16 @@ class TemporaryServer:
         if not wants_temporary_server(settings):
             return
         from prefect.context import refresh_global_settings_context
-        from prefect.server.api.server import SubprocessASGIServer
 
-        # Also for a server that Prefect starts itself.
-        os.environ.update(self.password)
-        refresh_global_settings_context()
-        server = SubprocessASGIServer()
-        if not server.running and self._answers(settings.server.ephemeral.startup_timeout_seconds):
-            server.port, server.server_process, server.running = self.port, self.process, True
-            atexit.register(server.stop)
-            atexit.register(self.stop)  # before Prefect does it, which would look like a failure
-            threading.Thread(target=self._keep_running, args=(server,), daemon=True).start()
-        if (self.process.poll() or 0) > 0:
-            raise ConfigError(
-                f"Prefect's temporary server cannot start ({self._find_reason()}): move its database in "
-                f"{settings.home} away, or set PREFECT_HOME to a new folder"
-            )
+        if self._answers(settings.server.ephemeral.startup_timeout_seconds):
+            os.environ |= self.password | {"PREFECT_API_URL": self.address, TEMPORARY_SERVER: self.address}
+            refresh_global_settings_context()
+            threading.Thread(target=self._keep_running, daemon=True).start()
+            return
+        raise ConfigError(
+            f"Prefect's temporary server cannot start ({self._find_reason()}): move its database in {settings.home} "
+            "away, or set PREFECT_HOME to a new folder"
+        )
 
     def _find_reason(self) -> str:
         """Return the last error in the server's log."""
@@ -96,13 +90,13 @@ class TemporaryServer:
         lines = self.log.read().decode(errors="replace").splitlines()
         return next((line for line in reversed(lines) if ERROR_LINE.match(line)), "see the server's log")
 
-    def _keep_running(self, server: SubprocessASGIServer) -> None:
+    def _keep_running(self) -> None:
         """Start the process again whenever it ends while a flow needs it; the system may kill it to free memory."""
         while True:
             self.process.wait()
             if self.stopped:
                 return
-            self.process = server.server_process = self._start()
+            self.process = self._start()
             time.sleep(SECONDS_BETWEEN_CHECKS)
 
     def stop(self) -> None:
@@ -119,7 +113,7 @@ class TemporaryServer:
         deadline = time.monotonic() + seconds
         while self.process.poll() is None and time.monotonic() < deadline:
             with suppress(httpx.TransportError):
-                if httpx.get(f"http://127.0.0.1:{self.port}/api/health", trust_env=False).is_success:
+                if httpx.get(f"{self.address}/health", trust_env=False).is_success:
                     return True
             time.sleep(SECONDS_BETWEEN_CALLS)
         self.stop()

@@ -9,13 +9,12 @@ from typing import Any, TypeVar
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
-from prefect.settings import get_current_settings
 from pydantic import Field
 
 from triptych.config.schema import BoardConfig
 from triptych.errors import ConfigError
 from triptych.evaluation.report import ComparisonResult
-from triptych.orchestration.progress import name_key
+from triptych.orchestration.progress import has_pages, name_key
 from triptych.system.text import escape_markdown
 from triptych.tracking import approve
 
@@ -36,7 +35,7 @@ def require_approver(boards: Iterable[BoardConfig]) -> None:
     Raises:
         ConfigError: there is only Prefect's temporary server, which has no pages.
     """
-    if any(board.promote.approval for board in boards) and not get_current_settings().api.url:
+    if any(board.promote.approval for board in boards) and not has_pages():
         raise ConfigError(
             "promote.approval=true waits for an answer on Prefect's page, but there is no server: set PREFECT_API_URL "
             "to one, or decide by hand with `triptych promote`"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from functools import partial
@@ -10,10 +11,12 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
+from prefect.settings import get_current_settings
 from prefect.utilities.urls import url_for
 
 from triptych.orchestration.interrupts import interrupts
 from triptych.orchestration.reports import reports
+from triptych.system.environment import TEMPORARY_SERVER
 from triptych.system.progress import track
 from triptych.training.epochs import EpochMetrics, OnEpoch
 
@@ -21,9 +24,18 @@ from triptych.training.epochs import EpochMetrics, OnEpoch
 SECONDS_BETWEEN_UPDATES = 2.0
 
 
+def has_pages() -> bool:
+    """Return whether there is a server of Prefect with pages, not only the temporary one."""
+    return get_current_settings().api.url is not None and not _is_temporary()
+
+
+def _is_temporary() -> bool:
+    return os.environ.get(TEMPORARY_SERVER, "") == get_current_settings().api.url
+
+
 def describe_flow_run() -> dict[str, str]:
-    """Return the tags that link an MLflow run to its flow run, whose page a temporary server does not have."""
-    url = url_for("flow-run", obj_id=flow_run.id) if flow_run.id else None
+    """Return the tags that link an MLflow run to its flow run, if that has a page."""
+    url = url_for("flow-run", obj_id=flow_run.id) if flow_run.id and not _is_temporary() else None
     described = {"id": flow_run.id, "name": flow_run.name, "url": url}
     return {f"prefect.flow_run_{key}": str(value) for key, value in described.items() if value}
 

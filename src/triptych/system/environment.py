@@ -29,6 +29,8 @@ DEFAULTS = {
     "MPLBACKEND": "Agg",
 }
 
+# The address of Prefect's temporary server, which has no pages, where a command has started one.
+TEMPORARY_SERVER = "TRIPTYCH_TEMPORARY_SERVER"
 # What another program left there for MLflow: runs, models and views would be put where that program works.
 INHERITED = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_ACTIVE_MODEL_ID")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
