@@ -14,6 +14,8 @@ from triptych.data.checks.findings import SEVERITIES, Examination, Example, Find
 from triptych.errors import escape_controls
 
 FEW = 10
+# Of the images of a group.
+FEW_IN_GROUP = 5
 STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 SIGNS = {"similar": "~", "similar_in_parts": "~"}
 
@@ -55,7 +57,7 @@ def _tabulate_classes(examination: Examination, limit: int | None) -> Table:
     for name, counts in rows[:limit]:
         table.add_row(_plain(name), *(f"{number:,}" for number in counts.values()))
     if len(rows) > len(rows[:limit]):
-        table.add_row(Text(f"and {len(rows) - len(rows[:limit])} more (--all)"))
+        table.add_row(Text(f"and {len(rows) - len(rows[:limit]):,} more (--all)"))
     return table
 
 
@@ -64,20 +66,29 @@ def _print_finding(console: Console, finding: Finding, limit: int | None) -> Non
     lines.add_row("-", _plain(finding.message))
     shown = finding.examples[:limit]
     for example in shown:
-        lines.add_row("", _plain(describe_example(example, SIGNS.get(finding.kind, "=")), style="dim", overflow="fold"))
+        text = describe_example(example, SIGNS.get(finding.kind, "="), None if limit is None else FEW_IN_GROUP)
+        lines.add_row("", _plain(text, style="dim", overflow="fold"))
     if len(finding.examples) > len(shown):
-        lines.add_row("", Text(f"and {len(finding.examples) - len(shown)} more (--all)", style="dim"))
+        lines.add_row("", Text(f"and {len(finding.examples) - len(shown):,} more (--all)", style="dim"))
     console.print(Padding(lines, (0, 0, 0, 2)))
 
 
-def describe_example(example: Example, sign: str = "=") -> str:
+def describe_example(example: Example, sign: str = "=", limit: int | None = None) -> str:
     """Return an example in one line, with a sign between the images of a group.
+
+    Args:
+        example: some images.
+        sign: what they are to each other.
+        limit: how many of them to name; None: all.
 
     >>> describe_example(Example((ImageName("a/1.jpg", "a", "train"), ImageName("b/2.jpg", "b", "test"))))
     'a/1.jpg (a, train) = b/2.jpg (b, test)'
     """
-    names = [image.name if len(example.images) == 1 else _describe_image(image) for image in example.images]
-    return ": ".join(text for text in (f" {sign} ".join(names), example.detail) if text)
+    shown = example.images[:limit]
+    names = [image.name if len(example.images) == 1 else _describe_image(image) for image in shown]
+    more = len(example.images) - len(shown)
+    group = f" {sign} ".join(names) + (f" and {more:,} more (--all)" if more else "")
+    return ": ".join(text for text in (group, example.detail) if text)
 
 
 def _describe_image(image: ImageName) -> str:

@@ -29,7 +29,9 @@ def test_check_prints_ten_examples_or_all_or_json(tmp_path: Path) -> None:
     assert done.returncode == 2
     content = json.loads(done.stdout)
     assert content["can_train"] is False
-    assert len(content["findings"][0]["examples"]) == 12
+    unreadable = content["findings"][0]
+    assert (unreadable["kind"], unreadable["severity"], unreadable["count"]) == ("unreadable", "error", 12)
+    assert unreadable["files"][:2] == ["a/broken00.jpg", "a/broken01.jpg"]
 
 
 def test_sound_data_end_with_exit_code_zero(photos: Path) -> None:

@@ -10,14 +10,40 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.data.checks.inspection import Inspection
+from triptych.data.checks.inspection import TRAITS, Inspection
 from triptych.data.datasets import Dataset
 from triptych.data.duplicates import Group, spans
 from triptych.data.folders import Parts
 from triptych.images.sources import FileImages
+from triptych.images.walk import HIDDEN, LOCKED, REASONS, SEEN, SERVICE
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+# Of files and folders that are left out, by reason; the others are warnings.
+LEFT_OUT: dict[str, Severity] = {LOCKED: "error", HIDDEN: "note", SERVICE: "note", SEEN: "note"}
+# The severity of every kind of finding; a table in docs/photos.md says what each means.
+KINDS: dict[str, Severity] = {
+    "unreadable": "error",
+    "empty_class": "error",
+    "no_split": "error",
+    "split_seed": "warning",
+    "same_in_parts": "warning",
+    "same_in_classes": "warning",
+    "similar_in_parts": "warning",
+    "few_images": "warning",
+    "imbalance": "warning",
+    "classes_alike": "warning",
+    "same": "note",
+    "similar": "note",
+    "similar_not_checked": "note",
+    "small_images": "note",
+    **dict.fromkeys(TRAITS, "note"),
+    **{f"left_out_{reason}": LEFT_OUT.get(reason, "warning") for reason in REASONS},
+    "reading": "note",
+    "resolution": "note",
+}
+# In JSON, of the files of a finding, of its examples, and of the images of each.
+MOST_LISTED = 100
 
 
 @dataclass(frozen=True)
@@ -47,22 +73,44 @@ class Example:
     images: tuple[ImageName, ...]
     detail: str = ""
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the first images, and how many there are, as JSON values."""
+        images = [asdict(image) for image in self.images[:MOST_LISTED]]
+        return {"count": len(self.images), "images": images, "detail": self.detail}
+
 
 @dataclass(frozen=True)
 class Finding:
     """A problem of the data, or a property worth knowing before training.
 
     Attributes:
-        kind: identifier of the kind of finding, for programs.
-        severity: "error" prevents training, "warning" may distort the results, "note" is for information.
+        kind: a row of `KINDS`.
         message: what was found, and what to do about it.
-        examples: every instance.
+        examples: every instance that can be named.
+        instances: how many there are, if they cannot be named.
     """
 
     kind: str
-    severity: Severity
     message: str
     examples: tuple[Example, ...] = ()
+    instances: int = 1
+
+    @property
+    def severity(self) -> Severity:
+        """Return "error", which prevents training, "warning", which may distort the results, or "note"."""
+        return KINDS[self.kind]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything but long lists, of which only the start, as JSON values."""
+        names = dict.fromkeys(image.name for example in self.examples for image in example.images)
+        return {
+            "kind": self.kind,
+            "severity": self.severity,
+            "count": len(self.examples) or self.instances,
+            "message": self.message,
+            "files": list(names)[:MOST_LISTED],
+            "examples": [example.as_json() for example in self.examples[:MOST_LISTED]],
+        }
 
 
 @dataclass(frozen=True)
@@ -91,8 +139,14 @@ class Examination:
         return [finding for finding in self.findings if finding.severity == severity]
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything as JSON values."""
-        return {"can_train": self.can_train, **asdict(self)}
+        """Return everything but long lists, of which only the start, as JSON values."""
+        return {
+            "can_train": self.can_train,
+            "data": self.data,
+            "images": self.images,
+            "classes": self.classes,
+            "findings": [finding.as_json() for finding in self.findings],
+        }
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Any
 
 from scipy.stats import binomtest, norm
 
-from triptych.data.checks.findings import Example, Finding, ImageName, Severity, Subject
+from triptych.data.checks.findings import Example, Finding, ImageName, Subject
 from triptych.data.checks.inspection import TRAITS
-from triptych.data.duplicates import SMALLEST_COMPARED_PIXELS, Group, find_leaked, spans
+from triptych.data.duplicates import SMALLEST_COMPARED_PIXELS, find_leaked, spans
 from triptych.data.folders import describe_twins, explain_empty, find_twins
 from triptych.images.sources import FileImages
-from triptych.images.walk import HIDDEN, LOCKED, REASONS, SEEN, SERVICE, describe_left_out
+from triptych.images.walk import REASONS, describe_left_out
 
 FEW_TRAINING_IMAGES = 20
 STRONG_IMBALANCE = 5.0
@@ -24,8 +24,6 @@ ASSUMED_ACCURACY = 0.9
 LEVEL, POWER = 0.05, 0.8
 # Shares of the images that only one of two models classifies correctly.
 DISAGREEMENTS = (0.02, 0.05, 0.1)
-# Of what is left out; a warning, if it is not named here.
-LEFT_OUT_SEVERITY: dict[str, Severity] = {LOCKED: "error", HIDDEN: "note", SERVICE: "note", SEEN: "note"}
 KEEP_TOGETHER = (
     "in different parts, which may inflate every accuracy: inspect them, or keep each group in one part with "
     "split.group_by=similar"
@@ -40,12 +38,12 @@ def find_unreadable(subject: Subject) -> list[Finding]:
         if inspection.problem
     )
     message = f"{_count(examples, 'image')} cannot be read: replace or remove the files"
-    return [Finding("unreadable", "error", message, examples)] if examples else []
+    return [Finding("unreadable", message, examples)] if examples else []
 
 
 def find_empty_classes(subject: Subject) -> list[Finding]:
     """Return the class directories without images."""
-    return [Finding("empty_class", "error", explain_empty(directory)) for directory in subject.empty]
+    return [Finding("empty_class", explain_empty(directory)) for directory in subject.empty]
 
 
 def find_split_problem(subject: Subject) -> list[Finding]:
@@ -54,8 +52,8 @@ def find_split_problem(subject: Subject) -> list[Finding]:
         return []
     if subject.split_seed:
         message = f"{subject.split_problem}; the parts shown here are those of split.seed={subject.split_seed}"
-        return [Finding("split_seed", "warning", message)]
-    return [Finding("no_split", "error", subject.split_problem)]
+        return [Finding("split_seed", message)]
+    return [Finding("no_split", subject.split_problem)]
 
 
 def find_leaks(subject: Subject) -> list[Finding]:
@@ -69,14 +67,14 @@ def find_leaks(subject: Subject) -> list[Finding]:
         f"{_count(range(leaked), 'test image')} {_verb(leaked)} also in train or validation, "
         f"which inflates every accuracy: keep one copy of each"
     )
-    return [Finding("same_in_parts", "warning", message, subject.name_groups(groups))]
+    return [Finding("same_in_parts", message, subject.name_groups(groups))]
 
 
 def find_conflicts(subject: Subject) -> list[Finding]:
     """Return the images that are in several classes."""
     groups = [group for group in subject.equal if spans(group, subject.dataset.labels)]
     message = f"{_count(groups, 'image')} with the same pixels in different classes: keep the correct one"
-    return [Finding("same_in_classes", "warning", message, subject.name_groups(groups))] if groups else []
+    return [Finding("same_in_classes", message, subject.name_groups(groups))] if groups else []
 
 
 def find_similar(subject: Subject) -> list[Finding]:
@@ -86,18 +84,13 @@ def find_similar(subject: Subject) -> list[Finding]:
             f"near duplicates were not searched for: images of less than {SMALLEST_COMPARED_PIXELS} pixels look alike "
             f"without being copies"
         )
-        return [Finding("similar_not_checked", "note", message)] if subject.inspections else []
+        return [Finding("similar_not_checked", message)] if subject.inspections else []
     across = [group for group in subject.similar if subject.crosses(group)]
     within = [group for group in subject.similar if not subject.crosses(group)]
-    rows: tuple[tuple[str, Severity, list[Group], str], ...] = (
-        ("similar_in_parts", "warning", across, KEEP_TOGETHER),
-        ("similar", "note", within, subject.within),
-    )
+    rows = (("similar_in_parts", across, KEEP_TOGETHER), ("similar", within, subject.within))
     return [
-        Finding(
-            kind, severity, f"{_count(groups, 'group')} of images that look alike {where}", subject.name_groups(groups)
-        )
-        for kind, severity, groups, where in rows
+        Finding(kind, f"{_count(groups, 'group')} of images that look alike {where}", subject.name_groups(groups))
+        for kind, groups, where in rows
         if groups
     ]
 
@@ -106,7 +99,7 @@ def find_repeats(subject: Subject) -> list[Finding]:
     """Return the images that occur several times in one part."""
     groups = [group for group in subject.equal if not subject.crosses(group)]
     message = f"{_count(groups, 'image')} more than once, with the same pixels, {subject.within}: each copy counts"
-    return [Finding("same", "note", message, subject.name_groups(groups))] if groups else []
+    return [Finding("same", message, subject.name_groups(groups))] if groups else []
 
 
 def find_small_classes(subject: Subject) -> list[Finding]:
@@ -123,7 +116,7 @@ def find_small_classes(subject: Subject) -> list[Finding]:
         f"{_count(examples, 'class')} with fewer than {FEW_TRAINING_IMAGES} training images: "
         f"their accuracy depends on chance, add images"
     )
-    return [Finding("few_images", "warning", message, examples)] if examples else []
+    return [Finding("few_images", message, examples)] if examples else []
 
 
 def find_imbalance(subject: Subject) -> list[Finding]:
@@ -138,7 +131,7 @@ def find_imbalance(subject: Subject) -> list[Finding]:
         f"({counts[most]} and {counts[least]}): always predicting {names[most]!r} is correct for "
         f"{counts[most] / counts.sum():.0%}, so compare macro F1 too, and try class_weights=balanced"
     )
-    return [Finding("imbalance", "warning", message)]
+    return [Finding("imbalance", message)]
 
 
 def find_small_images(subject: Subject) -> list[Finding]:
@@ -151,10 +144,10 @@ def find_small_images(subject: Subject) -> list[Finding]:
     examples = [Example((subject.name_image(i),), f"{found.width} x {found.height}") for i, found in small if files]
     least = min(small, key=lambda pair: min(pair[1].height, pair[1].width))[1]
     message = (
-        f"{len(small)} of {len(readable)} images {_verb(len(small))} smaller than the {CROP_PIXELS} pixels of "
+        f"{len(small):,} of {len(readable):,} images {_verb(len(small))} smaller than the {CROP_PIXELS} pixels of "
         f"pretrained networks' input, the smallest {least.width} x {least.height}: scaling up adds no detail"
     )
-    return [Finding("small_images", "note", message, tuple(examples))]
+    return [Finding("small_images", message, tuple(examples), len(small))]
 
 
 def find_traits(subject: Subject) -> list[Finding]:
@@ -164,7 +157,7 @@ def find_traits(subject: Subject) -> list[Finding]:
         having = [index for index, found in enumerate(subject.inspections) if name in found.traits]
         examples = tuple(Example((subject.name_image(index),)) for index in having)
         if examples:
-            findings.append(Finding(name, "note", f"{_count(examples, 'image')} {trait.reading}", examples))
+            findings.append(Finding(name, f"{_count(examples, 'image')} {trait.reading}", examples))
     return findings
 
 
@@ -177,7 +170,7 @@ def find_left_out(subject: Subject) -> list[Finding]:
         for message in describe_left_out(found, root or Path()):
             names = (ImageName(_relate(one.path, root), "" if one.top == root else one.top.name, "") for one in found)
             examples = tuple(Example((name,)) for name in names)
-            findings.append(Finding(f"left_out_{reason}", LEFT_OUT_SEVERITY.get(reason, "warning"), message, examples))
+            findings.append(Finding(f"left_out_{reason}", message, examples))
     return findings
 
 
@@ -188,12 +181,12 @@ def _relate(path: Path, root: Path | None) -> str:
 def find_alike_classes(subject: Subject) -> list[Finding]:
     """Return the classes whose names differ in case or Unicode form only."""
     twins = find_twins(subject.dataset.classes) if subject.dataset.grows else []
-    return [Finding("classes_alike", "warning", describe_twins(names)) for names in twins]
+    return [Finding("classes_alike", describe_twins(names)) for names in twins]
 
 
 def find_notes(subject: Subject) -> list[Finding]:
     """Return how the data was read."""
-    return [Finding("reading", "note", note) for note in subject.dataset.notes]
+    return [Finding("reading", note) for note in subject.dataset.notes]
 
 
 def find_resolution(subject: Subject) -> list[Finding]:
@@ -201,7 +194,7 @@ def find_resolution(subject: Subject) -> list[Finding]:
     images = 0 if subject.parts is None else int((subject.parts == "test").sum())
     if not images:
         return []
-    return [Finding("resolution", "note", explain_resolution(images))]
+    return [Finding("resolution", explain_resolution(images))]
 
 
 def explain_resolution(images: int) -> str:
