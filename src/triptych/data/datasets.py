@@ -23,7 +23,9 @@ from triptych.system.checked import hash_file
 
 # The function that reads each layout of `data.source`, as "module:function": those modules import this one.
 LAYOUTS = {"idx": "triptych.data.idx:load_idx_directory", "folder": "triptych.data.datasets:load_folder"}
-
+# What is checked of a layout before anything is started.
+EARLY_CHECKS = {"idx": "triptych.data.idx:check_idx_directory"}
+# In place of the hash of a file that cannot be read.
 UNREADABLE = bytes(hashlib.sha256().digest_size)
 
 
@@ -97,6 +99,9 @@ def check_source(source: str, *, nested: bool = False) -> None:
         scan_folder(path, nested=nested)
     elif layout and not path.exists():
         raise DataError(f"{source} does not exist: check the path")
+    elif layout in EARLY_CHECKS:
+        check: Callable[[Path], None] = pkgutil.resolve_name(EARLY_CHECKS[layout])
+        check(path)
 
 
 def _find_layout(source: str) -> tuple[str, Path]:

@@ -66,6 +66,15 @@ def load_idx_directory(directory: Path) -> Dataset:
     return build_array_dataset(directory.name, images, targets, tuple(map(str, values.tolist())), parts)
 
 
+def check_idx_directory(directory: Path) -> None:
+    """Check the headers of what `load_idx_directory` reads, without unpacking any images.
+
+    Raises:
+        DataError: files are missing or damaged, or do not belong together.
+    """
+    _read_headers(directory, IDX_PREFIXES)
+
+
 def list_missing(folder: Path, prefixes: Mapping[str, str]) -> list[str]:
     """Return the names of the files that a folder lacks, as they are without gzip."""
     found = {prefix: _find_pair(folder, prefix) for prefix in prefixes.values()}
@@ -95,24 +104,34 @@ def read_idx_arrays(folder: Path, prefixes: Mapping[str, str]) -> tuple[Pixels, 
     Raises:
         DataError: files are missing or damaged, or do not belong together.
     """
+    pairs, shapes = _read_headers(folder, prefixes)
+    counts = [shape[0] for shape in shapes]
+    images = np.empty((sum(counts), *shapes[0][1:]), dtype=np.uint8)
+    labels = np.empty(sum(counts), dtype=np.uint8)
+    for pair, count, end in zip(pairs, counts, np.cumsum(counts).tolist(), strict=True):
+        _read_into(pair["labels"], labels[end - count : end])
+        _read_into(pair["images"], images[end - count : end])
+    return images, labels, np.repeat(np.array(list(prefixes), dtype="<U10"), counts)
+
+
+def _read_headers(folder: Path, prefixes: Mapping[str, str]) -> tuple[list[dict[str, Path]], list[Shape]]:
+    """Return the two files of each part, and the shape of its images, if all belong together."""
     try:
         if not folder.is_dir():
             raise DataError(f"{folder} is no folder: give the one that has the IDX files")
         missing = list_missing(folder, prefixes)
-        pairs = {part: _find_pair(folder, prefix) for part, prefix in prefixes.items()}
+        pairs = [_find_pair(folder, prefix) for prefix in prefixes.values()]
     except OSError as error:
         raise DataError(f"{folder} {explain_reading(error)}") from error
     if missing:
         raise DataError(f"{folder} is incomplete: it lacks {', '.join(missing)}, gzipped or not")
-    shapes = {pair["images"]: _read_shapes(**pair) for pair in pairs.values()}
-    _require_one_size(shapes)
-    counts = [shape[0] for shape in shapes.values()]
-    images = np.empty((sum(counts), *next(iter(shapes.values()))[1:]), dtype=np.uint8)
-    labels = np.empty(sum(counts), dtype=np.uint8)
-    for pair, count, end in zip(pairs.values(), counts, np.cumsum(counts).tolist(), strict=True):
-        _read_into(pair["labels"], labels[end - count : end])
-        _read_into(pair["images"], images[end - count : end])
-    return images, labels, np.repeat(np.array(list(pairs), dtype="<U10"), counts)
+    shapes = [_read_shapes(**pair) for pair in pairs]
+    for pair, shape in zip(pairs, shapes, strict=True):
+        if shape[1:] != shapes[0][1:]:
+            sizes = f"{_describe(shapes[0][1:])} and {_describe(shape[1:])}"
+            files = f"{pairs[0]['images']} and {pair['images']}"
+            raise DataError(f"{files} hold images of different sizes, {sizes}: scale them to one size")
+    return pairs, shapes
 
 
 def _read_shapes(images: Path, labels: Path) -> Shape:
@@ -137,14 +156,6 @@ def _read_shapes(images: Path, labels: Path) -> Shape:
             f"{images} holds {shape[0]:,} images, but {labels} holds {label_shape[0]:,} labels: {BOTH_AGAIN}"
         )
     return *shape[:3], channels
-
-
-def _require_one_size(shapes: Mapping[Path, Shape]) -> None:
-    (first, expected), *others = shapes.items()
-    for file, shape in others:
-        if shape[1:] != expected[1:]:
-            sizes = f"{_describe(expected[1:])} and {_describe(shape[1:])}"
-            raise DataError(f"{first} and {file} hold images of different sizes, {sizes}: scale them to one size")
 
 
 def _describe(shape: Shape) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from helpers.damages import DAMAGES
 from helpers.idx import write_idx
 from helpers.rights import permissions_obeyed
-from triptych.data.datasets import fetch_dataset
+from triptych.data.datasets import check_source, fetch_dataset
 from triptych.errors import DataError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(30, 5, 4), dtype=np.uint8)
@@ -180,6 +180,13 @@ def test_a_file_or_folder_that_may_not_be_read_is_named(name: str, folder: Path)
     with permissions_obeyed(), pytest.raises(DataError, match=f"{name}? may not be read: allow it with chmod a"):
         fetch_dataset(f"idx:{folder}")
     (folder / name).chmod(0o700)
+
+
+def test_what_a_header_says_is_checked_before_anything_is_started(folder: Path) -> None:
+    check_source(f"idx:{folder}")
+    write(TEST_IMAGES, 10, 0, 28)(folder)
+    with pytest.raises(DataError, match="holds images of 0 x 28 pixels"):
+        check_source(f"idx:{folder}")
 
 
 def keep(folder: Path) -> None:
