@@ -54,8 +54,8 @@ def apply_environment(*, quiet: bool) -> None:
     separate_credentials()
     for name, value in (DEFAULTS | (QUIET_TERMINAL if quiet else {})).items():
         os.environ.setdefault(name, value)
-    # An image above Pillow's limit is an error of one line; Pillow's warning would be a second line.
-    warnings.filterwarnings("ignore", message="Image size .* could be decompression bomb")
+    # What is wrong with an image is one line; Pillow's warnings, such as of damaged EXIF data, would be others.
+    warnings.filterwarnings("ignore", module=r"PIL\..*")
     # requests ignores this one itself, unless a library imported in another thread restores the filters meanwhile.
     warnings.filterwarnings("ignore", message="SOCKS support in urllib3 requires")
     for name in INHERITED:
