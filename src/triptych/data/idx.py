@@ -121,10 +121,11 @@ def _read_headers(folder: Path, prefixes: Mapping[str, str]) -> tuple[list[dict[
             raise DataError(f"{folder} is no folder: give the one that has the IDX files")
         missing = list_missing(folder, prefixes)
         pairs = [_find_pair(folder, prefix) for prefix in prefixes.values()]
+        if missing:
+            lacks = f"{folder} is incomplete: it lacks {', '.join(missing)}, gzipped or not"
+            raise DataError(f"{lacks}{_hint(folder, prefixes)}")
     except OSError as error:
         raise DataError(f"{folder} {explain_reading(error)}") from error
-    if missing:
-        raise DataError(f"{folder} is incomplete: it lacks {', '.join(missing)}, gzipped or not")
     shapes = [_read_shapes(**pair) for pair in pairs]
     for pair, shape in zip(pairs, shapes, strict=True):
         if shape[1:] != shapes[0][1:]:
@@ -132,6 +133,15 @@ def _read_headers(folder: Path, prefixes: Mapping[str, str]) -> tuple[list[dict[
             files = f"{pairs[0]['images']} and {pair['images']}"
             raise DataError(f"{files} hold images of different sizes, {sizes}: scale them to one size")
     return pairs, shapes
+
+
+def _hint(folder: Path, prefixes: Mapping[str, str]) -> str:
+    """Return where the files are instead, if they are below a folder or have other names."""
+    for below in sorted([*folder.glob("*"), *folder.glob("*/raw")]):
+        if below.is_dir() and not list_missing(below, prefixes):
+            return f"; {below} has them: give that folder"
+    others = sorted(file.name for file in folder.glob("*-ubyte*") if not file.name.startswith(tuple(prefixes.values())))
+    return f"; rename its other files, such as {others[0]}" if others else ""
 
 
 def _read_shapes(images: Path, labels: Path) -> Shape:

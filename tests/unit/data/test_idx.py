@@ -69,6 +69,14 @@ def every(*changes: Callable[[Path], None]) -> Callable[[Path], None]:
     return apply
 
 
+def rename(changes: dict[str, str]) -> Callable[[Path], None]:
+    def apply(folder: Path) -> None:
+        for old, new in changes.items():
+            (folder / old).rename(folder / new)
+
+    return apply
+
+
 def swap(folder: Path) -> None:
     first, second = folder / TEST_IMAGES, folder / TEST_LABELS
     first.rename(folder / "held")
@@ -145,6 +153,10 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
         write(TRAIN_IMAGES, 2**31, 2**31, 28, content=bytes(99), zipped=True),
         r"truncated: its header says 2,147,483,648 x",
     ),
+    "other names": (
+        rename({TEST_IMAGES: f"emnist-digits-{TEST_IMAGES}"}),
+        r"lacks t10k-images-idx3-ubyte, .*; rename its other files, such as emnist-digits-t10k-images-idx3-ubyte$",
+    ),
     "file missing": (
         lambda folder: (folder / TEST_LABELS).unlink(),
         r"is incomplete: it lacks t10k-labels-idx1-ubyte, gzipped",
@@ -182,6 +194,15 @@ def test_a_file_or_folder_that_may_not_be_read_is_named(name: str, folder: Path)
     (folder / name).chmod(0o700)
 
 
+@pytest.mark.parametrize("below", ["raw", "MNIST/raw", "unpacked"])
+def test_files_in_a_folder_below_are_found(below: str, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / below).mkdir(parents=True)
+    for name in NAMES:
+        (folder / name).rename(tmp_path / below / name)
+    with pytest.raises(DataError, match=f"gzipped or not; {tmp_path}/{below} has them: give that folder$"):
+        check_source(f"idx:{tmp_path}")
+
+
 def test_what_a_header_says_is_checked_before_anything_is_started(folder: Path) -> None:
     check_source(f"idx:{folder}")
     write(TEST_IMAGES, 10, 0, 28)(folder)
@@ -191,14 +212,6 @@ def test_what_a_header_says_is_checked_before_anything_is_started(folder: Path) 
 
 def keep(folder: Path) -> None:
     del folder
-
-
-def rename(changes: dict[str, str]) -> Callable[[Path], None]:
-    def apply(folder: Path) -> None:
-        for old, new in changes.items():
-            (folder / old).rename(folder / new)
-
-    return apply
 
 
 GOOD: dict[str, Callable[[Path], None]] = {
