@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from measure import Figure
@@ -25,6 +25,7 @@ from sklearn.neighbors import NearestNeighbors
 from triptych.config.schema import BoardConfig
 from triptych.data.boards import BoardData, load_board, prepare_board
 from triptych.data.checks.examine import examine
+from triptych.images.sources import FileImages
 
 PHOTOS, FRAMES, LABELLINGS = 132, 5, 200
 LONGEST_PIXELS = 240
@@ -65,9 +66,8 @@ def _measure_once(photos: Sequence[Image.Image], folder: Path, seed: int) -> dic
 
 def _classify(data: BoardData, photos: int, rng: np.random.Generator) -> float:
     """Return the accuracy of the nearest neighbour on the test set, the mean over many draws of the photos' labels."""
-    photo_of = np.array(
-        [int(Path(str(data.images.locate(row))).name.partition("-")[0]) for row in range(len(data.labels))]
-    )
+    files = cast("FileImages", data.images).files
+    photo_of = np.array([int(file.name.partition("-")[0]) for file in files])
     rows, test = data.pixels.reshape(len(data.labels), -1), data.split.test
     known = np.concatenate([data.split.train, data.split.validation])
     nearest = NearestNeighbors(n_neighbors=1).fit(rows[known]).kneighbors(rows[test], return_distance=False)[:, 0]

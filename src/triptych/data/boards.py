@@ -244,7 +244,8 @@ def load_board(prepared: PreparedBoard) -> BoardData:
     images: ImageSource = ArrayImages(stored.pixels)
     if prepared.root is not None:
         files = tuple(prepared.root / name for name in content["files"])
-        images = FileImages(files, tuple(map(bytes.fromhex, content["identities"])))
+        states = tuple((size, time) for size, time in content["states"])
+        images = FileImages(files, tuple(map(bytes.fromhex, content["identities"])), states)
     labels = np.asarray(content["labels"], dtype=np.int64)
     return BoardData(prepared, images, stored.pixels, labels, stored.image_ids, load_split(prepared.split_file))
 

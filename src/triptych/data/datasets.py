@@ -17,7 +17,7 @@ from triptych.config.names import DATASETS
 from triptych.data.folders import ImageFolder, Parts, scan_folder
 from triptych.errors import DataError, suggest
 from triptych.images.pixels import Pixels
-from triptych.images.sources import ArrayImages, FileImages, ImageSource
+from triptych.images.sources import ArrayImages, FileImages, ImageSource, read_state
 from triptych.images.walk import LeftOut
 from triptych.system.checked import hash_file
 
@@ -166,11 +166,12 @@ def build_file_dataset(
         classes: the class names.
         parts: (n,) of "train", "validation" or "test"; None if the data set has none.
     """
+    states = tuple(map(read_state, files))  # before they are hashed: a later change is seen
     identities = tuple(map(_identify, files))
     names = (os.fsencode(file.relative_to(root).as_posix()) for file in files)
     pieces = (piece for named in zip(names, identities, strict=True) for piece in named)
     digest = _hash(pieces, labels, classes, parts)
-    return Dataset(name, FileImages(tuple(files), identities), labels, classes, parts, digest, root)
+    return Dataset(name, FileImages(tuple(files), identities, states), labels, classes, parts, digest, root)
 
 
 def _identify(file: Path) -> bytes:

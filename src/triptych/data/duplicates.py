@@ -42,7 +42,9 @@ def identify_pixels(image: Pixels) -> bytes:
     Args:
         image: (height, width, channels) uint8.
     """
-    return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.digest()
 
 
 def group_equal(identities: Iterable[bytes | str | None]) -> list[Group]:

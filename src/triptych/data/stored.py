@@ -22,7 +22,7 @@ from triptych.system.paths import cache_home
 
 DECODING_THREADS = 4
 # Part of the folder's name. Change it when pixels are computed differently, so that old ones are not found.
-PIXELS_METHOD = "pixels-4"
+PIXELS_METHOD = "pixels-5"
 # Written in this order: if the last one exists, so do all.
 PIXELS_FILE, IDS_FILE, DESCRIPTION_FILE = "pixels.npy", "image-ids.npy", "dataset.json"
 FILES = (PIXELS_FILE, IDS_FILE, DESCRIPTION_FILE)
@@ -118,6 +118,7 @@ def _store(dataset: Dataset, folder: Path, side: int, on_image: Callable[[int, i
         "labels": dataset.labels.tolist(),
         "files": [file.relative_to(dataset.root or file).as_posix() for file in source.files],
         "identities": [identity.hex() for identity in source.identities],
+        "states": source.states,
         "similar": find_similar([look.shrunk for look in looks], group_equal(ids)),
     }
     write_json(folder / DESCRIPTION_FILE, content)
@@ -136,8 +137,7 @@ def _decode_thumbnails(
     looks: list[Look] = []
 
     def decode(index: int) -> tuple[Pixels, Look]:
-        image = images[index]
-        return make_thumbnail(image, side), _look(image)
+        return images.apply(index, lambda image: (make_thumbnail(image, side), _look(image)))
 
     with ThreadPoolExecutor(DECODING_THREADS) as pool:
         for index, (thumbnail, look) in enumerate(pool.map(decode, range(len(images)))):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,9 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from triptych.errors import DataError, UnreadableImageError
 from triptych.images.formats import IMAGE_SUFFIXES, explain_format, list_formats
 from triptych.images.pixels import Pixels
+from triptych.images.room import ROOM
 
-__all__ = ["IMAGE_SUFFIXES", "decode_image", "decode_opened", "open_image", "read_orientation"]
+__all__ = ["IMAGE_SUFFIXES", "decode_image", "decode_opened", "decoding", "open_image", "read_orientation"]
 
 # A large picture is converted in strips of this size, so that no second copy of it is in memory.
 STRIP_PIXELS = 2**20
@@ -38,8 +39,23 @@ def decode_image(file: Path) -> Pixels:
         UnreadableImageError: the file is not a complete image in one of `FORMATS`, or it exceeds Pillow's limit on
             pixels.
     """
-    with open_image(file) as image:
-        return decode_opened(image, file)
+    with decoding(file) as pixels:
+        return pixels
+
+
+@contextmanager
+def decoding(file: Path) -> Iterator[Pixels]:
+    """Yield what `decode_image` returns; a large picture has room in memory until the block ends.
+
+    Raises:
+        UnreadableImageError: as `decode_image`.
+    """
+    with ExitStack() as held:
+        with open_image(file) as image:
+            held.enter_context(ROOM.hold(image.width * image.height))
+            pixels = decode_opened(image, file)
+        del image  # Pillow's copy
+        yield pixels
 
 
 @contextmanager

@@ -8,16 +8,15 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.images.decoding import decode_image
 from triptych.images.pixels import Pixels
 from triptych.images.preprocessing import Preprocessing
-from triptych.images.sources import ImageSource
+from triptych.images.room import make_shared, share_room
+from triptych.images.sources import ImageFile, ImageSource
 from triptych.system.threads import count_cores
 
 Item = TypeVar("Item")
@@ -34,9 +33,12 @@ AHEAD = 32
 BATCHES_AHEAD = 2
 
 
-def crop_image(image: Path | Pixels, preprocessing: Preprocessing) -> Pixels:
+def crop_image(image: ImageFile | Pixels, preprocessing: Preprocessing) -> Pixels:
     """Return an image file or a raw image as the network takes it, resized and cropped: (crop, crop, 3) uint8."""
-    return preprocessing.crop(decode_image(image) if isinstance(image, Path) else image)
+    if not isinstance(image, ImageFile):
+        return preprocessing.crop(image)
+    with image.opened() as pixels:
+        return preprocessing.crop(pixels)
 
 
 def describe_readers(images: ImageSource, wanted: int) -> str:
@@ -62,7 +64,9 @@ def open_readers(images: ImageSource, wanted: int) -> Iterator[Executor]:
         # A fork of this process could wait forever for a lock that one of its threads holds.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
-        pool: Executor = ProcessPoolExecutor(count_cores(), mp_context=context)
+        pool: Executor = ProcessPoolExecutor(
+            count_cores(), mp_context=context, initializer=share_room, initargs=make_shared(context)
+        )
     else:
         pool = ThreadPoolExecutor(count_cores())
     with _shut_down_early(pool):
@@ -81,7 +85,7 @@ def _shut_down_early(pool: Pool) -> Iterator[Pool]:
 def _takes_processes(images: ImageSource, wanted: int) -> bool:
     # A daemon process, such as a worker of Dask, may not start others.
     able = "forkserver" in multiprocessing.get_all_start_methods() and not multiprocessing.current_process().daemon
-    in_files = isinstance(images.locate(0), Path) if wanted else False
+    in_files = isinstance(images.locate(0), ImageFile) if wanted else False
     return able and in_files and wanted >= FILES_WORTH_PROCESSES and count_cores() >= CORES_WORTH_PROCESSES
 
 

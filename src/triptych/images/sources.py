@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from triptych.errors import DataError
-from triptych.images.decoding import decode_image
+from triptych.images.decoding import decoding
 from triptych.images.pixels import Pixels
 from triptych.system.checked import hash_file
 from triptych.system.memory_map import release_pages
+
+Result = TypeVar("Result")
+# The size of a file in bytes, and the time of its last change in nanoseconds.
+State = tuple[int, int]
 
 
 class ImageSource(Protocol):
@@ -25,7 +31,10 @@ class ImageSource(Protocol):
     def __getitem__(self, index: int) -> Pixels:
         """Return image `index`: (height, width, channels) uint8."""
 
-    def locate(self, index: int) -> Path | Pixels:
+    def apply(self, index: int, work: Callable[[Pixels], Result]) -> Result:
+        """Return what a function makes of image `index`; a large image waits until there is room for it."""
+
+    def locate(self, index: int) -> ImageFile | Pixels:
         """Return what a reader in another process needs for image `index`: its file, or its pixels."""
 
     def identify(self, index: int) -> bytes:
@@ -47,6 +56,10 @@ class ArrayImages:
     def __getitem__(self, index: int) -> Pixels:
         return np.asarray(self.array[index])
 
+    def apply(self, index: int, work: Callable[[Pixels], Result]) -> Result:
+        """Return what a function makes of image `index`."""
+        return work(self[index])
+
     def locate(self, index: int) -> Pixels:
         """Return the pixels of image `index`."""
         return self[index]
@@ -61,26 +74,77 @@ class ArrayImages:
 
 
 @dataclass(frozen=True)
+class ImageFile:
+    """An image in a file, which a reader in another process can open, too.
+
+    Attributes:
+        path: the file.
+        identity: its SHA-256 when the data set was read; empty if any content will do.
+        state: its size and time then; None if they are unknown.
+    """
+
+    path: Path
+    identity: bytes = b""
+    state: State | None = None
+
+    def identify(self) -> bytes:
+        """Return the SHA-256 of the file; it is computed only if size or time are not those of the data set.
+
+        Raises:
+            DataError: the file was changed after the data set was read, or is gone.
+        """
+        try:
+            if self.identity and self.state == read_state(self.path):
+                return self.identity
+            found = hash_file(self.path)
+        except OSError as error:
+            raise DataError(f"image {self.path} cannot be read ({error.strerror}): restore it") from error
+        if self.identity and found != self.identity:
+            raise DataError(f"image {self.path} was changed after its data set was read: run the same command again")
+        return found
+
+    @contextmanager
+    def opened(self) -> Iterator[Pixels]:
+        """Yield the pixels, (height, width, 3) uint8 RGB; a large image has room while the block runs.
+
+        Raises:
+            DataError: the file was changed after the data set was read, is gone, or cannot be read.
+        """
+        if self.identity:
+            self.identify()
+        with decoding(self.path) as pixels:
+            yield pixels
+
+
+@dataclass(frozen=True)
 class FileImages:
     """Images in files, of any sizes, decoded to RGB.
 
     Attributes:
         files: the files.
         identities: the SHA-256 of each file when the data set was read; empty if any content will do.
+        states: the size and the time of each file then; empty if they are unknown.
     """
 
     files: tuple[Path, ...]
     identities: tuple[bytes, ...] = ()
+    states: tuple[State, ...] = ()
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Pixels:
-        return decode_image(self.files[index])
+        return self.apply(index, lambda pixels: pixels)
 
-    def locate(self, index: int) -> Path:
+    def apply(self, index: int, work: Callable[[Pixels], Result]) -> Result:
+        """Return what a function makes of image `index`; a large image waits until there is room for it."""
+        with self.locate(index).opened() as pixels:
+            return work(pixels)
+
+    def locate(self, index: int) -> ImageFile:
         """Return the file of image `index`."""
-        return self.files[index]
+        identity = self.identities[index] if self.identities else b""
+        return ImageFile(self.files[index], identity, self.states[index] if self.states else None)
 
     def release(self) -> None:
         """Do nothing: no image is kept in memory."""
@@ -91,14 +155,13 @@ class FileImages:
         Raises:
             DataError: the file was changed after the data set was read, or is gone.
         """
-        file = self.files[index]
-        try:
-            found = hash_file(file)
-        except OSError as error:
-            raise DataError(f"image {file} cannot be read ({error.strerror}): restore it") from error
-        if self.identities and found != self.identities[index]:
-            raise DataError(f"image {file} was changed after its data set was read: run the same command again")
-        return found
+        return self.locate(index).identify()
+
+
+def read_state(file: Path) -> State:
+    """Return the size of a file in bytes, and the time of its last change in nanoseconds."""
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def require_unchanged(images: ImageSource) -> None:

@@ -92,7 +92,7 @@ def choose_format_for(backbone: Backbone, images: ImageSource, allowed: Sequence
 def _sample_crops(backbone: Backbone, images: ImageSource) -> Pixels:
     """Return evenly spaced images, cropped for the backbone: (n, crop, crop, 3) uint8."""
     indices = np.linspace(0, len(images) - 1, min(SAMPLE_IMAGES, len(images)), dtype=int).tolist()
-    return np.stack([backbone.preprocessing.crop(images[index]) for index in indices])
+    return np.stack([images.apply(index, backbone.preprocessing.crop) for index in indices])
 
 
 def _is_stored(backbone: Backbone, images: ImageSource) -> bool:

@@ -12,6 +12,7 @@ from helpers.photos import draw_scene
 from triptych.config.schema import BoardConfig
 from triptych.data.boards import BoardData, load_board, prepare_board
 from triptych.errors import DataError, SplitSeedError
+from triptych.images.sources import FileImages
 
 PHOTOS, FRAMES = 24, 3
 
@@ -47,7 +48,8 @@ def open_grouped(folder: Path | str, group_by: str, **split: object) -> BoardDat
 
 
 def name_files(data: BoardData) -> list[str]:
-    return [Path(str(data.images.locate(index))).name for index in range(len(data.labels))]
+    assert isinstance(data.images, FileImages)
+    return [file.name for file in data.images.files]
 
 
 @pytest.mark.parametrize("group_by", [r"name:(.+)_\d", r"name:^IMG\d+", "minute", "folder", "similar"])

@@ -4,6 +4,7 @@ import os
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from triptych.config.trainers import TransferConfig
 from triptych.data.boards import load_board, prepare_board
 from triptych.data.datasets import fetch_dataset
 from triptych.errors import DataError
-from triptych.images import prefetch as reading
-from triptych.images.decoding import decode_image
+from triptych.images import sources
+from triptych.images.decoding import decode_image, decoding
 from triptych.images.pixels import Pixels
 from triptych.images.preprocessing import Preprocessing
 from triptych.images.sources import ArrayImages, FileImages, ImageSource
@@ -105,11 +106,11 @@ def test_networks_share_one_reading_where_they_take_the_same_inputs(
     other = replace(small, preprocessing=replace(small.preprocessing, crop_size=24))
     decoded: Counter[Path] = Counter()
 
-    def decode(file: Path) -> Pixels:
+    def decode(file: Path) -> AbstractContextManager[Pixels]:
         decoded[file] += 1
-        return decode_image(file)
+        return decoding(file)
 
-    monkeypatch.setattr(reading, "decode_image", decode)
+    monkeypatch.setattr(sources, "decoding", decode)
     reported: list[tuple[int, int]] = []
     records = store_embeddings(
         [backbone, small], images, batch_size=4, threads=1, on_images=lambda *done: reported.append(done)
@@ -118,7 +119,9 @@ def test_networks_share_one_reading_where_they_take_the_same_inputs(
     assert reported == [(8, 20), (16, 20), (20, 20), (20, 20)]
     for network, record in zip((backbone, small), records, strict=True):
         assert (record.panel, record.computed_images) == (network.name, 10)
-        live = np.concatenate([network.embed([images[i] for i in part]) for part in (range(4), range(4, 8), (8, 9))])
+        live = np.concatenate(
+            [network.embed([decode_image(images.files[i]) for i in part]) for part in (range(4), range(4, 8), (8, 9))]
+        )
         np.testing.assert_array_equal(load_embeddings(record)[:], live)
     again = store_embeddings([backbone, small, other], images, batch_size=4, threads=1)
     assert [record.computed_images for record in again] == [0, 0, 10]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from triptych.data.duplicates import identify_pixels, shrink
 from triptych.errors import UnreadableImageError
 from triptych.images.decoding import decode_opened, open_image, read_orientation
 from triptych.images.pixels import Pixels
+from triptych.images.room import ROOM
 from triptych.images.sources import FileImages, ImageSource
 
 READING_THREADS = 4
@@ -114,9 +116,13 @@ def inspect_images(images: ImageSource, on_image: Callable[[int, int], None]) ->
 def inspect_file(file: Path) -> Inspection:
     """Return the properties of an image file, decoded as for training."""
     try:
-        with open_image(file) as image:
-            traits = tuple(name for name, trait in TRAITS.items() if trait.recognise(image))
-            return _inspect_pixels(decode_opened(image, file), traits)
+        with ExitStack() as held:
+            with open_image(file) as image:
+                traits = tuple(name for name, trait in TRAITS.items() if trait.recognise(image))
+                held.enter_context(ROOM.hold(image.width * image.height))
+                pixels = decode_opened(image, file)
+            del image  # Pillow's copy
+            return _inspect_pixels(pixels, traits)
     except UnreadableImageError as error:
         return Inspection(problem=f"{error.reason}: {error.remedy}")
 

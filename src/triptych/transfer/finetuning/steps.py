@@ -244,11 +244,12 @@ class FineTuning:
         )
 
     def _load_crop(self, images: ImageSource, epoch: int | None, index: int) -> Pixels:
-        image, preprocessing = images[index], self._backbone.preprocessing
+        preprocessing, how = self._backbone.preprocessing, self._settings.augmentation
         if epoch is None:
-            return preprocessing.crop(image)
-        how = self._settings.augmentation
-        return augment(image, preprocessing, how, seed=self._seed, epoch=epoch, index=index)
+            return images.apply(index, preprocessing.crop)
+        return images.apply(
+            index, lambda image: augment(image, preprocessing, how, seed=self._seed, epoch=epoch, index=index)
+        )
 
     def _prepare(self, crops: Pixels) -> Tensor:
         """Return crops (n, height, width, 3) uint8 as inputs (n, 3, height, width) float32."""
