@@ -100,9 +100,14 @@ DATA = {
     f"compare --data {'x' * 5000}": "File name too long",
     "compare --data empty": r"has 0 class\(es\)",
     "compare --data one-class": r"has 1 class\(es\)",
+    "compare --data gone.csv": r"the table .*gone\.csv does not exist",
+    "compare --data table:empty": r"is a folder without metadata\.csv",
+    "compare --data digits --set data.label_column=x": "is no table: leave it out",
     "compare --data torn.png": "is a file: give a folder of images",
     "compare --data idx:empty": "is incomplete",
     "check gone": "neither a directory nor the name of a data set",
+    "check table.csv --set data.label_column=clas": "did you mean 'class'",
+    "check table.csv --set split.seed=3": "--set split is no field of the data",
     "check idx:gone": "is no folder: give the one that has the IDX files",
     "check": "Missing argument 'DATA'",
     "predict digits gone.png": "does not exist",
@@ -170,6 +175,7 @@ def _folder(result: ComparisonResult, tmp_path_factory: pytest.TempPathFactory) 
     texts["code"] = 'numpy_mlp: !!python/object/apply:os.system ["touch hacked"]'
     for name, text in texts.items():
         (folder / f"{name}.yaml").write_text(text)
+    (folder / "table.csv").write_text("path,class\nimage.png,a\n")
     (folder / "binary.yaml").write_bytes(bytes(range(128, 256)))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect import flow
@@ -19,7 +20,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The data sets that are loaded during a test."""
     sources: list[str] = []
 
-    def load_and_note(source: str, **options: bool) -> Dataset:
+    def load_and_note(source: str, **options: Any) -> Dataset:
         sources.append(source)
         return fetch_dataset(source, **options)
 

@@ -23,7 +23,8 @@ def check_early(config: Config) -> None:
     from triptych.data.datasets import check_source
 
     for board in config.boards:
-        check_source(board.data.source, nested=board.split.group_by != NO_GROUPS)
+        nested = board.split.group_by != NO_GROUPS
+        check_source(board.data.source, nested=nested, columns=board.data.columns)
         check_board_weights(board)
 
 

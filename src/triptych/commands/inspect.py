@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from triptych.commands.options import DebugOption
+from triptych.commands.options import DATA_HELP, DebugOption
 from triptych.commands.terminal import EXIT_INPUT, build_table, errors, terminal
 from triptych.errors import ConfigError
 from triptych.system.environment import apply_environment
@@ -35,6 +35,8 @@ Exit code 2 means that training would refuse the data.
 Examples:
 
     triptych check ~/photos
+
+    triptych check ~/photos/labels.csv --set data.label_column=species
 
     triptych check mnist --json | python -m json.tool
 """
@@ -61,10 +63,11 @@ Example:
 def check(
     data: Annotated[
         str,
-        typer.Argument(
-            metavar="DATA", help="A folder with one subfolder of images per class, idx:DIR, or a data set's name."
-        ),
+        typer.Argument(metavar="DATA", help=DATA_HELP),
     ],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a field of the data: data.field=value. Repeatable.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Print every example, not only the first ten.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print every finding as JSON.")] = False,
     debug: DebugOption = False,
@@ -72,16 +75,18 @@ def check(
     """Print what is wrong with a data set."""
     apply_environment(quiet=not debug)
     from triptych.commands.examination import print_examination
+    from triptych.config.resolve import resolve_data
     from triptych.data.checks.examine import examine
     from triptych.system.progress import show_progress, track
 
+    section = resolve_data(data, settings or ())
     if as_json:
-        examination = examine(data)
+        examination = examine(section)
         print(json.dumps(examination.as_json(), indent=2))
     else:
         with show_progress(terminal):
             move = track("read images")
-            examination = examine(data, on_image=lambda done, total: move(done, total, ""))
+            examination = examine(section, on_image=lambda done, total: move(done, total, ""))
         print_examination(terminal, examination, everything=everything)
     if not examination.can_train:
         raise typer.Exit(EXIT_INPUT)

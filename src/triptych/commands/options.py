@@ -26,9 +26,11 @@ PresetOption = Annotated[
     str | None,
     typer.Option("--preset", "-p", help="A preset; `triptych presets` lists them.", autocompletion=complete_preset),
 ]
-DataOption = Annotated[
-    str | None, typer.Option(help="A folder with one subfolder of images per class, idx:DIR, or a data set's name.")
-]
+DATA_HELP = (
+    "A folder with one subfolder of images per class, a table of images (CSV, TSV, Parquet or JSON lines), idx:DIR, or "
+    "a data set's name."
+)
+DataOption = Annotated[str | None, typer.Option(help=DATA_HELP)]
 PanelOption = Annotated[
     list[str] | None,
     typer.Option(

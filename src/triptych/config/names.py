@@ -135,3 +135,5 @@ DATASETS = {
 DATASET_NAMES = tuple(DATASETS)
 # What a path of data may begin with, as in `idx:DIR`: how it is laid out.
 LAYOUT_NAMES = ("idx", "folder", "table")
+# The files that are read as a table of images.
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl")

@@ -12,10 +12,10 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from triptych.config.fields import Section, describe_first_error
-from triptych.config.names import BACKBONE_NAMES, DATASET_NAMES
+from triptych.config.names import BACKBONE_NAMES, DATASET_NAMES, TABLE_SUFFIXES
 from triptych.config.numbers import read_yaml
 from triptych.config.presets import DEFAULT_PRESET, FOLDER_PRESET, PRESETS
-from triptych.config.schema import BoardConfig, DataConfig, check_panel
+from triptych.config.schema import BoardConfig, BoardSettings, DataConfig, check_panel
 from triptych.errors import ConfigError, suggest
 
 MOST_CHARACTERS_OF_A_FOLDER = 60
@@ -29,7 +29,7 @@ class Config(Section):
     preset: str = DEFAULT_PRESET
     """Name of the preset: digits, report, matched, strong or photos."""
     data: str = ""
-    """Name of a data set, or a directory with one folder of images per class; empty means the preset's data."""
+    """Name of a data set, a directory with one folder of images per class or a table; empty means the preset's."""
     boards: tuple[BoardConfig, ...] = Field(default=(), validate_default=True)
     """The boards; panels are compared only within a board. Empty means the preset's boards."""
     fresh: bool = False
@@ -89,6 +89,21 @@ def resolve_config(
     return Config(preset=name, boards=_choose_data(name, boards, data, settings))
 
 
+def resolve_data(data: str, settings: Sequence[str]) -> DataConfig:
+    """Return the section `data` of a data set, overridden by `data.field=value` strings, the value in YAML.
+
+    Raises:
+        ConfigError: a setting is of another section, or not allowed.
+
+    >>> resolve_data("digits", ["data.label_column=species"]).columns
+    {'label': 'species'}
+    """
+    for_all, _ = _split_by_board({}, settings, set())
+    if others := set(for_all) - {"data"}:
+        raise ConfigError(f"--set {min(others)} is no field of the data: set fields such as data.label_column")
+    return _validate(BoardSettings, _merge({"data": {"source": data}}, for_all)).data
+
+
 def _is_folder(data: str | None) -> bool:
     return data is not None and data not in DATASET_NAMES and not data.startswith("idx:")
 
@@ -144,13 +159,16 @@ def _choose_data(
 def name_source(source: str) -> str:
     """Return a data source in a form that fits into a board's name.
 
-    A hash of the path tells folders apart that have the same name, or the same but for letters that the name lacks.
+    A hash of the path tells folders and tables apart that have the same name, or the same but for letters that the name
+    lacks.
 
-    >>> name_source("folder:/home/ann/My Photos"), name_source("fashion-mnist")
-    ('my-photos-066185', 'fashion-mnist')
+    >>> name_source("folder:/home/ann/My Photos"), name_source("table:/birds.csv"), name_source("fashion-mnist")
+    ('my-photos-066185', 'birds-3cfbe2', 'fashion-mnist')
     """
     _, is_folder, path = source.partition(":")
-    words = re.sub(r"[^a-z0-9_]+", "-", Path(path or source).name.lower()).strip("-")[:MOST_CHARACTERS_OF_A_FOLDER]
+    name = Path(path or source).name.lower()
+    name = name.removesuffix(next((suffix for suffix in TABLE_SUFFIXES if name.endswith(suffix)), ""))
+    words = re.sub(r"[^a-z0-9_]+", "-", name).strip("-")[:MOST_CHARACTERS_OF_A_FOLDER]
     digest = hashlib.sha256(source.encode()).hexdigest()[:6]
     return f"{words or 'data'}-{digest}" if is_folder else words
 

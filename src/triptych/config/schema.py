@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from triptych.config.fields import Fraction, Integer, Number, PositiveInt, Section, describe_first_error, make_absolute
-from triptych.config.names import BACKBONE_NAMES, DATASET_NAMES, LAYOUT_NAMES, NUMPY_MLP, TORCH_MLP
+from triptych.config.names import BACKBONE_NAMES, DATASET_NAMES, LAYOUT_NAMES, NUMPY_MLP, TABLE_SUFFIXES, TORCH_MLP
 from triptych.config.trainers import (
     EMBEDDING_FIELDS,
     KIND_OF_PANEL,
@@ -24,10 +24,12 @@ from triptych.config.trainers import (
 )
 from triptych.errors import ConfigError, suggest
 
-NO_GROUPS, SIMILAR = "none", "similar"
+NO_GROUPS, SIMILAR, GROUP = "none", "similar", "group"
 # With `name:REGEX`, what `split.group_by` may be.
-GROUPINGS = (NO_GROUPS, "folder", "minute", SIMILAR)
+GROUPINGS = (NO_GROUPS, "folder", "minute", SIMILAR, GROUP)
 MOST_REPEATS, MOST_BINS = 10_000, 10_000
+# What a column of a table says of an image.
+COLUMN_ROLES = ("path", "label", "split", "group", "weight")
 # Names of models, folders and lock files begin with that of the board.
 MOST_CHARACTERS = 120
 
@@ -41,9 +43,21 @@ class DataConfig(Section):
     """The images."""
 
     source: str = "digits"
-    """`digits`, `mnist`, `fashion-mnist`, `kmnist`, `flowers102`, `idx:DIR`, `folder:DIR` or a directory."""
+    """`digits`, `mnist`, `fashion-mnist`, `kmnist`, `flowers102`, `idx:DIR`, `folder:DIR` or a directory; `table:FILE`
+    or a CSV, TSV, Parquet or JSON-lines file; `table:DIR` for a folder with `metadata.csv`."""
     thumbnail_pixels: PositiveInt = 32
     """Side of the square thumbnails of photos for panels without a backbone; digits and IDX data keep their size."""
+    path_column: str = ""
+    """Column of a table with the path of each image; empty means the one with a usual name, such as `file_name`."""
+    label_column: str = ""
+    """Column with the label of each image; empty means `label`, `class`, `category` or `target`."""
+    split_column: str = ""
+    """Column with the part of each image, train, val or test; empty means `split`, `part`, `subset`, `set` or `phase`,
+    `none` leaves it out."""
+    group_column: str = ""
+    """Column with the group of each image for `split.group_by=group`; empty means `group`, `none` leaves it out."""
+    weight_column: str = ""
+    """Column with the weight of each training image in the loss; empty means `weight`, `none` leaves it out."""
 
     @field_validator("source")
     @classmethod
@@ -57,7 +71,15 @@ class DataConfig(Section):
             return f"{layout}:{make_absolute(directory)}"
         if source in DATASET_NAMES or not source or (colon and not _is_path(source)):
             return source
-        return f"folder:{make_absolute(source)}"
+        path = make_absolute(source)
+        is_table = Path(path).suffix.lower() in TABLE_SUFFIXES and not Path(path).is_dir()
+        return f"{'table' if is_table else 'folder'}:{path}"
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns of a table that are named, by what they say: "path", "label", "split", "group" or "weight"."""
+        fields = self.model_dump()
+        return {role: name for role in COLUMN_ROLES if (name := fields[f"{role}_column"])}
 
 
 class SplitConfig(Section):
@@ -72,8 +94,9 @@ class SplitConfig(Section):
     """Seed of the split."""
     group_by: str = NO_GROUPS
     """Images that stay together in one part: `none`; `similar`, images that look alike; `minute`, photos of one minute
-    by their EXIF time; `folder`, photos in one folder below that of the class; or `name:REGEX`, files in whose names,
-    without suffix, the expression matches or captures the same, such as `name:(.+)_\\d+`."""
+    by their EXIF time; `folder`, photos in one folder below that of the class; `group`, images with one value in the
+    table's column of groups; or `name:REGEX`, files in whose names, without suffix, the expression matches or captures
+    the same, such as `name:(.+)_\\d+`."""
     keep_own_parts: bool = True
     """Use the data set's own train, validation and test parts, if it has any."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.config.schema import NO_GROUPS, SIMILAR, BoardConfig, SplitConfig
+from triptych.config.schema import GROUP, NO_GROUPS, SIMILAR, BoardConfig, SplitConfig
 from triptych.config.trainers import kind_of_panel
 from triptych.data.datasets import Dataset, fetch_dataset
 from triptych.data.duplicates import find_leaked, group_equal
@@ -29,6 +29,7 @@ from triptych.data.splits import (
     save_split,
 )
 from triptych.data.stored import ImageIds, StoredDataset, find_folder, load_stored, provide_stored
+from triptych.data.tables.scan import GROUPS_UNUSED
 from triptych.errors import ConfigError, DamagedFileError, DataError
 from triptych.images.pixels import Pixels
 from triptych.images.sources import ArrayImages, FileImages, ImageSource
@@ -82,7 +83,8 @@ class BoardData:
         labels: (n,) int64, indices into `prepared.classes`.
         image_ids: (n,) "S32", memory-mapped: a hash of the pixels of each raw image, whatever its file.
         split: the split, the same for every panel.
-        image_weights: (n,) how much each image counts in training, 0 or more; None if all count alike.
+        image_weights: (n,) float64, positive: the weight of each training image in the loss of every panel; None: all
+            weigh the same.
     """
 
     prepared: PreparedBoard
@@ -113,7 +115,8 @@ def prepare_board(
         DataError: the data set is missing, damaged or cannot be split.
         StorageError: the cache cannot be written.
     """
-    dataset = fetch_dataset(config.data.source, nested=config.split.group_by != NO_GROUPS)
+    nested = config.split.group_by != NO_GROUPS
+    dataset = fetch_dataset(config.data.source, nested=nested, columns=config.data.columns)
     check_classes(dataset.labels, dataset.parts, dataset.classes, config.split)
     stored = provide_stored(dataset, config.data, on_image)
     hashed = dataset.grows or config.split.group_by != NO_GROUPS
@@ -164,10 +167,11 @@ def _check_choices(config: BoardConfig, split: Split) -> None:
 
 
 def _explain_parts(dataset: Dataset, config: BoardConfig) -> tuple[str, ...]:
-    """Return the data set's notes; if its own parts are not kept, with a note that says so."""
+    """Return the data set's notes without those that its settings answer; with one if its own parts are not kept."""
+    notes = tuple(note for note in dataset.notes if note != GROUPS_UNUSED or config.split.group_by != GROUP)
     if config.split.keep_own_parts or dataset.parts is None:
-        return dataset.notes
-    kept = tuple(note for note in dataset.notes if note != VAL_IS_TEST)
+        return notes
+    kept = tuple(note for note in notes if note != VAL_IS_TEST)
     return (*kept, "the data set's own parts were not used: train, validation and test were drawn at random")
 
 
@@ -247,7 +251,9 @@ def load_board(prepared: PreparedBoard) -> BoardData:
         states = tuple((size, time) for size, time in content["states"])
         images = FileImages(files, tuple(map(bytes.fromhex, content["identities"])), states)
     labels = np.asarray(content["labels"], dtype=np.int64)
-    return BoardData(prepared, images, stored.pixels, labels, stored.image_ids, load_split(prepared.split_file))
+    weights = np.asarray(content["weights"], dtype=np.float64) if "weights" in content else None
+    split = load_split(prepared.split_file)
+    return BoardData(prepared, images, stored.pixels, labels, stored.image_ids, split, weights)
 
 
 def _prepare_again(prepared: PreparedBoard) -> PreparedBoard:

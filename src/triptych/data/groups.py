@@ -106,6 +106,12 @@ def _read_time(image: Image.Image) -> str:
     return str(taken)
 
 
+def _read_groups(dataset: Dataset, images: FileImages, expression: str) -> Common:
+    """Return the group of each image in its table."""
+    del expression
+    return [group or None for group in dataset.groups or [""] * len(images)]
+
+
 def _hash(common: str) -> bytes:
     return hashlib.sha256(os.fsencode(common)).hexdigest()[:ID_DIGITS].encode()
 
@@ -115,4 +121,5 @@ READERS: dict[str, tuple[Callable[[Dataset, FileImages, str], Common], str]] = {
     "name": (_read_names, "no file name matches"),
     "folder": (_read_folders, "no class has folders in its folder"),
     "minute": (_read_minutes, "no photo has a time in its EXIF data"),
+    "group": (_read_groups, "no table gives an image a group"),
 }

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from triptych.config.names import TABLE_SUFFIXES
 from triptych.errors import DataError
 from triptych.images.walk import classify, list_folders
 
@@ -29,7 +30,6 @@ TRAIN = "train"
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 ARRAYS = (".npz", ".npy", ".h5", ".hdf5", ".mat", ".pkl", ".pickle", ".tfrecord", ".pt", ".idx")
-TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
 # `cat.0.jpg`, `cat_12.jpg`, `cat (3).jpg`: a class and a number.
 NUMBERED = re.compile(r"(.*[^\W\d_])[\W_]*\d+")
 # Files of a folder that are looked at for a hint.
@@ -187,7 +187,7 @@ def hint(directory: Path) -> str:
 
 
 HINTS: tuple[tuple[tuple[str, ...], str], ...] = (
-    (TABLES, "{file} may be a table of the images: give table:{file}"),
+    (TABLE_SUFFIXES, "{file} may be a table of the images: give table:{file}"),
     (ARCHIVES, "{file} is an archive: unpack it"),
     (ARRAYS, "{file} holds arrays, which are not read: save them as images, or as MNIST's files for idx:DIR"),
 )

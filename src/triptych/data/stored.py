@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.config.schema import DataConfig
-from triptych.data.datasets import Dataset
+from triptych.data.datasets import Dataset, name_file
 from triptych.data.duplicates import Group, find_similar, group_equal, identify_pixels, shrink
 from triptych.images.pixels import Pixels, make_thumbnail
 from triptych.images.sources import ArrayImages, FileImages, ImageSource, require_unchanged
@@ -40,7 +40,8 @@ class StoredDataset:
     Attributes:
         pixels: (n, height, width, channels) uint8, memory-mapped: arrays, or thumbnails of photos.
         image_ids: (n,) "S32", memory-mapped: the first 32 hexadecimal digits of `identify_pixels` of each raw image.
-        description: its labels, the names and hashes of its files, and the groups of images that look alike.
+        description: its labels, the names and hashes of its files, the groups of images that look alike, and the weight
+            of each image if the data set has weights.
     """
 
     pixels: Pixels
@@ -116,11 +117,13 @@ def _store(dataset: Dataset, folder: Path, side: int, on_image: Callable[[int, i
     source = dataset.images if isinstance(dataset.images, FileImages) else FileImages(())
     content = {
         "labels": dataset.labels.tolist(),
-        "files": [file.relative_to(dataset.root or file).as_posix() for file in source.files],
+        "files": [name_file(file, dataset.root or file) for file in source.files],
         "identities": [identity.hex() for identity in source.identities],
         "states": source.states,
         "similar": find_similar([look.shrunk for look in looks], group_equal(ids)),
     }
+    if dataset.weights is not None:
+        content["weights"] = dataset.weights.tolist()
     write_json(folder / DESCRIPTION_FILE, content)
     return load_stored(folder)
 

@@ -101,7 +101,9 @@ def identify_study(prepared: PreparedBoard, panel: str) -> str:
     if prepared.config.class_weights != "none":
         depends_on |= {"class_weights": prepared.config.class_weights}
     if prepared.grows:
-        depends_on |= {"source": prepared.config.data.source, "split": prepared.config.split.model_dump(mode="json")}
+        data = prepared.config.data
+        depends_on |= {"source": data.source, "split": prepared.config.split.model_dump(mode="json")}
+        depends_on |= {"columns": data.columns} if data.columns else {}
     digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
     return f"{prepared.config.name}-{panel}-{prepared.split_id}-{digest[:12]}"
 

@@ -59,8 +59,8 @@ def make(folder: Path, names: str) -> Path:
     return folder
 
 
-def read(folder: Path, **options: bool) -> Dataset:
-    return fetch_dataset(DataConfig(source=str(folder)).source, **options)
+def read(folder: Path, *, nested: bool = False) -> Dataset:
+    return fetch_dataset(DataConfig(source=str(folder)).source, nested=nested)
 
 
 @pytest.mark.parametrize("part", SPELLINGS)

@@ -11,7 +11,7 @@ from triptych.config.schema import DataConfig, SplitConfig
 from triptych.data.checks.findings import SEVERITIES, Examination, Subject
 from triptych.data.checks.inspection import Inspection, inspect_images
 from triptych.data.checks.rules import CHECKS
-from triptych.data.datasets import Dataset, build_folder_dataset, fetch_dataset
+from triptych.data.datasets import Dataset, build_folder_dataset, fetch_dataset, is_table
 from triptych.data.duplicates import find_similar, group_equal
 from triptych.data.folders import Parts, scan_folder
 from triptych.data.splits import check_classes, draw_split
@@ -21,11 +21,11 @@ from triptych.errors import DataError, SplitSeedError
 PART_NAMES = ("train", "validation", "test")
 
 
-def examine(data: str, on_image: Callable[[int, int], None] = lambda done, total: None) -> Examination:
+def examine(data: str | DataConfig, on_image: Callable[[int, int], None] = lambda done, total: None) -> Examination:
     """Check a data set as the pipeline would use it, with the default split.
 
     Args:
-        data: a folder with one directory of images per class, `idx:DIR`, or the name of a data set.
+        data: a folder with one directory of images per class, `table:FILE`, `idx:DIR`, or the name of a data set.
         on_image: called with the number of images read so far and the number of all images.
 
     Raises:
@@ -41,15 +41,15 @@ def examine(data: str, on_image: Callable[[int, int], None] = lambda done, total
     )
 
 
-def _inspect_data(data: str, on_image: Callable[[int, int], None]) -> Subject:
-    source = DataConfig(source=data).source
-    layout, _, directory = source.partition(":")
+def _inspect_data(data: str | DataConfig, on_image: Callable[[int, int], None]) -> Subject:
+    config = data if isinstance(data, DataConfig) else DataConfig(source=data)
+    layout, _, directory = config.source.partition(":")
     empty: tuple[Path, ...] = ()
-    if layout == "folder":
+    if layout == "folder" and not config.columns and not is_table(layout, Path(directory)):
         found = scan_folder(Path(directory), lenient=True)
         dataset, empty = build_folder_dataset(Path(directory), found), found.empty
     else:
-        dataset = fetch_dataset(source)
+        dataset = fetch_dataset(config.source, columns=config.columns)
     inspections = inspect_images(dataset.images, on_image)
     parts, problem, seed = _split(dataset, inspections)
     equal = group_equal(inspection.identity for inspection in inspections)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.data.checks.inspection import TRAITS, Inspection
-from triptych.data.datasets import Dataset
+from triptych.data.datasets import Dataset, name_file
 from triptych.data.duplicates import Group, spans
 from triptych.data.folders import Parts
 from triptych.images.sources import FileImages
@@ -51,7 +51,7 @@ class ImageName:
     """The name, class and part of an image, so that it can be found.
 
     Attributes:
-        name: the file relative to the data's folder, or "image" and its index.
+        name: the file relative to the data's folder or as a table names it, or "image" and its index.
         label: its class.
         part: "train", "validation" or "test"; empty if the data cannot be split.
     """
@@ -178,7 +178,7 @@ class Subject:
         images, root = self.dataset.images, self.dataset.root
         name = f"image {index}"
         if isinstance(images, FileImages) and root is not None:
-            name = images.files[index].relative_to(root).as_posix()
+            name = name_file(images.files[index], root)
         part = "" if self.parts is None else str(self.parts[index])
         return ImageName(name, self.dataset.classes[int(self.dataset.labels[index])], part)
 
