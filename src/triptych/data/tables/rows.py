@@ -96,7 +96,7 @@ def read_rows(file: Path, part: str, named: Mapping[str, str]) -> tuple[list[Row
     if not cells.numbers:
         raise DataError(f"the table {file} has no rows: add one per image")
     cells.refuse(
-        lambda text: not text, "path", lambda text: f"the path is empty: fill it in, or remove the {cells.unit}"
+        lambda text: not text.strip(), "path", lambda text: f"the path is empty: fill it in, or remove the {cells.unit}"
     )
     cells.refuse(
         lambda text: not text, "label", lambda text: f"the label is empty: fill it in, or remove the {cells.unit}"

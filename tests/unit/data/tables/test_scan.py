@@ -59,6 +59,7 @@ BAD = {
     "{}a1.png,\n": "line 6: the label is empty: fill it in, or remove the line",
     "{}a1.png,  \na2.png,\n": "line 6 and 1 more: the label is empty",
     "{},a\n": "line 6: the path is empty: fill it in, or remove the line",
+    '{}" ",a\n': "line 6: the path is empty",
     "{}c1.png,a\nc2.png,a\n": "line 6 and 1 more: 'c1.png' does not exist in .*: correct the path, which is relative",
     "{}A1.png,a\n": r"line 6: 'A1.png' does not exist in .*; did you mean 'a1\.png'\?",
     "{}a1,a\n": r"line 6: 'a1' does not exist in .*; did you mean 'a1\.png'\?",
