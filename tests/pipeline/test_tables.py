@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from triptych.data.checks.examine import examine
 from triptych.data.datasets import fetch_dataset
 from triptych.errors import ConfigError, DataError
 from triptych.images.decoding import decode_image
+from triptych.images.sources import FileImages
 from triptych.training.jobs import PanelJob
 
 PARTS = {"Train_set": 6, "dev": 3, "TEST": 3}
@@ -80,7 +82,7 @@ def open_prepared(source: str, **sections: object) -> BoardData:
 
 def number_images(data: BoardData) -> list[int]:
     """Return the number that is the name of each image's file."""
-    return [int(Path(str(data.images.locate(index))).stem) for index in range(len(data.images))]
+    return [int(file.stem) for file in cast("FileImages", data.images).files]
 
 
 def train(data: BoardData, folder: Path) -> bytes:
