@@ -13,7 +13,7 @@ from rich.table import Table
 
 from triptych.commands.options import DATA_HELP, DebugOption
 from triptych.commands.terminal import EXIT_INPUT, build_table, errors, terminal
-from triptych.errors import ConfigError
+from triptych.errors import ConfigError, InputError
 from triptych.system.environment import apply_environment
 
 if TYPE_CHECKING:
@@ -76,12 +76,15 @@ def check(
     apply_environment(quiet=not debug)
     from triptych.commands.examination import print_examination
     from triptych.config.resolve import resolve_data
-    from triptych.data.checks.examine import examine
+    from triptych.data.checks.examine import examine, refuse
     from triptych.system.progress import show_progress, track
 
     section = resolve_data(data, settings or ())
     if as_json:
-        examination = examine(section)
+        try:
+            examination = examine(section)
+        except InputError as error:
+            examination = refuse(section.source, error)
         print(json.dumps(examination.as_json(), indent=2))
     else:
         with show_progress(terminal):

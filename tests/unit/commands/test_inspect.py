@@ -46,6 +46,11 @@ def test_a_wrong_name_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert "is neither a directory nor the name of a data set" in done.stderr
+    as_json = run("check", tmp_path / "nowhere", "--json")
+    [refused] = json.loads(as_json.stdout)["findings"]
+    assert (as_json.returncode, as_json.stderr) == (2, "")
+    assert (refused["kind"], refused["severity"]) == ("refused", "error")
+    assert f"triptych: {refused['message']}\n" == done.stderr
 
 
 @pytest.mark.parametrize("text", ["90", "24 h", "-3d", "999999d", "3w"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from triptych.config.schema import DataConfig, SplitConfig
-from triptych.data.checks.findings import SEVERITIES, Examination, Subject
+from triptych.data.checks.findings import SEVERITIES, Examination, Finding, Subject
 from triptych.data.checks.inspection import Inspection, inspect_images
 from triptych.data.checks.rules import CHECKS
 from triptych.data.datasets import Dataset, build_folder_dataset, fetch_dataset, is_table
@@ -16,7 +16,7 @@ from triptych.data.duplicates import find_similar, group_equal
 from triptych.data.folders import Parts, scan_folder
 from triptych.data.splits import check_classes, draw_split
 from triptych.data.stored import ID_TYPE, shorten_identity
-from triptych.errors import DataError, SplitSeedError
+from triptych.errors import DataError, InputError, SplitSeedError, describe_error
 
 PART_NAMES = ("train", "validation", "test")
 
@@ -39,6 +39,11 @@ def examine(data: str | DataConfig, on_image: Callable[[int, int], None] = lambd
         classes=_tabulate_classes(subject),
         findings=tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))),
     )
+
+
+def refuse(data: str, error: InputError) -> Examination:
+    """Return the examination of data that cannot be examined, because `examine` raised this error."""
+    return Examination(data, 0, {}, (Finding("refused", describe_error(error)),))
 
 
 def _inspect_data(data: str | DataConfig, on_image: Callable[[int, int], None]) -> Subject:

@@ -23,6 +23,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 LEFT_OUT: dict[str, Severity] = {LOCKED: "error", HIDDEN: "note", SERVICE: "note", SEEN: "note"}
 # The severity of every kind of finding; a table in docs/photos.md says what each means.
 KINDS: dict[str, Severity] = {
+    "refused": "error",
     "unreadable": "error",
     "empty_class": "error",
     "no_split": "error",
