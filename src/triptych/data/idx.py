@@ -6,7 +6,7 @@ import gzip
 import math
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -138,8 +138,9 @@ def _read_headers(folder: Path, prefixes: Mapping[str, str]) -> tuple[list[dict[
 def _hint(folder: Path, prefixes: Mapping[str, str]) -> str:
     """Return where the files are instead, if they are below a folder or have other names."""
     for below in sorted([*folder.glob("*"), *folder.glob("*/raw")]):
-        if below.is_dir() and not list_missing(below, prefixes):
-            return f"; {below} has them: give that folder"
+        with suppress(OSError):  # a folder that may not be read is not the one
+            if below.is_dir() and not list_missing(below, prefixes):
+                return f"; {below} has them: give that folder"
     others = sorted(file.name for file in folder.glob("*-ubyte*") if not file.name.startswith(tuple(prefixes.values())))
     return f"; rename its other files, such as {others[0]}" if others else ""
 

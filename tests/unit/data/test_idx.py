@@ -197,9 +197,13 @@ def test_a_file_or_folder_that_may_not_be_read_is_named(name: str, folder: Path)
 @pytest.mark.parametrize("below", ["raw", "MNIST/raw", "unpacked"])
 def test_files_in_a_folder_below_are_found(below: str, folder: Path, tmp_path: Path) -> None:
     (tmp_path / below).mkdir(parents=True)
+    (tmp_path / "locked").mkdir(mode=0)
     for name in NAMES:
         (folder / name).rename(tmp_path / below / name)
-    with pytest.raises(DataError, match=f"gzipped or not; {tmp_path}/{below} has them: give that folder$"):
+    with (
+        permissions_obeyed(),
+        pytest.raises(DataError, match=f"gzipped or not; {tmp_path}/{below} has them: give that folder$"),
+    ):
         check_source(f"idx:{tmp_path}")
 
 
