@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,16 @@ def check_source(source: str, *, nested: bool = False, columns: Mapping[str, str
     elif layout in EARLY_CHECKS:
         check: Callable[[Path], None] = pkgutil.resolve_name(EARLY_CHECKS[layout])
         check(path)
+
+
+def require_two_classes(classes: Sequence[str]) -> None:
+    """Check that a data set has more than one class.
+
+    Raises:
+        DataError: it has not.
+    """
+    if len(classes) < 2:
+        raise DataError(f"all images are of one class ({', '.join(classes)}): a comparison needs images of two or more")
 
 
 def _find_layout(source: str) -> tuple[str, Path]:

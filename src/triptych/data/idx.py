@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.data.datasets import Dataset, build_array_dataset
+from triptych.data.datasets import Dataset, build_array_dataset, require_two_classes
 from triptych.data.folders import Parts
 from triptych.errors import DataError
 from triptych.images.pixels import CHANNELS, Pixels
@@ -62,17 +62,18 @@ def load_idx_directory(directory: Path) -> Dataset:
         DataError: files are missing or damaged, or do not belong together.
     """
     images, labels, parts = read_idx_arrays(directory, IDX_PREFIXES)
-    values, targets = np.unique(labels, return_inverse=True)
-    return build_array_dataset(directory.name, images, targets, tuple(map(str, values.tolist())), parts)
+    _, targets = np.unique(labels, return_inverse=True)
+    return build_array_dataset(directory.name, images, targets, _name_classes(labels), parts)
 
 
 def check_idx_directory(directory: Path) -> None:
-    """Check the headers of what `load_idx_directory` reads, without unpacking any images.
+    """Check the headers and the labels of what `load_idx_directory` reads, without unpacking any images.
 
     Raises:
-        DataError: files are missing or damaged, or do not belong together.
+        DataError: files are missing or damaged, do not belong together, or have only one class.
     """
-    _read_headers(directory, IDX_PREFIXES)
+    pairs, shapes = _read_headers(directory, IDX_PREFIXES)
+    require_two_classes(_name_classes(_read_labels(pairs, shapes)))
 
 
 def list_missing(folder: Path, prefixes: Mapping[str, str]) -> list[str]:
@@ -105,13 +106,24 @@ def read_idx_arrays(folder: Path, prefixes: Mapping[str, str]) -> tuple[Pixels, 
         DataError: files are missing or damaged, or do not belong together.
     """
     pairs, shapes = _read_headers(folder, prefixes)
+    labels = _read_labels(pairs, shapes)
     counts = [shape[0] for shape in shapes]
     images = np.empty((sum(counts), *shapes[0][1:]), dtype=np.uint8)
-    labels = np.empty(sum(counts), dtype=np.uint8)
-    for pair, count, end in zip(pairs, counts, np.cumsum(counts).tolist(), strict=True):
-        _read_into(pair["labels"], labels[end - count : end])
-        _read_into(pair["images"], images[end - count : end])
+    for pair, rows in zip(pairs, np.split(images, np.cumsum(counts)[:-1]), strict=True):
+        _read_into(pair["images"], rows)
     return images, labels, np.repeat(np.array(list(prefixes), dtype="<U10"), counts)
+
+
+def _read_labels(pairs: list[dict[str, Path]], shapes: list[Shape]) -> NDArray[np.uint8]:
+    """Return the labels of all parts, (n,) uint8."""
+    labels = [np.empty(shape[0], dtype=np.uint8) for shape in shapes]
+    for pair, rows in zip(pairs, labels, strict=True):
+        _read_into(pair["labels"], rows)
+    return np.concatenate(labels)
+
+
+def _name_classes(labels: NDArray[np.uint8]) -> tuple[str, ...]:
+    return tuple(map(str, np.unique(labels).tolist()))
 
 
 def _read_headers(folder: Path, prefixes: Mapping[str, str]) -> tuple[list[dict[str, Path]], list[Shape]]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from triptych.config.schema import NO_GROUPS, SplitConfig
+from triptych.data.datasets import require_two_classes
 from triptych.data.folders import Parts
 from triptych.errors import DataError, SplitSeedError
 from triptych.system.checked import read_json, write_json
@@ -106,8 +107,7 @@ def check_classes(
     Raises:
         DataError: there is only one class, or a class has too few images.
     """
-    if len(classes) < 2:
-        raise DataError(f"all images are of one class ({', '.join(classes)}): a comparison needs images of two or more")
+    require_two_classes(classes)
     own = set() if parts is None or not settings.keep_own_parts else set(parts.tolist())
     drawn = [part for part in _list_parts(settings) if part == "train" or part not in own]
     counts = np.bincount(labels if not own or parts is None else labels[parts == "train"], minlength=len(classes))

@@ -207,8 +207,12 @@ def test_files_in_a_folder_below_are_found(below: str, folder: Path, tmp_path: P
         check_source(f"idx:{tmp_path}")
 
 
-def test_what_a_header_says_is_checked_before_anything_is_started(folder: Path) -> None:
+def test_headers_and_labels_are_checked_before_anything_is_started(folder: Path) -> None:
     check_source(f"idx:{folder}")
+    for name, count in {TRAIN_LABELS: 20, TEST_LABELS: 10}.items():
+        write(name, count)(folder)
+    with pytest.raises(DataError, match=r"all images are of one class \(0\)"):
+        check_source(f"idx:{folder}")
     write(TEST_IMAGES, 10, 0, 28)(folder)
     with pytest.raises(DataError, match="holds images of 0 x 28 pixels"):
         check_source(f"idx:{folder}")
