@@ -82,6 +82,14 @@ def damaged(draw: st.DrawFn, contents: st.SearchStrategy[bytes]) -> bytes:
     return bytes(content)
 
 
+def encode_png(number: int) -> bytes:
+    """Return a sound picture, another one for each number."""
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8), (number % 256, number // 256, 0)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+SOUND = st.integers(0, 60_000).map(encode_png)
 FILES = st.one_of(pictures(), damaged(pictures()), st.binary(max_size=64), st.just(b""))
 
 
@@ -96,7 +104,8 @@ def write(file: Path, content: bytes) -> None:
 def folders(draw: st.DrawFn) -> Callable[[Path], str]:
     """Draw a folder of up to three levels, with links that may be dead, or lead up."""
     names = draw(st.lists(st.lists(NAMES, min_size=0, max_size=3), min_size=1, max_size=8))
-    files = [("/".join([*path, draw(NAMES) + draw(ENDINGS)]), draw(FILES)) for path in names for _ in range(3)]
+    content = draw(st.sampled_from([SOUND, FILES]))
+    files = [("/".join([*path, draw(NAMES) + draw(ENDINGS)]), draw(content)) for path in names for _ in range(5)]
     links = draw(
         st.lists(st.tuples(st.sampled_from(names), NAMES, st.sampled_from(["..", ".", "nowhere", "ants"])), max_size=2)
     )
