@@ -78,4 +78,6 @@ def import_early(config: Config) -> None:
     import circle see half-initialised modules.
     """
     backbones = any(board.backbone_panels for board in config.boards)
-    threading.Thread(target=importlib.import_module, args=("torchvision.models" if backbones else "torch",)).start()
+    threading.Thread(
+        target=importlib.import_module, args=("triptych.networks.light_torchvision" if backbones else "torch",)
+    ).start()

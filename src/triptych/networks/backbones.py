@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision.models
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from triptych.errors import WeightsError
 from triptych.images.pixels import Pixels
 from triptych.images.preprocessing import Preprocessing
+from triptych.networks.light_torchvision import models
 from triptych.networks.precision import EXACT, FORMATS, normalise
 
 State = Mapping[str, Tensor]
@@ -159,9 +159,9 @@ def build_network(name: str, num_classes: int = 1000, *, empty: bool = False) ->
         torch.manual_seed(RANDOM_WEIGHTS_SEED)
         try:
             with torch.device("meta") if empty else nullcontext():
-                network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes)
+                network: nn.Module = models.get_model(name, weights=None, num_classes=num_classes)
         except RuntimeError:  # RegNet computes its widths with tensors, which need values
-            network = torchvision.models.get_model(name, weights=None, num_classes=num_classes)
+            network = models.get_model(name, weights=None, num_classes=num_classes)
     if name in TRANSFORMING_NETWORKS:
         # Their weights come from another framework. torchvision sets this flag only if it loads them itself.
         setattr(network, TRANSFORMS_INPUT, True)
@@ -170,7 +170,7 @@ def build_network(name: str, num_classes: int = 1000, *, empty: bool = False) ->
 
 def _find_last_layer(network: nn.Module) -> tuple[str, int]:
     """Return the name of the layer that computes the class scores, and the number of classes."""
-    if isinstance(network, torchvision.models.SqueezeNet):
+    if isinstance(network, models.SqueezeNet):
         return "classifier.1", 1000
     linears = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     name, last = linears[-1]
@@ -183,7 +183,7 @@ def _cut(network: nn.Module, layer: str) -> tuple[int, float]:
     SqueezeNet ends with a 1 x 1 convolution followed by an average over the image. Here the average comes first, so
     that its new last layer is linear, as in the other networks.
     """
-    if isinstance(network, torchvision.models.SqueezeNet):
+    if isinstance(network, models.SqueezeNet):
         dropout, convolution = network.classifier[0], network.classifier[1]
         network.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         return convolution.in_channels, dropout.p

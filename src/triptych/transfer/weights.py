@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision.models
 
 from triptych.config.names import REGISTERED, WEIGHTS_SUFFIXES
 from triptych.errors import WeightsError, suggest
 from triptych.images.preprocessing import Preprocessing
 from triptych.networks.backbones import Backbone, State, assemble_backbone
+from triptych.networks.light_torchvision import models
 from triptych.transfer.bundled.card import FOLDER as BUNDLED
 from triptych.transfer.bundled.card import read_card
 from triptych.transfer.registered import load_registered_weights
@@ -142,7 +142,7 @@ def fetch_weights(name: str, weights: str) -> None:
 
 def _find_torchvision(name: str, weights: str) -> Any:
     """Return the member of torchvision's enum of weights."""
-    known = torchvision.models.get_model_weights(name)
+    known = models.get_model_weights(name)
     choice = IMAGENET_WEIGHTS if weights == IMAGENET else weights.rpartition(".")[2]
     if choice not in known.__members__:
         choices = [IMAGENET, *LOADERS, *known.__members__]
@@ -163,7 +163,7 @@ def default_preprocessing(name: str) -> Preprocessing:
     >>> default_preprocessing("resnet50").crop_size
     224
     """
-    known = torchvision.models.get_model_weights(name)
+    known = models.get_model_weights(name)
     member = known[IMAGENET_WEIGHTS] if IMAGENET_WEIGHTS in known.__members__ else next(iter(known))
     return Preprocessing.of(member.transforms())
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import shufflenet_v2_x0_5
 
 from triptych.images.preprocessing import Preprocessing
+from triptych.networks.light_torchvision import models
 from triptych.system.slices import iterate_slices
 from triptych.transfer.bundled.augment import augment_batch, find_ink_boxes
 from triptych.transfer.bundled.digits import Digits, prepare_batch
@@ -56,7 +56,7 @@ def build_network(seed: int) -> nn.Module:
     # torchvision draws them from the global generator, whose state `fork_rng` restores.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network: nn.Module = shufflenet_v2_x0_5(num_classes=CLASSES)
+        network: nn.Module = models.shufflenet_v2_x0_5(num_classes=CLASSES)
     return network.to(memory_format=torch.channels_last)
 
 

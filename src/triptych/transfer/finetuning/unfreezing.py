@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torchvision.models.vision_transformer import Encoder
 
 from triptych.errors import ConfigError
+from triptych.networks.light_torchvision import models
 
 # Modules that only run their children in turn; any other module with parameters is one block.
-CONTAINERS = (nn.Sequential, nn.ModuleList, Encoder)
+CONTAINERS = (nn.Sequential, nn.ModuleList, models.vision_transformer.Encoder)
 # Each of these joins the block of the layer before it.
 NORMALISATIONS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
