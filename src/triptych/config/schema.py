@@ -43,8 +43,9 @@ class DataConfig(Section):
     """The images."""
 
     source: str = "digits"
-    """`digits`, `mnist`, `fashion-mnist`, `kmnist`, `flowers102`, `idx:DIR`, `folder:DIR` or a directory; `table:FILE`
-    or a CSV, TSV, Parquet or JSON-lines file; `table:DIR` for a folder with `metadata.csv`."""
+    """`digits`, `mnist`, `fashion-mnist`, `kmnist`, `cifar10`, `flowers102`, `oxford-pets`, `emnist-letters` or another
+    division of EMNIST; `idx:DIR`, `folder:DIR` or a directory; `table:FILE` or a CSV, TSV, Parquet or JSON-lines file;
+    `table:DIR` for a folder with `metadata.csv`."""
     thumbnail_pixels: PositiveInt = 32
     """Side of the square thumbnails of photos for panels without a backbone; digits and IDX data keep their size."""
     path_column: str = ""
