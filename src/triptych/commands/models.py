@@ -150,6 +150,7 @@ def predict(
 ) -> None:
     """Predict the images one by one."""
     apply_environment(quiet=not debug)
+    from triptych.images.depth import WHITE
     from triptych.images.walk import find_images
 
     if as_json and as_csv:
@@ -161,7 +162,10 @@ def predict(
     from triptych.tracking import find_version, load_version
 
     model = load_version(find_version(name))
-    rows, unreadable = predict_files(model.get_raw_model(), model.metadata.metadata["classes"], files, top)
+    about = model.metadata.metadata
+    rows, unreadable = predict_files(
+        model.get_raw_model(), about["classes"], files, top, about.get("white_level") or WHITE
+    )
     _print_rows(rows, as_json=as_json, as_csv=as_csv)
     for reason in unreadable:
         errors.print(f"triptych: {reason}")

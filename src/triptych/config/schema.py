@@ -48,6 +48,9 @@ class DataConfig(Section):
     `table:DIR` for a folder with `metadata.csv`."""
     thumbnail_pixels: PositiveInt = 32
     """Side of the square thumbnails of photos for panels without a backbone; digits and IDX data keep their size."""
+    white_level: Annotated[PositiveInt, Field(le=2**16 - 1)] | None = None
+    """The value of 16-bit grey images that is white, such as 4095 for 12 bits; a file that says so itself goes first.
+    None means 65535, and refuses images that would then be nearly black."""
     path_column: str = ""
     """Column of a table with the path of each image; empty means the one with a usual name, such as `file_name`."""
     label_column: str = ""

@@ -28,9 +28,10 @@ from triptych.data.splits import (
     load_split,
     save_split,
 )
-from triptych.data.stored import ImageIds, StoredDataset, find_folder, load_stored, provide_stored
+from triptych.data.stored import ImageIds, StoredDataset, find_folder, load_stored, provide_stored, read_with
 from triptych.data.tables.scan import GROUPS_UNUSED
 from triptych.errors import ConfigError, DamagedFileError, DataError
+from triptych.images.depth import WHITE
 from triptych.images.pixels import Pixels
 from triptych.images.sources import ArrayImages, FileImages, ImageSource
 from triptych.images.walk import describe_left_out
@@ -116,7 +117,8 @@ def prepare_board(
         StorageError: the cache cannot be written.
     """
     nested = config.split.group_by != NO_GROUPS
-    dataset = fetch_dataset(config.data.source, nested=nested, columns=config.data.columns)
+    fetched = fetch_dataset(config.data.source, nested=nested, columns=config.data.columns)
+    dataset = read_with(fetched, config.data)
     check_classes(dataset.labels, dataset.parts, dataset.classes, config.split)
     stored = provide_stored(dataset, config.data, on_image)
     hashed = dataset.grows or config.split.group_by != NO_GROUPS
@@ -249,7 +251,8 @@ def load_board(prepared: PreparedBoard) -> BoardData:
     if prepared.root is not None:
         files = tuple(prepared.root / name for name in content["files"])
         states = tuple((size, time) for size, time in content["states"])
-        images = FileImages(files, tuple(map(bytes.fromhex, content["identities"])), states)
+        identities = tuple(map(bytes.fromhex, content["identities"]))
+        images = FileImages(files, identities, states, prepared.config.data.white_level or WHITE)
     labels = np.asarray(content["labels"], dtype=np.int64)
     weights = np.asarray(content["weights"], dtype=np.float64) if "weights" in content else None
     split = load_split(prepared.split_file)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 from triptych.config.schema import DataConfig
 from triptych.data.datasets import Dataset, name_file
 from triptych.data.duplicates import Group, find_similar, group_equal, identify_pixels, shrink
+from triptych.errors import DataError
+from triptych.images.depth import WHITE, explain_dark, merge_highest
 from triptych.images.pixels import Pixels, make_thumbnail
-from triptych.images.sources import ArrayImages, FileImages, ImageSource, require_unchanged
+from triptych.images.sources import ArrayImages, FileImages, require_unchanged
 from triptych.system.checked import map_checked, read_json, recall, write_checked, write_json
 from triptych.system.files import touch
 from triptych.system.paths import cache_home
@@ -55,10 +58,11 @@ class StoredDataset:
 
 
 class Look(NamedTuple):
-    """What is compared of an image: the id, equal for equal pixels, and what `shrink` returns."""
+    """What is compared of an image: the id, equal for equal pixels, what `shrink` returns, and its highest values."""
 
     image_id: str
     shrunk: bytes | None
+    highest: dict[str, int]
 
 
 def load_stored(folder: Path) -> StoredDataset:
@@ -78,18 +82,26 @@ def find_folder(dataset: Dataset, data: DataConfig) -> Path:
     return cache_home() / "datasets" / f"{dataset.digest[:16]}-{PIXELS_METHOD}{size}"
 
 
+def read_with(dataset: Dataset, data: DataConfig) -> Dataset:
+    """Return a data set that is read with a white level: another data set, as its pixels are others."""
+    if data.white_level in {None, WHITE} or not isinstance(dataset.images, FileImages):
+        return dataset
+    digest = hashlib.sha256(f"{dataset.digest} {data.white_level}".encode()).hexdigest()
+    return replace(dataset, images=replace(dataset.images, white_level=data.white_level), digest=digest)
+
+
 def provide_stored(
     dataset: Dataset, data: DataConfig, on_image: Callable[[int, int], None] = lambda done, total: None
 ) -> StoredDataset:
     """Return a prepared data set, after storing it if it is missing or damaged.
 
     Args:
-        dataset: the labelled images.
-        data: the side of the thumbnails.
+        dataset: the labelled images, from `read_with`.
+        data: the side of the thumbnails, and the white level.
         on_image: called with the number of images decoded so far and their total.
 
     Raises:
-        DataError: an image cannot be read, or was changed meanwhile.
+        DataError: an image cannot be read, or was changed meanwhile; or 16-bit images would be nearly black.
         StorageError: the cache cannot be written.
     """
     folder = find_folder(dataset, data)
@@ -97,18 +109,22 @@ def provide_stored(
     pixels = recall(lambda: map_checked(folder / PIXELS_FILE))
     image_ids = recall(lambda: map_checked(folder / IDS_FILE))
     description = recall(lambda: read_json(folder / DESCRIPTION_FILE))
-    if pixels is None or image_ids is None or description is None:
-        return _store(dataset, folder, data.thumbnail_pixels, on_image)
-    return StoredDataset(pixels, image_ids, description)
+    stored = None
+    if pixels is not None and image_ids is not None and description is not None:
+        stored = StoredDataset(pixels, image_ids, description)
+    stored = stored or _store(dataset, folder, data.thumbnail_pixels, on_image)
+    if problem := explain_dark(stored.description["highest"], data.white_level):
+        raise DataError(problem)
+    return stored
 
 
 def _store(dataset: Dataset, folder: Path, side: int, on_image: Callable[[int, int], None]) -> StoredDataset:
     """Decode every image once; store the pixels, then their ids, then the description."""
     if isinstance(dataset.images, ArrayImages):
         pixels = dataset.images.array
-        looks = [_look(image) for image in pixels]
+        looks = [_look(image, {}) for image in pixels]
     else:
-        pixels, looks = _decode_thumbnails(dataset.images, side, on_image)
+        pixels, looks = _decode_thumbnails(cast("FileImages", dataset.images), side, on_image)
     ids = [look.image_id for look in looks]
     require_unchanged(dataset.images)
     for name, array in ((PIXELS_FILE, pixels), (IDS_FILE, np.array(ids, dtype=ID_TYPE))):
@@ -120,6 +136,7 @@ def _store(dataset: Dataset, folder: Path, side: int, on_image: Callable[[int, i
         "files": [name_file(file, dataset.root or file) for file in source.files],
         "identities": [identity.hex() for identity in source.identities],
         "states": source.states,
+        "highest": merge_highest(look.highest for look in looks),
         "similar": find_similar([look.shrunk for look in looks], group_equal(ids)),
     }
     if dataset.weights is not None:
@@ -129,7 +146,7 @@ def _store(dataset: Dataset, folder: Path, side: int, on_image: Callable[[int, i
 
 
 def _decode_thumbnails(
-    images: ImageSource, side: int, on_image: Callable[[int, int], None]
+    images: FileImages, side: int, on_image: Callable[[int, int], None]
 ) -> tuple[Pixels, list[Look]]:
     """Return thumbnails, (n, side, side, 3) uint8, and what is compared of each image.
 
@@ -140,7 +157,8 @@ def _decode_thumbnails(
     looks: list[Look] = []
 
     def decode(index: int) -> tuple[Pixels, Look]:
-        return images.apply(index, lambda image: (make_thumbnail(image, side), _look(image)))
+        with images.locate(index).opened() as decoded:
+            return make_thumbnail(decoded.pixels, side), _look(decoded.pixels, decoded.highest)
 
     with ThreadPoolExecutor(DECODING_THREADS) as pool:
         for index, (thumbnail, look) in enumerate(pool.map(decode, range(len(images)))):
@@ -150,8 +168,8 @@ def _decode_thumbnails(
     return thumbnails, looks
 
 
-def _look(image: Pixels) -> Look:
-    return Look(shorten_identity(identify_pixels(image)), shrink(image))
+def _look(image: Pixels, highest: dict[str, int]) -> Look:
+    return Look(shorten_identity(identify_pixels(image)), shrink(image), highest)
 
 
 def shorten_identity(identity: bytes) -> str:

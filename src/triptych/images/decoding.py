@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from triptych.errors import DataError, UnreadableImageError
+from triptych.images.depth import WHITE, Depth, explain_misread, find_depth
 from triptych.images.formats import IMAGE_SUFFIXES, explain_format, list_formats
 from triptych.images.pixels import Pixels
 from triptych.images.room import ROOM
 
-__all__ = ["IMAGE_SUFFIXES", "decode_image", "decode_opened", "decoding", "open_image", "read_orientation"]
+__all__ = ["IMAGE_SUFFIXES", "Decoded", "decode_image", "decode_opened", "decoding", "open_image", "read_orientation"]
 
+SAVE_PLAIN = "save it with 8 bits"
 # A large picture is converted in strips of this size, so that no second copy of it is in memory.
 STRIP_PIXELS = 2**20
 # By EXIF orientation, how the stored picture lies in the upright one: whether rows and columns change places, and the
@@ -32,30 +35,46 @@ TURNS = {
 }
 
 
-def decode_image(file: Path) -> Pixels:
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded image.
+
+    Attributes:
+        pixels: (height, width, 3) uint8 RGB, rotated as its EXIF orientation says.
+        highest: its highest value of 16 bits by the kind of its `Depth`, if the file does not say which one is white.
+    """
+
+    pixels: Pixels
+    highest: dict[str, int] = field(default_factory=dict)
+
+
+def decode_image(file: Path, white_level: int = WHITE) -> Pixels:
     """Return an image file as (height, width, 3) uint8 RGB, rotated as its EXIF orientation says.
 
+    Args:
+        file: the file; its content decides what format it has.
+        white_level: the value of 16 bits that becomes 255, unless the file says which.
+
     Raises:
-        UnreadableImageError: the file is not a complete image in one of `FORMATS`, or it exceeds Pillow's limit on
-            pixels.
+        UnreadableImageError: the file is not a complete image in one of `FORMATS`, it exceeds Pillow's limit on
+            pixels, or one of its values is above the white level.
     """
-    with decoding(file) as pixels:
-        return pixels
+    with decoding(file, white_level) as decoded:
+        return decoded.pixels
 
 
 @contextmanager
-def decoding(file: Path) -> Iterator[Pixels]:
-    """Yield what `decode_image` returns; a large picture has room in memory until the block ends.
+def decoding(file: Path, white_level: int = WHITE) -> Iterator[Decoded]:
+    """Yield an image file decoded; a large picture has room in memory until the block ends.
 
-    Raises:
-        UnreadableImageError: as `decode_image`.
+    Args and errors are those of `decode_image`.
     """
     with ExitStack() as held:
         with open_image(file) as image:
             held.enter_context(ROOM.hold(image.width * image.height))
-            pixels = decode_opened(image, file)
+            decoded = decode_opened(image, file, white_level)
         del image  # Pillow's copy
-        yield pixels
+        yield decoded
 
 
 @contextmanager
@@ -90,26 +109,52 @@ def _refuse_bomb(image: Image.Image, file: Path) -> None:
         raise UnreadableImageError(file, reason, "scale it down, or remove the file")
 
 
-def decode_opened(image: Image.Image, file: Path) -> Pixels:
-    """Return an opened image as (height, width, 3) uint8 RGB, rotated as its EXIF orientation says.
+def decode_opened(image: Image.Image, file: Path, white_level: int = WHITE) -> Decoded:
+    """Return an opened image decoded.
 
     It takes 7 bytes a pixel, 4 of which are Pillow's, and what the reader of the format takes meanwhile.
 
     Args:
         image: an image from `open_image`.
         file: its file, for errors.
+        white_level: as for `decode_image`.
     """
+    if misread := explain_misread(image):
+        raise UnreadableImageError(file, misread, SAVE_PLAIN)
+    depth = find_depth(image)
     image.load()
     # Only now: Pillow turns a TIFF itself when it loads it, and a PNG may have its EXIF data at the end.
     swap, row_step, column_step = TURNS[read_orientation(image)]
     width, height = image.size
     upright = np.empty((width, height, 3) if swap else (height, width, 3), dtype=np.uint8)
     stored = (upright.swapaxes(0, 1) if swap else upright)[::row_step, ::column_step]
-    rows = max(1, STRIP_PIXELS // width)
+    rows, highest = max(1, STRIP_PIXELS // width), 0
     for top in range(0, height, rows):
         strip = image if rows >= height else image.crop((0, top, width, min(top + rows, height)))
-        stored[top : top + rows] = np.asarray(convert_to_rgb(strip, file))
-    return upright
+        if depth is None:
+            stored[top : top + rows] = np.asarray(convert_to_rgb(strip, file))
+        else:
+            stored[top : top + rows], found = _scale(strip, depth, white_level, file)
+            highest = max(highest, found)
+    return Decoded(upright, {depth.kind: highest} if depth and depth.white is None else {})
+
+
+def _scale(strip: Image.Image, depth: Depth, white_level: int, file: Path) -> tuple[Pixels, int]:
+    """Return pixels of 16 bits as 8 bits, (height, width, 3 or 1) uint8, and their highest value."""
+    white = depth.white or white_level
+    if depth.kind == "colour":
+        if white != WHITE:
+            reason = f"of its 16 bits a channel only 8 are read, which data.white_level={white} cannot scale"
+            raise UnreadableImageError(file, reason, SAVE_PLAIN)
+        pixels = np.asarray(convert_to_rgb(strip, file))
+        return pixels, int(pixels.max()) << 8 | 255
+    values = np.asarray(strip).astype(np.uint32)
+    highest = int(values.max())
+    if highest > white:
+        reason = f"it has the value {highest}, above data.white_level={white}"
+        raise UnreadableImageError(file, reason, f"set data.white_level to {highest} or more")
+    values = white - values if depth.inverted else values
+    return (values * 255 // white).astype(np.uint8)[:, :, None], highest
 
 
 def read_orientation(image: Image.Image) -> int:
@@ -125,7 +170,7 @@ def read_orientation(image: Image.Image) -> int:
 
 
 def convert_to_rgb(image: Image.Image, file: Path) -> Image.Image:
-    """Return an image as 8-bit RGB: 16 bits are scaled to 8, and transparent pixels are blended with white.
+    """Return an image of 8 bits as RGB; transparent pixels are blended with white.
 
     Args:
         image: an image of any mode.
@@ -137,11 +182,9 @@ def convert_to_rgb(image: Image.Image, file: Path) -> Image.Image:
     >>> convert_to_rgb(Image.new("LA", (1, 1), (0, 0)), Path("transparent.png")).getpixel((0, 0))
     (255, 255, 255)
     """
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image).astype(np.uint32) // 257).astype(np.uint8)).convert("RGB")
     if image.mode in {"I", "F"}:
         reason = f"pixels of mode {image.mode!r}, whose range is unknown"
-        raise UnreadableImageError(file, reason, "save it with 8 bits")
+        raise UnreadableImageError(file, reason, SAVE_PLAIN)
     if image.mode == "La":
         image = image.convert("LA")
     if image.has_transparency_data:

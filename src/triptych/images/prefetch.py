@@ -37,8 +37,8 @@ def crop_image(image: ImageFile | Pixels, preprocessing: Preprocessing) -> Pixel
     """Return an image file or a raw image as the network takes it, resized and cropped: (crop, crop, 3) uint8."""
     if not isinstance(image, ImageFile):
         return preprocessing.crop(image)
-    with image.opened() as pixels:
-        return preprocessing.crop(pixels)
+    with image.opened() as decoded:
+        return preprocessing.crop(decoded.pixels)
 
 
 def describe_readers(images: ImageSource, wanted: int) -> str:

@@ -12,7 +12,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from triptych.errors import DataError
-from triptych.images.decoding import decoding
+from triptych.images.decoding import Decoded, decoding
+from triptych.images.depth import WHITE
 from triptych.images.pixels import Pixels
 from triptych.system.checked import hash_file
 from triptych.system.memory_map import release_pages
@@ -81,11 +82,13 @@ class ImageFile:
         path: the file.
         identity: its SHA-256 when the data set was read; empty if any content will do.
         state: its size and time then; None if they are unknown.
+        white_level: the value of 16 bits that becomes 255, unless the file says which.
     """
 
     path: Path
     identity: bytes = b""
     state: State | None = None
+    white_level: int = WHITE
 
     def identify(self) -> bytes:
         """Return the SHA-256 of the file; it is computed only if size or time are not those of the data set.
@@ -104,16 +107,16 @@ class ImageFile:
         return found
 
     @contextmanager
-    def opened(self) -> Iterator[Pixels]:
-        """Yield the pixels, (height, width, 3) uint8 RGB; a large image has room while the block runs.
+    def opened(self) -> Iterator[Decoded]:
+        """Yield the decoded image; a large one has room while the block runs.
 
         Raises:
             DataError: the file was changed after the data set was read, is gone, or cannot be read.
         """
         if self.identity:
             self.identify()
-        with decoding(self.path) as pixels:
-            yield pixels
+        with decoding(self.path, self.white_level) as decoded:
+            yield decoded
 
 
 @dataclass(frozen=True)
@@ -124,11 +127,13 @@ class FileImages:
         files: the files.
         identities: the SHA-256 of each file when the data set was read; empty if any content will do.
         states: the size and the time of each file then; empty if they are unknown.
+        white_level: the value of 16 bits that becomes 255, unless a file says which.
     """
 
     files: tuple[Path, ...]
     identities: tuple[bytes, ...] = ()
     states: tuple[State, ...] = ()
+    white_level: int = WHITE
 
     def __len__(self) -> int:
         return len(self.files)
@@ -138,24 +143,26 @@ class FileImages:
 
     def apply(self, index: int, work: Callable[[Pixels], Result]) -> Result:
         """Return what a function makes of image `index`; a large image waits until there is room for it."""
-        with self.locate(index).opened() as pixels:
-            return work(pixels)
+        with self.locate(index).opened() as decoded:
+            return work(decoded.pixels)
 
     def locate(self, index: int) -> ImageFile:
         """Return the file of image `index`."""
         identity = self.identities[index] if self.identities else b""
-        return ImageFile(self.files[index], identity, self.states[index] if self.states else None)
+        state = self.states[index] if self.states else None
+        return ImageFile(self.files[index], identity, state, self.white_level)
 
     def release(self) -> None:
         """Do nothing: no image is kept in memory."""
 
     def identify(self, index: int) -> bytes:
-        """Return the SHA-256 of the file of image `index`.
+        """Return the SHA-256 of the file of image `index`; with a white level of its own, that of both.
 
         Raises:
             DataError: the file was changed after the data set was read, or is gone.
         """
-        return self.locate(index).identify()
+        identity = self.locate(index).identify()
+        return identity if self.white_level == WHITE else hashlib.sha256(identity + b"%d" % self.white_level).digest()
 
 
 def read_state(file: Path) -> State:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from triptych.data.boards import BoardData
 from triptych.errors import DataError
 from triptych.images.decoding import decode_image
+from triptych.images.depth import WHITE
 from triptych.images.pixels import Pixels
 from triptych.images.sources import require_unchanged
 from triptych.networks.saved import Network
@@ -45,7 +46,7 @@ def predict_thumbnails(network: Network, data: BoardData, embedded: object, part
 
 
 def predict_files(
-    network: Network, classes: Sequence[str], files: Sequence[Path], top: int
+    network: Network, classes: Sequence[str], files: Sequence[Path], top: int, white_level: int = WHITE
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the most probable classes of each image file, and an error message for each unreadable file.
 
@@ -54,6 +55,7 @@ def predict_files(
         classes: the class names, in the order of the probabilities.
         files: image files.
         top: number of classes to return for each image, the most probable first.
+        white_level: that of the images it was trained on.
     """
     rows: list[dict[str, Any]] = []
     unreadable: list[str] = []
@@ -61,7 +63,7 @@ def predict_files(
         decoded: list[tuple[Path, Pixels]] = []
         for file in files[part]:
             try:
-                decoded.append((file, decode_image(file)))
+                decoded.append((file, decode_image(file, white_level)))
             except DataError as error:
                 unreadable.append(str(error))
         if decoded:

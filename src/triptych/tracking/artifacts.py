@@ -91,6 +91,7 @@ def _log_model(job: PanelJob, fitted: FittedPanel, data: BoardData, package: Pat
         metadata={
             "classes": list(classes),
             "images": IMAGES_IN,
+            "white_level": job.prepared.config.data.white_level,
             "board": job.prepared.config.name,
             "panel": job.panel,
             "label": job.label,

@@ -22,7 +22,7 @@ from triptych.transfer.shards import verify_shard
 # Describes a space to people; no program reads it.
 DESCRIPTION = "space.json"
 # Part of the key. Change it when images are read differently, so that old embeddings are not found.
-READING_METHOD = "rgb-upright-white-2"
+READING_METHOD = "rgb-upright-white-3"
 FILE_FORMAT = "npy-sha256-2"
 
 

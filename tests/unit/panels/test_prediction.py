@@ -5,14 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from helpers.photos import write_photos
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import open_board, prepare_board
 from triptych.errors import DataError
 from triptych.images.pixels import Pixels
+from triptych.networks.numpy_mlp import NumpyMLP
 from triptych.networks.saved import PixelNetwork
-from triptych.panels.prediction import predict_raw
+from triptych.panels.prediction import predict_files, predict_raw
 
 
 class EditingNetwork(PixelNetwork):
@@ -32,3 +34,16 @@ def test_a_photo_that_is_changed_meanwhile_is_named(tmp_path: Path) -> None:
     EditingNetwork.file = photos / "b" / "0.jpg"
     with pytest.raises(DataError, match=r"b/0\.jpg was changed after its data set was read"):
         predict_raw(network, data, None, data.split.test)
+
+
+def test_files_are_read_with_the_white_level_of_the_training(tmp_path: Path) -> None:
+    Image.fromarray(np.full((2, 2), 4095, dtype=np.uint16)).save(tmp_path / "white.png")
+    Image.fromarray(np.full((2, 2), 9000, dtype=np.uint16)).save(tmp_path / "above.png")
+    # The sum of the pixels, from -1 to 1, decides between the two classes.
+    network = PixelNetwork(NumpyMLP([(np.array([[-1.0] * 4, [1.0] * 4]), np.zeros(2))]), (2, 2, 1))
+    files = [tmp_path / "white.png", tmp_path / "above.png"]
+    [row], [unreadable] = predict_files(network, ("dark", "light"), files, 1, white_level=4095)
+    assert row["classes"][0]["class"] == "light"
+    assert "above.png cannot be read (it has the value 9000, above data.white_level=4095)" in unreadable
+    rows, _ = predict_files(network, ("dark", "light"), files, 1)
+    assert [found["classes"][0]["class"] for found in rows] == ["dark", "dark"]

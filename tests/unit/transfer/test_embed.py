@@ -20,8 +20,7 @@ from triptych.data.boards import load_board, prepare_board
 from triptych.data.datasets import fetch_dataset
 from triptych.errors import DataError
 from triptych.images import sources
-from triptych.images.decoding import decode_image, decoding
-from triptych.images.pixels import Pixels
+from triptych.images.decoding import Decoded, decode_image, decoding
 from triptych.images.preprocessing import Preprocessing
 from triptych.images.sources import ArrayImages, FileImages, ImageSource
 from triptych.networks.backbones import Backbone
@@ -106,9 +105,9 @@ def test_networks_share_one_reading_where_they_take_the_same_inputs(
     other = replace(small, preprocessing=replace(small.preprocessing, crop_size=24))
     decoded: Counter[Path] = Counter()
 
-    def decode(file: Path) -> AbstractContextManager[Pixels]:
+    def decode(file: Path, white_level: int) -> AbstractContextManager[Decoded]:
         decoded[file] += 1
-        return decoding(file)
+        return decoding(file, white_level)
 
     monkeypatch.setattr(sources, "decoding", decode)
     reported: list[tuple[int, int]] = []

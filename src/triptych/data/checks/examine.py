@@ -15,7 +15,7 @@ from triptych.data.datasets import Dataset, build_folder_dataset, fetch_dataset,
 from triptych.data.duplicates import find_similar, group_equal
 from triptych.data.folders import Parts, scan_folder
 from triptych.data.splits import check_classes, draw_split
-from triptych.data.stored import ID_TYPE, shorten_identity
+from triptych.data.stored import ID_TYPE, read_with, shorten_identity
 from triptych.errors import DataError, InputError, SplitSeedError, describe_error
 
 PART_NAMES = ("train", "validation", "test")
@@ -55,11 +55,12 @@ def _inspect_data(data: str | DataConfig, on_image: Callable[[int, int], None]) 
         dataset, empty = build_folder_dataset(Path(directory), found), found.empty
     else:
         dataset = fetch_dataset(config.source, columns=config.columns)
+    dataset = read_with(dataset, config)
     inspections = inspect_images(dataset.images, on_image)
     parts, problem, seed = _split(dataset, inspections)
     equal = group_equal(inspection.identity for inspection in inspections)
     similar = find_similar([inspection.shrunk for inspection in inspections], equal)
-    return Subject(dataset, empty, inspections, parts, problem, seed, equal, similar)
+    return Subject(dataset, empty, inspections, parts, problem, seed, equal, similar, config.white_level)
 
 
 def _split(dataset: Dataset, inspections: list[Inspection], seed: int = 0) -> tuple[Parts | None, str, int]:

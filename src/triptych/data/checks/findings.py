@@ -25,6 +25,7 @@ LEFT_OUT: dict[str, Severity] = {LOCKED: "error", HIDDEN: "note", SERVICE: "note
 KINDS: dict[str, Severity] = {
     "refused": "error",
     "unreadable": "error",
+    "dark": "error",
     "empty_class": "error",
     "no_split": "error",
     "split_seed": "warning",
@@ -163,6 +164,7 @@ class Subject:
         split_seed: the seed of `parts`, another one if that solves the problem.
         equal: groups of images with the same pixels.
         similar: groups of images that look alike, not all of them equal.
+        white_level: the value of 16 bits that is white, as configured.
     """
 
     dataset: Dataset
@@ -173,6 +175,7 @@ class Subject:
     split_seed: int
     equal: list[Group]
     similar: list[Group]
+    white_level: int | None = None
 
     def name_image(self, index: int) -> ImageName:
         """Return the name, class and part of an image."""

@@ -5,50 +5,55 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-from PIL import Image, ImageFile
+from PIL import Image
 
 from triptych.data.duplicates import identify_pixels, shrink
 from triptych.errors import UnreadableImageError
-from triptych.images.decoding import decode_opened, open_image, read_orientation
+from triptych.images.decoding import Decoded, decode_opened, open_image, read_orientation
+from triptych.images.depth import WHITE, find_depth, is_white_zero
 from triptych.images.pixels import Pixels
 from triptych.images.room import ROOM
 from triptych.images.sources import FileImages, ImageSource
 
 READING_THREADS = 4
+Looked = TypeVar("Looked")
 
 
 @dataclass(frozen=True)
-class Trait:
-    """A property of an image file that changes how it is read.
+class Trait(Generic[Looked]):
+    """A property of an image that is worth knowing.
 
     Attributes:
-        recognise: returns whether an image that is opened but not yet decoded has it.
+        recognise: returns whether an image has it.
         reading: how such images are read, worded to follow "12 images ".
     """
 
-    recognise: Callable[[Image.Image], bool]
+    recognise: Callable[[Looked], bool]
     reading: str
 
 
-def _has_sixteen_bits(image: Image.Image) -> bool:
-    """Return whether the file has more than 8 bits per channel, which Pillow's mode shows for grey images only."""
-    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
-    arguments = [tile[3] if isinstance(tile[3], tuple) else (tile[3],) for tile in tiles]
-    raw = any(isinstance(word, str) and ";16" in word for words in arguments for word in words)
-    return raw or image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
+def _is_plain(pixels: Pixels) -> bool:
+    """Return whether all pixels have one colour; most images answer in their first row."""
+    return all(bool((row == pixels[0, 0]).all()) for row in pixels)
 
 
-TRAITS = {
+FILE_TRAITS: dict[str, Trait[Image.Image]] = {
     "cmyk": Trait(
         lambda image: image.mode == "CMYK",
         "are CMYK: they are converted to RGB without their colour profile, so colours may shift",
     ),
     "sixteen_bits": Trait(
-        _has_sixteen_bits,
+        lambda image: find_depth(image) is not None,
         "have 16 bits per channel: they are reduced to 8",
+    ),
+    "white_is_zero": Trait(
+        is_white_zero,
+        "store white as 0: they are inverted, as in a viewer",
     ),
     "alpha": Trait(
         lambda image: image.has_transparency_data,
@@ -71,6 +76,13 @@ TRAITS = {
         "are greyscale: the grey channel is repeated three times",
     ),
 }
+PIXEL_TRAITS: dict[str, Trait[Pixels]] = {
+    "one_colour": Trait(
+        _is_plain,
+        "have one colour everywhere: they are read, but show nothing",
+    ),
+}
+TRAITS: dict[str, Trait[Any]] = {**FILE_TRAITS, **PIXEL_TRAITS}
 
 
 @dataclass(frozen=True)
@@ -84,6 +96,7 @@ class Inspection:
         traits: names of the rows of `TRAITS` that apply.
         identity: SHA-256 of the decoded pixels; None if it cannot be read.
         shrunk: what `shrink` returns, for comparison with others; None if it is too small or cannot be read.
+        highest: its highest value of 16 bits, as in `Decoded`.
     """
 
     problem: str = ""
@@ -92,6 +105,7 @@ class Inspection:
     traits: tuple[str, ...] = ()
     identity: bytes | None = None
     shrunk: bytes | None = None
+    highest: dict[str, int] = field(default_factory=dict)
 
 
 def inspect_images(images: ImageSource, on_image: Callable[[int, int], None]) -> list[Inspection]:
@@ -102,31 +116,33 @@ def inspect_images(images: ImageSource, on_image: Callable[[int, int], None]) ->
         on_image: called with the number of images read so far and the number of all images.
     """
     if not isinstance(images, FileImages):
-        inspected = [_inspect_pixels(images[index], ()) for index in range(len(images))]
+        inspected = [_inspect_decoded(Decoded(images[index]), ()) for index in range(len(images))]
         on_image(len(images), len(images))
         return inspected
     inspections: list[Inspection] = []
     with ThreadPoolExecutor(READING_THREADS) as pool:
-        for inspection in pool.map(inspect_file, images.files):
+        for inspection in pool.map(partial(inspect_file, white_level=images.white_level), images.files):
             inspections.append(inspection)
             on_image(len(inspections), len(images))
     return inspections
 
 
-def inspect_file(file: Path) -> Inspection:
-    """Return the properties of an image file, decoded as for training."""
+def inspect_file(file: Path, white_level: int = WHITE) -> Inspection:
+    """Return the properties of an image file, decoded as for training with a white level."""
     try:
         with ExitStack() as held:
             with open_image(file) as image:
-                traits = tuple(name for name, trait in TRAITS.items() if trait.recognise(image))
+                traits = tuple(name for name, trait in FILE_TRAITS.items() if trait.recognise(image))
                 held.enter_context(ROOM.hold(image.width * image.height))
-                pixels = decode_opened(image, file)
+                decoded = decode_opened(image, file, white_level)
             del image  # Pillow's copy
-            return _inspect_pixels(pixels, traits)
+            return _inspect_decoded(decoded, traits)
     except UnreadableImageError as error:
         return Inspection(problem=f"{error.reason}: {error.remedy}")
 
 
-def _inspect_pixels(pixels: Pixels, traits: tuple[str, ...]) -> Inspection:
+def _inspect_decoded(decoded: Decoded, traits: tuple[str, ...]) -> Inspection:
+    pixels = decoded.pixels
     height, width, _ = pixels.shape
-    return Inspection("", height, width, traits, identify_pixels(pixels), shrink(pixels))
+    traits += tuple(name for name, trait in PIXEL_TRAITS.items() if trait.recognise(pixels))
+    return Inspection("", height, width, traits, identify_pixels(pixels), shrink(pixels), decoded.highest)

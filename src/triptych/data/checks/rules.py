@@ -13,6 +13,7 @@ from triptych.data.checks.findings import Example, Finding, ImageName, Subject
 from triptych.data.checks.inspection import TRAITS
 from triptych.data.duplicates import SMALLEST_COMPARED_PIXELS, find_leaked, spans
 from triptych.data.folders import describe_twins, explain_empty, find_twins
+from triptych.images.depth import explain_dark, merge_highest
 from triptych.images.sources import FileImages
 from triptych.images.walk import REASONS, describe_left_out
 
@@ -39,6 +40,17 @@ def find_unreadable(subject: Subject) -> list[Finding]:
     )
     message = f"{_count(examples, 'image')} cannot be read: replace or remove the files"
     return [Finding("unreadable", message, examples)] if examples else []
+
+
+def find_dark(subject: Subject) -> list[Finding]:
+    """Return whether the 16-bit images would become nearly black."""
+    problem = explain_dark(merge_highest(found.highest for found in subject.inspections), subject.white_level)
+    examples = tuple(
+        Example((subject.name_image(index),), ", ".join(f"at most {value:,}" for value in found.highest.values()))
+        for index, found in enumerate(subject.inspections)
+        if found.highest
+    )
+    return [Finding("dark", problem, examples)] if problem else []
 
 
 def find_empty_classes(subject: Subject) -> list[Finding]:
@@ -273,6 +285,7 @@ def _round(value: float) -> str:
 
 CHECKS: tuple[Callable[[Subject], list[Finding]], ...] = (
     find_unreadable,
+    find_dark,
     find_empty_classes,
     find_split_problem,
     find_leaks,

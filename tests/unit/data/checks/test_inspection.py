@@ -16,5 +16,5 @@ def test_sixteen_bits_of_colour_are_known_although_pillow_shows_eight(tmp_path: 
     header = struct.pack(">2I5B", 1, 1, 16, 2, 0, 0, 0)
     content = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(row)), chunk(b"IEND", b"")]
     (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(content))
-    assert inspect_file(tmp_path / "deep.png").traits == ("sixteen_bits",)
+    assert inspect_file(tmp_path / "deep.png").traits == ("sixteen_bits", "one_colour")
     assert decode_image(tmp_path / "deep.png").tolist() == [[[0x80, 0, 0xFF]]]
