@@ -15,6 +15,9 @@ from triptych.errors import EvaluationError, ReloadError
 from triptych.evaluation.calibration import fit_temperature
 from triptych.evaluation.metrics import measure_calibrated, measure_probabilities
 from triptych.evaluation.predictions import Predictions
+from triptych.images.pixels import Pixels
+from triptych.images.room import gather
+from triptych.images.sources import SelectedImages
 from triptych.networks.saved import Network
 from triptych.panels.kinds import find_kind
 from triptych.panels.reference import ReferencePredictions
@@ -63,14 +66,15 @@ def check_reload(
     Raises:
         ReloadError: the difference is larger than the tolerance, or not a number.
     """
-    images = [data.images[int(index)] for index in reference.indices]
-    by_shape: dict[tuple[int, ...], list[int]] = {}
-    for position, image in enumerate(images):
-        by_shape.setdefault(image.shape, []).append(position)
     difference = 0.0
-    for positions in by_shape.values():
-        probabilities = np.asarray(model.predict(np.stack([images[position] for position in positions])))
-        difference = max(difference, float(np.abs(probabilities - reference.probabilities[positions]).max()))
+    for gathered in gather(enumerate(SelectedImages(data.images, reference.indices)), len(reference.indices)):
+        by_shape: dict[tuple[int, ...], list[tuple[int, Pixels]]] = {}
+        for position, image in gathered:
+            by_shape.setdefault(image.shape, []).append((position, image))
+        for alike in by_shape.values():
+            positions = [position for position, _ in alike]
+            probabilities = np.asarray(model.predict(np.stack([image for _, image in alike])))
+            difference = max(difference, float(np.abs(probabilities - reference.probabilities[positions]).max()))
     if not difference <= tolerance:
         raise ReloadError(
             f"the logged model, loaded again, differs by {difference:.3g} in a probability from its training: "
@@ -87,9 +91,10 @@ def time_predictions(network: Network, data: BoardData, reference: ReferencePred
     Args:
         network: the panel's network, loaded again.
         data: the board.
-        reference: names the images of each call.
+        reference: names the images of each call; large ones are timed in a call of fewer.
     """
-    images = [data.images[int(index)] for index in reference.indices]
+    selected = enumerate(SelectedImages(data.images, reference.indices))
+    images = [image for _, image in next(gather(selected, len(reference.indices)))]
     durations: list[float] = []
     while not durations or (sum(durations) < TIMING_SECONDS and len(durations) < TIMED_CALLS):
         started = time.perf_counter()

@@ -7,13 +7,15 @@ those that are being worked on leave enough room.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing.context import BaseContext
-from typing import Any
+from typing import Any, TypeVar
 
+from triptych.images.pixels import Pixels
 from triptych.system.threads import count_cores
 
+Key = TypeVar("Key")
 # A picture takes a share of the room for each of these; one with fewer pixels takes none.
 SHARE_PIXELS = 2**22
 # 50 megapixels: two photos of 24 megapixels at once. Machines with more cores have more memory, too.
@@ -44,6 +46,20 @@ class Room:
 
 
 ROOM = Room()
+
+
+def gather(images: Iterable[tuple[Key, Pixels]], most: int) -> Iterator[list[tuple[Key, Pixels]]]:
+    """Yield decoded images in lists of at most `most`, or of fewer if these are so large that they fill the room."""
+    gathered: list[tuple[Key, Pixels]] = []
+    pixels = 0
+    for key, image in images:
+        gathered.append((key, image))
+        pixels += image.shape[0] * image.shape[1]
+        if len(gathered) == most or pixels >= SHARES * SHARE_PIXELS:
+            yield gathered
+            gathered, pixels = [], 0
+    if gathered:
+        yield gathered
 
 
 def make_shared(context: BaseContext) -> tuple[Any, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from triptych.errors import DataError
 from triptych.images.decoding import Decoded, decoding
@@ -163,6 +164,32 @@ class FileImages:
         """
         identity = self.locate(index).identify()
         return identity if self.white_level == WHITE else hashlib.sha256(identity + b"%d" % self.white_level).digest()
+
+
+@dataclass(frozen=True)
+class SelectedImages(Sequence[Pixels]):
+    """Some images of a source as a sequence; each is decoded when it is taken, so that one at a time is in memory.
+
+    Attributes:
+        images: the source.
+        indices: (n,) int64, its images in this order.
+    """
+
+    images: ImageSource
+    indices: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @overload
+    def __getitem__(self, rows: int) -> Pixels: ...
+    @overload
+    def __getitem__(self, rows: slice) -> SelectedImages: ...
+    def __getitem__(self, rows: int | slice) -> Pixels | SelectedImages:
+        """Decode one image, or select some."""
+        if isinstance(rows, slice):
+            return replace(self, indices=self.indices[rows])
+        return self.images[int(self.indices[rows])]
 
 
 def read_state(file: Path) -> State:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from triptych.config.trainers import TransferConfig
 from triptych.data.boards import BoardData
+from triptych.images.sources import SelectedImages
 from triptych.networks.head import TransferNetwork
 from triptych.panels.fitting import CurveRecorder, Trained, describe_epochs
 from triptych.training.checkpoints import CheckpointFile
@@ -58,7 +59,7 @@ class FineTuner:
 
     def predict(self, network: TransferNetwork, indices: NDArray[np.int64]) -> NDArray[Any]:
         """Return the probabilities of images of the board, (n, classes), from the raw images."""
-        return network.predict_images([self._data.images[int(index)] for index in indices])
+        return network.predict_images(SelectedImages(self._data.images, indices))
 
 
 def _describe(tuning: FineTuning, settings: TransferConfig, processes: int) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,14 @@ from triptych.errors import DataError
 from triptych.images.decoding import decode_image
 from triptych.images.depth import WHITE
 from triptych.images.pixels import Pixels
-from triptych.images.sources import require_unchanged
+from triptych.images.room import gather
+from triptych.images.sources import SelectedImages, require_unchanged
 from triptych.networks.saved import Network
 from triptych.system.slices import iterate_slices
 
-# Image files that are decoded and predicted at a time.
+# Image files that are decoded and predicted at a time, at most.
 FILES_AT_A_TIME = 32
-# Raw images of a board that are held in memory at a time.
+# Images of a board that are predicted at a time.
 IMAGES_AT_A_TIME = 256
 
 
@@ -31,7 +32,7 @@ def predict_raw(network: Network, data: BoardData, embedded: object, part: NDArr
         DataError: an image was changed after its data set was read.
     """
     slices = iterate_slices(len(part), IMAGES_AT_A_TIME)
-    batches = ([data.images[int(index)] for index in part[rows]] for rows in slices)
+    batches = (SelectedImages(data.images, part[rows]) for rows in slices)
     probabilities = np.concatenate([network.predict_images(images) for images in batches])
     require_unchanged(data.images)
     return probabilities
@@ -59,16 +60,17 @@ def predict_files(
     """
     rows: list[dict[str, Any]] = []
     unreadable: list[str] = []
-    for part in iterate_slices(len(files), FILES_AT_A_TIME):
-        decoded: list[tuple[Path, Pixels]] = []
-        for file in files[part]:
+
+    def decode() -> Iterator[tuple[Path, Pixels]]:
+        for file in files:
             try:
-                decoded.append((file, decode_image(file, white_level)))
+                yield file, decode_image(file, white_level)
             except DataError as error:
                 unreadable.append(str(error))
-        if decoded:
-            probabilities = np.asarray(network.predict_images([image for _, image in decoded]))
-            rows += [_list_top(file, row, classes, top) for (file, _), row in zip(decoded, probabilities, strict=True)]
+
+    for decoded in gather(decode(), FILES_AT_A_TIME):
+        probabilities = np.asarray(network.predict_images([image for _, image in decoded]))
+        rows += [_list_top(file, row, classes, top) for (file, _), row in zip(decoded, probabilities, strict=True)]
     return rows, unreadable
 
 

@@ -5,9 +5,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 
-from triptych.images.room import SHARE_PIXELS, SHARES, Room, make_shared
+from triptych.images.room import SHARE_PIXELS, SHARES, Room, gather, make_shared
 
 
 @pytest.mark.parametrize("shared", [(), make_shared(multiprocessing.get_context("forkserver"))], ids=["own", "shared"])
@@ -41,3 +42,12 @@ def test_room_is_given_back_when_the_work_fails() -> None:
             raise ZeroDivisionError
     with room.hold(SHARES * SHARE_PIXELS):
         pass
+
+
+def test_images_are_gathered_by_number_and_by_size() -> None:
+    large, small = np.empty((2**12, SHARES * 2**9, 1), dtype=np.uint8), np.empty((1, 1, 1), dtype=np.uint8)
+    images = [*enumerate([small] * 5), (5, large), (6, large), (7, small)]
+    lengths = [[key for key, _ in gathered] for gathered in gather(images, 3)]
+    assert lengths == [[0, 1, 2], [3, 4, 5], [6, 7]]
+    assert [[key for key, _ in some] for some in gather([*enumerate([large] * 4)], 3)] == [[0, 1], [2, 3]]
+    assert list(gather([], 3)) == []

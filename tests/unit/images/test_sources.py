@@ -12,7 +12,7 @@ from triptych.errors import DataError
 from triptych.images import sources
 from triptych.images.prefetch import crop_image, load_batches
 from triptych.images.preprocessing import Preprocessing
-from triptych.images.sources import FileImages, read_state, require_unchanged
+from triptych.images.sources import FileImages, SelectedImages, read_state, require_unchanged
 from triptych.system.checked import hash_file
 
 SMALL = Preprocessing(36, 32, (0.5,) * 3, (0.25,) * 3, "bilinear")
@@ -69,3 +69,15 @@ def test_a_photo_is_hashed_again_only_if_its_size_or_time_differ(
     with pytest.raises(DataError, match=r"b/0\.jpg was changed"):
         require_unchanged(images)
     assert hashed == [images.files[3], images.files[2]]
+
+
+def test_selected_images_are_decoded_one_at_a_time(images: FileImages) -> None:
+    selected = SelectedImages(images, np.array([3, 0, 2]))
+    assert len(selected) == 3
+    for one, index in zip(selected, (3, 0, 2), strict=True):
+        np.testing.assert_array_equal(one, images[index])
+    np.testing.assert_array_equal(selected[1:][1], images[2])
+    images.files[0].unlink()
+    np.testing.assert_array_equal(selected[0], images[3])
+    with pytest.raises(DataError, match="restore it"):
+        list(selected)
