@@ -23,7 +23,7 @@ def test_the_garbage_collector_is_paused_and_started_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("panels", "module"), [(["numpy-mlp"], "torch"), (["shufflenet_v2_x0_5"], "torchvision.models")]
+    ("panels", "module"), [(["numpy-mlp"], "torch"), (["shufflenet_v2_x0_5"], "triptych.networks.light_torchvision")]
 )
 def test_what_takes_longest_is_imported_early(panels: list[str], module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     imported: Queue[str] = Queue()

@@ -169,7 +169,9 @@ def find_traits(subject: Subject) -> list[Finding]:
         having = [index for index, found in enumerate(subject.inspections) if name in found.traits]
         examples = tuple(Example((subject.name_image(index),)) for index in having)
         if examples:
-            findings.append(Finding(name, f"{_count(examples, 'image')} {trait.reading}", examples))
+            findings.append(
+                Finding(name, f"{_count(examples, 'image')} {_agree(len(examples), trait.reading)}", examples)
+            )
     return findings
 
 
@@ -258,6 +260,16 @@ def _count(things: Iterable[Any], noun: str) -> str:
     number = len(list(things))
     plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{number:,} {noun if number == 1 else plural}"
+
+
+def _agree(number: int, text: str) -> str:
+    """Return a text about several things in the singular if there is one.
+
+    >>> _agree(1, "have transparency: they are composited on white")
+    'has transparency: it is composited on white'
+    """
+    singular = {"are": "is", "have": "has", "contain": "contains", "they": "it"}
+    return " ".join(singular.get(word, word) for word in text.split()) if number == 1 else text
 
 
 def _join(words: list[str]) -> str:
