@@ -256,7 +256,7 @@ def test_predict_on_a_folder_of_real_photos(data_home: Path, tmp_path: Path) -> 
     for photo in photos:
         shutil.copy(photo, tmp_path)
     (tmp_path / "torn.jpg").write_bytes(photos[0].read_bytes()[:2000])
-    done = CliRunner().invoke(app, ["predict", config.boards[0].name, str(tmp_path)])
+    done = CliRunner().invoke(app, ["predict", f"{config.boards[0].name}/1", str(tmp_path)])
     assert done.exit_code == 1
     assert "torn.jpg" in done.stderr
     lines = done.stdout.splitlines()
