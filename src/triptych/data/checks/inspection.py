@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from triptych.data.duplicates import identify_pixels, shrink
 from triptych.errors import UnreadableImageError
 from triptych.images.decoding import Decoded, decode_opened, open_image, read_orientation
 from triptych.images.depth import WHITE, find_depth, is_white_zero
+from triptych.images.formats import list_formats
 from triptych.images.pixels import Pixels
 from triptych.images.room import ROOM
 from triptych.images.sources import FileImages, ImageSource
@@ -35,6 +36,19 @@ class Trait(Generic[Looked]):
 
     recognise: Callable[[Looked], bool]
     reading: str
+
+
+def _has_several_pictures(image: Image.Image) -> bool:
+    """Return whether a file has several frames or pages.
+
+    Some readers have to look for them. That is done in a file of its own: a later page that is damaged ends in an error
+    there, while the first one can be read.
+    """
+    if not hasattr(type(image), "n_frames"):
+        return bool(getattr(image, "n_frames", 1) > 1)
+    with suppress(Exception), Image.open(getattr(image, "filename", ""), formats=list_formats()) as again:
+        return bool(getattr(again, "n_frames", 1) > 1)
+    return False
 
 
 def _is_plain(pixels: Pixels) -> bool:
@@ -64,7 +78,7 @@ FILE_TRAITS: dict[str, Trait[Image.Image]] = {
         "have an EXIF orientation: they are rotated or mirrored accordingly, as in a viewer",
     ),
     "several_pictures": Trait(
-        lambda image: getattr(image, "n_frames", 1) > 1,
+        _has_several_pictures,
         "contain several frames or pages: only the first is read",
     ),
     "palette": Trait(
