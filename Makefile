@@ -69,8 +69,9 @@ bench-mlp: setup ## Measure the two MLPs against their peers; about four minutes
 bench-transfer: setup ## Measure transfer against the tutorial's loop; needs the photos and weights.
 	$(BIN)/python bench/transfer.py $(ARGS)
 
-bench-pipeline: setup ## Measure what the pipeline adds to its trainers; needs MNIST.
+bench-pipeline: setup ## Measure what the pipeline adds to its trainers, also after 3,000 nights; needs MNIST.
 	$(BIN)/python bench/pipeline.py $(ARGS)
+	$(BIN)/python bench/nights.py $(ARGS)
 
 simulate: setup ## Simulate what the statistics, the gate and the splits promise; about three minutes.
 	$(BIN)/python bench/simulate.py $(ARGS)

@@ -33,7 +33,7 @@ from triptych.panels.reference import ReferencePredictions, load_reference, save
 from triptych.system.text import escape_markdown
 from triptych.tracking.client import connect
 from triptych.tracking.leases import own_leases
-from triptych.tracking.links import link_to_view
+from triptych.tracking.links import link_to_charts, link_to_view
 from triptych.tracking.metrics import MetricLog, read_metrics
 from triptych.tracking.provenance import pin_requirements
 from triptych.tracking.queries import REPORT_FILE
@@ -249,7 +249,9 @@ def finish_comparison(
     client.log_dict(record.run_id, dict(result), "comparison.json")
     client.log_text(record.run_id, text, "comparison.md")
     client.log_text(record.run_id, page, REPORT_FILE)
-    note = f"{text}\n\n[All curves and final metrics of this comparison]({link})"
+    # The note is read when the view is long gone.
+    charts = link_to_charts(record.experiment_id, record.comparison)
+    note = f"{text}\n\n[All curves and final metrics of this comparison]({charts})"
     client.set_tag(record.run_id, MLFLOW_RUN_NOTE, note)
     # In this order, so that an interruption in between leaves a comparison that is continued, not one that stays open.
     client.set_terminated(record.run_id, "FAILED" if result["missing"] else "FINISHED")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 import zlib
 from typing import Any
@@ -21,6 +22,11 @@ from triptych.system.addresses import tracking_uri
 from triptych.tracking.tags import COMPARISON, PREFIX, ROLE, select
 
 VIEW_TAG = "mlflow.sharedViewState."
+# The views of comparisons; those that users share on the page have other keys.
+OWN_VIEW = re.compile(re.escape(VIEW_TAG) + r"\d{8}-\d{6}-[0-9a-f]{6}")
+VIEWS_KEPT = 20
+# A store of an earlier version has a view for each of its comparisons.
+VIEWS_DELETED_AT_ONCE = 25
 SECTION = "model-metrics"
 LINE, BAR = "LINE", "BAR"
 
@@ -68,6 +74,10 @@ def save_view(client: mlflow.MlflowClient, experiment_id: str, comparison: str) 
     now = int(time.time() * 1000)
     view = {"name": f"comparison {comparison}", "createdAt": now, "updatedAt": now, "state": _deflate(state)}
     client.set_experiment_tag(experiment_id, VIEW_TAG + comparison, json.dumps(view))
+    # Everything that asks for an experiment gets all its tags. Keys of comparisons begin with their time.
+    views = sorted(tag for tag in client.get_experiment(experiment_id).tags if OWN_VIEW.fullmatch(tag))
+    for tag in views[:-VIEWS_KEPT][:VIEWS_DELETED_AT_ONCE]:
+        client.delete_experiment_tag(experiment_id, tag)
 
 
 def link_to_view(experiment_id: str, comparison: str) -> str:

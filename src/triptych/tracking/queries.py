@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ from triptych.tracking.tags import (
     REPEAT,
     RESTORED,
     ROLE,
+    RUNNING,
     read_tags,
     search,
 )
@@ -54,17 +56,28 @@ def find_recorded(since: datetime | None = None) -> list[RecordedRun]:
     client = connect()
     experiments = sorted(client.search_experiments(), key=lambda experiment: experiment.name)
     if since is None:
-        found = [(one, search(client, [one.experiment_id], {ROLE: "comparison"}, most=1)) for one in experiments]
-        return [_describe_recorded(client, experiment, run) for experiment, runs in found for run in runs]
-    found = [(one, search(client, [one.experiment_id], {ROLE: role})) for one in experiments for role in RESULT_FILES]
-    recent = [(experiment, run) for experiment, runs in found for run in runs if _is_active_since(run, since)]
-    recorded = [_describe_recorded(client, experiment, run) for experiment, run in recent]
-    return sorted(recorded, key=lambda one: one.started)
+        found = [
+            run for one in experiments for run in search(client, [one.experiment_id], {ROLE: "comparison"}, most=1)
+        ]
+    else:
+        found = _find_active(client, [one.experiment_id for one in experiments], since)
+    boards = {experiment.experiment_id: experiment for experiment in experiments}
+    return [_describe_recorded(client, boards[run.info.experiment_id], run) for run in found]
 
 
-def _is_active_since(run: Run, since: datetime) -> bool:
-    """Return whether a run is running or ended after `since`; one that was continued may have started long before."""
-    return run.info.status == "RUNNING" or bool(run.info.end_time >= since.timestamp() * 1000)
+def _find_active(client: mlflow.MlflowClient, experiments: list[str], since: datetime) -> list[Run]:
+    """Return what is running or ended after `since`, the oldest first; what was continued may have started long before.
+
+    A run that was continued still has the time at which it ended first.
+    """
+    active = (RUNNING, f"attributes.end_time >= {since.timestamp() * 1000:.0f}")
+    runs = [
+        run
+        for role in RESULT_FILES
+        for where in active
+        for run in search(client, experiments, {ROLE: role}, where=where)
+    ]
+    return sorted({run.info.run_id: run for run in runs}.values(), key=lambda run: run.info.start_time)
 
 
 def _describe_recorded(client: mlflow.MlflowClient, experiment: Experiment, run: Run) -> RecordedRun:
@@ -143,9 +156,15 @@ def fetch_report(reference: str | None = None) -> Path:
 
 def _find_comparison(client: mlflow.MlflowClient, reference: str | None) -> Run:
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    for run in search(client, experiments, {ROLE: "comparison"}):
-        if reference in {None, run.info.run_id, read_tags(run)[COMPARISON]}:
-            return run
+    if reference is None:
+        found = search(client, experiments, {ROLE: "comparison"}, most=1)
+    elif not re.fullmatch(r"[\w-]+", reference):  # it would not pass for a value in MLflow's filter
+        found = []
+    else:
+        found = search(client, experiments, {COMPARISON: reference, ROLE: "comparison"}, most=1)
+        found += search(client, experiments, {ROLE: "comparison"}, where=f"attributes.run_id = '{reference}'", most=1)
+    if found:
+        return found[0]
     if reference is None:
         raise ConfigError("no comparison yet: run `triptych compare`")
     raise ConfigError(f"no comparison {reference!r}: `triptych show` lists the last one of each board")

@@ -11,7 +11,22 @@ from mlflow.entities import Run
 from triptych.errors import ConcurrentRunError
 from triptych.system.processes import find_host
 from triptych.tracking.leases import is_leased, own_leases, read_claims, read_lease
-from triptych.tracking.tags import COMPARISON, FLOW_RUN, HOST, IDENTITY, LEASE, REPORTED, ROLE, STUDY, read_tags, search
+from triptych.tracking.tags import (
+    COMPARISON,
+    FLOW_RUN,
+    HOST,
+    IDENTITY,
+    LEASE,
+    REPORTED,
+    ROLE,
+    RUNNING,
+    STUDY,
+    read_tags,
+    search,
+)
+
+# A board hardly has a comparison that was interrupted this often and never continued.
+MOST_INTERRUPTED = 100
 
 
 def claim_interrupted(
@@ -31,7 +46,8 @@ def claim_interrupted(
     Raises:
         ConcurrentRunError: another process of the same flow run is working on it.
     """
-    for run in _find_unreported(client, experiment_id, {IDENTITY: identity}):
+    same = {ROLE: "comparison", IDENTITY: identity}
+    for run in search(client, [experiment_id], same, without=REPORTED, most=MOST_INTERRUPTED):
         tags = read_tags(run)
         own = tags.get(FLOW_RUN) == flow_run is not None
         if not own and (fresh or tags[HOST] != find_host()):
@@ -49,10 +65,10 @@ def claim_interrupted(
 
 def close_abandoned(client: mlflow.MlflowClient, experiment_id: str) -> None:
     """Close the runs of an experiment that processes which no longer exist left in state RUNNING."""
-    for run in _find_unreported(client, experiment_id, {}, status="RUNNING"):
+    for run in search(client, [experiment_id], {ROLE: "comparison"}, without=REPORTED, where=RUNNING):
         if _may_be_abandoned(run) and _take_unreported(client, run):
             comparison = read_tags(run)[COMPARISON]
-            for abandoned in search(client, [experiment_id], {COMPARISON: comparison}, status="RUNNING"):
+            for abandoned in search(client, [experiment_id], {COMPARISON: comparison}, where=RUNNING):
                 client.set_terminated(abandoned.info.run_id, "KILLED")
             own_leases.release(run.info.run_id)
 
@@ -84,30 +100,26 @@ def close_abandoned_trials(client: mlflow.MlflowClient, experiment_id: str, flow
         experiment_id: MLflow's id of the board's experiment.
         flow_run: id of the flow run that asks, and has not started a trial yet.
     """
-    studies = {read_tags(run)[STUDY]: read_tags(run) for run in search(client, [experiment_id], {ROLE: "study"})}
-    for role in ("study", "trial"):
-        for run in search(client, [experiment_id], {ROLE: role}, status="RUNNING"):
-            tags = read_tags(run)
-            leased = studies.get(tags[STUDY], {})
-            shares = [name for name in leased if name.startswith(name_share(""))]
-            if role == "trial":
-                shares = [name for name in shares if name == name_share(tags.get(FLOW_RUN, "")) != name_share(flow_run)]
-            # A run of an earlier version never had a lease.
-            if not any(is_leased(leased[name], []) for name in shares) and (shares or tags.get(HOST) == find_host()):
-                client.set_terminated(run.info.run_id, "KILLED")
+    roles = ("study", "trial")
+    running = [run for role in roles for run in search(client, [experiment_id], {ROLE: role}, where=RUNNING)]
+    names = {read_tags(run)[STUDY] for run in running}
+    studies = {
+        name: read_tags(run) for name in names for run in search(client, [experiment_id], {ROLE: "study", STUDY: name})
+    }
+    for run in running:
+        tags = read_tags(run)
+        leased = studies.get(tags[STUDY], {})
+        shares = [name for name in leased if name.startswith(name_share(""))]
+        if tags[ROLE] == "trial":
+            shares = [name for name in shares if name == name_share(tags.get(FLOW_RUN, "")) != name_share(flow_run)]
+        # A run of an earlier version never had a lease.
+        if not any(is_leased(leased[name], []) for name in shares) and (shares or tags.get(HOST) == find_host()):
+            client.set_terminated(run.info.run_id, "KILLED")
 
 
 def name_share(flow_run: str) -> str:
     """Return the name of a flow run's lease on a study."""
     return f"{LEASE}.{flow_run}"
-
-
-def _find_unreported(
-    client: mlflow.MlflowClient, experiment_id: str, tags: dict[str, str], *, status: str = ""
-) -> list[Run]:
-    """Return comparisons without a report, the newest first."""
-    runs = search(client, [experiment_id], {ROLE: "comparison", **tags}, status=status)
-    return [run for run in runs if REPORTED not in read_tags(run)]
 
 
 def _may_be_abandoned(run: Run) -> bool:

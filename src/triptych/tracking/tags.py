@@ -17,6 +17,9 @@ PREFIX = "triptych."
 FOREIGN = ("mlflow.", "prefect.")
 # Where a tag may be: with the prefix, or, as version 0.1.0 wrote it, without.
 PREFIXES = (PREFIX, "")
+# The most that MLflow returns for one search.
+MOST = 50_000
+RUNNING = "attributes.status = 'RUNNING'"
 
 # What a run is: "comparison", "panel", "study" or "trial".
 ROLE = "role"
@@ -50,7 +53,7 @@ PREVIOUS = "previous_champion"
 DECISION = "promotion"
 # Of a registered version: when it became champion, and what a promotion waits for.
 SINCE, APPROVAL = "champion_since", "approval"
-# Of a registered model, with the number of a version: that the test set was opened to decide on it, and what it spent.
+# Of a board, with the number of a version: that the test set was opened to decide on it, and what it spent.
 LOOK = "look"
 # Of a registered version: copied from its run, for MLflow's page.
 TEST_ACCURACY = "test_accuracy"
@@ -94,23 +97,27 @@ def search(
     experiments: Sequence[str],
     tags: Mapping[str, str],
     *,
-    status: str = "",
-    most: int = 1000,
+    without: str = "",
+    where: str = "",
+    most: int = MOST,
 ) -> list[Run]:
     """Return the runs that have all of some tags of this project, whichever version wrote them; the newest first.
 
-    MLflow's filters have no "or", so there are two searches.
+    The store selects them, so that a search costs what it finds, not what there is. MLflow's filters have no "or", so
+    there are two searches.
 
     Args:
         client: of the tracking store.
         experiments: MLflow's ids of the experiments to search.
         tags: values by name.
-        status: only runs in this state.
+        without: a tag that the runs don't have.
+        where: more of MLflow's filter, about attributes, such as `RUNNING`.
         most: as many runs are returned at most.
     """
     found: dict[str, Run] = {}
     for prefix in PREFIXES:
-        query = select(tags, prefix) + (f" and attributes.status = '{status}'" if status else "")
+        absent = f"tags.`{prefix}{without}` IS NULL" if without else ""
+        query = " and ".join(filter(None, (select(tags, prefix), absent, where)))
         order = ["attributes.start_time DESC"]
         runs = client.search_runs(list(experiments), query, max_results=most, order_by=order)
         found |= {run.info.run_id: run for run in runs}

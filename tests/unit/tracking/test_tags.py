@@ -32,6 +32,7 @@ from triptych.tracking.tags import (
     REPEAT,
     REPORTED,
     ROLE,
+    RUNNING,
     STUDY,
     own_tags,
     read_tags,
@@ -185,5 +186,5 @@ def test_only_so_many_runs_are_returned_the_newest_first(client: MlflowClient, e
     set_tags(client, newest[1], {REPORTED: "true"})
     assert search(client, [experiment], {REPORTED: "true"})[0].info.run_id == newest[1]
     client.set_terminated(newest[0])
-    assert [run.info.run_id for run in search(client, [experiment], {ROLE: "panel"}, status="RUNNING")] == newest[1:]
+    assert [run.info.run_id for run in search(client, [experiment], {ROLE: "panel"}, where=RUNNING)] == newest[1:]
     assert client.search_runs([experiment], select({ROLE: "study"})) == []

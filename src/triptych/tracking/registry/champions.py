@@ -22,7 +22,15 @@ from triptych.tracking.leases import FREE, Lease
 from triptych.tracking.registry.decisions import decide
 from triptych.tracking.registry.looks import count_looks, record_look
 from triptych.tracking.registry.scoring import IMAGES_FILE, log_images
-from triptych.tracking.registry.versions import CARD_FILE, CHAMPION, find_champion, find_version, register_version
+from triptych.tracking.registry.versions import (
+    CARD_FILE,
+    CHAMPION,
+    find_champion,
+    find_version,
+    open_registry,
+    register_version,
+    search_versions,
+)
 from triptych.tracking.tags import APPROVAL, DECISION, LABEL, LEASE, PREFIX, PREVIOUS, SINCE, read_tags
 
 MAX_TAG_LENGTH = 5000
@@ -127,7 +135,7 @@ def _settle(
     tags = {APPROVAL: WAITING} if state == "waiting" else {}
     # The reason comes last: it says that the decision was made.
     for tag, value in {**tags, DECISION: reason}.items():
-        connect().set_model_version_tag(version.name, str(version.version), PREFIX + tag, value)
+        open_registry().set_model_version_tag(version.name, str(version.version), PREFIX + tag, value)
     _complete_card(version, promotion)
     return state, reason
 
@@ -163,7 +171,7 @@ def _complete_card(version: ModelVersion, promotion: Promotion) -> None:
     if promotion.promoted and promotion.spent:
         facts.append("the accuracy above was selected: the same images decided, so that it is too high on average")
     card = "\n".join([written.partition(PROMOTION)[0], PROMOTION, "", *(f"- {fact}" for fact in facts), ""])
-    client.update_model_version(version.name, version.version, description=card)
+    open_registry().update_model_version(version.name, version.version, description=card)
     client.log_text(str(version.run_id), card, CARD_FILE)
 
 
@@ -174,18 +182,16 @@ def _turn(version: ModelVersion) -> Iterator[None]:
     The store numbers the versions, whichever machines register them. A version is about to be decided while it has
     a lease.
     """
-    client, name = connect(), version.name
-    client.set_model_version_tag(name, version.version, PREFIX + LEASE, str(Lease.now()))
+    registry, name = open_registry(), version.name
+    registry.set_model_version_tag(name, version.version, PREFIX + LEASE, str(Lease.now()))
+    before = f"version_number < {version.version} and tags.`{PREFIX}{LEASE}` != '{FREE}'"
     try:
-        while any(
-            int(other.version) < int(version.version) and _is_about_to_be_decided(other)
-            for other in client.search_model_versions(f"name = '{name}'")
-        ):
+        while any(_is_about_to_be_decided(other) for other in search_versions(name, before)):
             time.sleep(SECONDS_BETWEEN_CHECKS)
         yield
     finally:
         # Not deleted: a user who may edit models, but not delete them, may not delete their tags.
-        client.set_model_version_tag(name, version.version, PREFIX + LEASE, FREE)
+        registry.set_model_version_tag(name, version.version, PREFIX + LEASE, FREE)
 
 
 def _is_about_to_be_decided(version: ModelVersion) -> bool:
@@ -217,7 +223,7 @@ def approve(reference: str, *, approved: bool, by: str) -> str:
     if approved and (champion is None or str(champion.version) != version):
         _move_alias(name, version, champion)
     verb = "approved" if approved else "not approved"
-    connect().set_model_version_tag(name, version, PREFIX + APPROVAL, f"{verb} by {by}")
+    open_registry().set_model_version_tag(name, version, PREFIX + APPROVAL, f"{verb} by {by}")
     return f"{reference} was {verb} by {by}; {describe_champion(name)}"
 
 
@@ -235,12 +241,12 @@ def rollback(name: str) -> str:
         connect().get_model_version(name, previous)
     except MlflowException as error:
         raise ConfigError(f"version {previous} of {name!r}, the previous champion, was deleted") from error
-    connect().set_registered_model_alias(name, CHAMPION, previous)
+    open_registry().set_registered_model_alias(name, CHAMPION, previous)
     return str(previous)
 
 
 def _move_alias(name: str, version: str, champion: ModelVersion | None) -> None:
     if champion is not None and str(champion.version) != version:
-        connect().set_model_version_tag(name, version, PREFIX + PREVIOUS, str(champion.version))
-    connect().set_model_version_tag(name, version, PREFIX + SINCE, time.strftime("%Y-%m-%d", time.gmtime()))
-    connect().set_registered_model_alias(name, CHAMPION, version)
+        open_registry().set_model_version_tag(name, version, PREFIX + PREVIOUS, str(champion.version))
+    open_registry().set_model_version_tag(name, version, PREFIX + SINCE, time.strftime("%Y-%m-%d", time.gmtime()))
+    open_registry().set_registered_model_alias(name, CHAMPION, version)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import mlflow
 import numpy as np
+from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.utils.logging_utils import disable_logging, enable_logging
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.tracking._model_registry.client import ModelRegistryClient
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from triptych.config.schema import NO_GROUPS
 from triptych.data.boards import PreparedBoard, open_board
@@ -40,6 +45,10 @@ from triptych.tracking.tags import (
 
 CHAMPION = "champion"
 CARD_FILE = "MODEL_CARD.md"
+# The most that MLflow returns for one search, and that a message names.
+MOST_VERSIONS, NAMED_VERSIONS = 10_000, 10
+# More than all machines register at the same moment, and than trainings of one name are repeated meanwhile.
+CREATED_AT_ONCE = MOST_OF_ONE_TRAINING = 100
 
 
 def register_version(
@@ -47,52 +56,74 @@ def register_version(
 ) -> ModelVersion:
     """Register the model of a panel with its card and tags, or return the version that has it already."""
     client = connect()
-    training = read_tags(client.get_run(panel.run_id)).get(TRAINING, "")
-    found = _find_registered(name, prepared, panel, training)
+    run = client.get_run(panel.run_id)
+    found = _find_registered(name, prepared, panel, run)
     if found is not None:
         return found
+    training = read_tags(run).get(TRAINING, "")
     tags = {BOARD: prepared.config.name, PANEL: panel.panel, SPLIT_ID: prepared.split_id, LABEL: panel.label}
     tags |= {TRAINING: training, TEST_ACCURACY: f"{panel.metrics['test_accuracy']:.4f}", CREATION: uuid.uuid4().hex}
-    disable_logging()  # MLflow prints two lines for each version
-    try:
-        mlflow.register_model(panel.model_uri, name, tags=own_tags({**tags, **(more_tags or {})}))
-    finally:
-        enable_logging()
-    version = _keep_one(name, tags[CREATION])
     with TemporaryDirectory() as folder:
         model = Path(mlflow.artifacts.download_artifacts(panel.model_uri, dst_path=folder))
         for data in (model / "data").iterdir():
             check_checksums(data)
         card = write_card(prepared, panel, digest_files(model / "data"), _find_clustering(prepared, panel))
-    client.update_model_version(name, version.version, description=card)
     client.log_text(panel.run_id, card, CARD_FILE)
+    created = _create_version(name, panel.model_uri, own_tags({**tags, **(more_tags or {})}), card)
+    return _keep_one(created, tags[CREATION])
+
+
+def _create_version(name: str, model: str, tags: dict[str, str], card: str) -> ModelVersion:
+    """Register a logged model as `mlflow.register_model` does, which first reads every version that there is."""
+    client, model_id = connect(), model.removeprefix("models:/")
+    create = partial(client.create_model_version, name, model, tags=tags, description=card, model_id=model_id)
+    try:
+        version = create()
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
+        with suppress(MlflowException):  # another process has just created it
+            client.create_registered_model(name)
+        version = create()
+    # What MLflow's page of the logged model shows.
+    known = json.loads(client.get_logged_model(model_id).tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
+    links = json.dumps([*known, {"name": name, "version": version.version}])
+    client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: links})
     return version
 
 
-def _keep_one(name: str, creation: str) -> ModelVersion:
-    """Return the version that was created; delete another that a tracking server has created for the same call.
+def _keep_one(created: ModelVersion, creation: str) -> ModelVersion:
+    """Return the first version that was created; delete others that a tracking server has created for the same call.
 
     If the answer is lost, because the connection was dropped, MLflow's client asks again.
     """
     client = connect()
-    found = client.search_model_versions(f"name = '{name}' and {select({CREATION: creation})}")
-    first, *others = sorted(found, key=lambda version: int(version.version))
+    lately = f"version_number > {int(created.version) - CREATED_AT_ONCE} and {select({CREATION: creation})}"
+    *others, first = search_versions(created.name, lately)
     for other in others:
         with suppress(MlflowException):  # deleted, if this answer is lost as well
-            client.delete_model_version(name, other.version)
+            client.delete_model_version(other.name, other.version)
     return first
 
 
-def _find_registered(name: str, prepared: PreparedBoard, panel: EvaluatedPanel, training: str) -> ModelVersion | None:
+def _find_registered(name: str, prepared: PreparedBoard, panel: EvaluatedPanel, run: Run) -> ModelVersion | None:
     """Return the version of the same run or, where no new result was computed, of the same training and split."""
     draws = find_kind(prepared.config, panel.panel).draws(prepared.config.settings_of(panel.panel))
     repeated = bool(panel.restored_epochs) or not draws
-    for version in connect().search_model_versions(f"name = '{name}'"):
-        tags = read_tags(version)
-        same = (tags.get(TRAINING), tags.get(SPLIT_ID)) == (training, prepared.split_id)
-        if version.run_id == panel.run_id or (repeated and training and same):
+    training = read_tags(run).get(TRAINING)
+    # The store finds the versions of a training by their tags, but those of a run only by reading all of them.
+    query = select({TRAINING: training}) if training else f"run_id = '{panel.run_id}'"
+    for version in search_versions(name, query, most=MOST_OF_ONE_TRAINING):
+        same = repeated and training and read_tags(version).get(SPLIT_ID) == prepared.split_id
+        if same or version.run_id == panel.run_id:
             return version
     return None
+
+
+def search_versions(name: str, query: str = "", *, most: int = MOST_VERSIONS) -> list[ModelVersion]:
+    """Return the versions of a registered model that MLflow's filter selects, the newest first."""
+    wanted = " and ".join(filter(None, (f"name = '{name}'", query)))
+    return list(connect().search_model_versions(wanted, max_results=most, order_by=["version_number DESC"]))
 
 
 def _find_clustering(prepared: PreparedBoard, panel: EvaluatedPanel) -> float:
@@ -121,6 +152,15 @@ def model_uri(reference: str) -> str:
     """
     reference = reference.removeprefix("models:/")
     return f"models:/{reference}" if "@" in reference or "/" in reference else f"models:/{reference}@{CHAMPION}"
+
+
+def open_registry() -> ModelRegistryClient:
+    """Return MLflow's client of the registry alone, to change tags, aliases and descriptions.
+
+    Before each change `MlflowClient` reads every version of the model, to see that it is no prompt.
+    """
+    connect()
+    return ModelRegistryClient(mlflow.get_registry_uri(), mlflow.get_tracking_uri())
 
 
 def find_version(reference: str) -> ModelVersion:
@@ -165,8 +205,12 @@ def explain_missing(name: str, wanted: str) -> str:
             else "none is yet; run `triptych compare`"
         )
         return f"no registered model {name!r}: {rest}"
-    found = sorted(int(version.version) for version in connect().search_model_versions(f"name = '{name}'"))
+    found = [version.version for version in search_versions(name, most=NAMED_VERSIONS + 1)][::-1]
     if not found:
         return f"registered model {name!r} has no version with {wanted}: all were deleted; run `triptych compare`"
-    versions = f"{'version' if len(found) == 1 else 'versions'} {', '.join(map(str, found))}"
-    return f"registered model {name!r} has no version with {wanted}: it has {versions}; name one as {name}/{found[-1]}"
+    more = "older ones and " if len(found) > NAMED_VERSIONS else ""
+    versions = f"{'version' if len(found) == 1 else 'versions'} {', '.join(map(str, found[-NAMED_VERSIONS:]))}"
+    return (
+        f"registered model {name!r} has no version with {wanted}: it has {more}{versions}; "
+        f"name one as {name}/{found[-1]}"
+    )

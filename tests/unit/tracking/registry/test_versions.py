@@ -6,8 +6,8 @@ import pytest
 
 from helpers.comparisons import Recorded
 from triptych.errors import ConfigError
-from triptych.panels.identity import TRAINING
 from triptych.panels.kinds import KINDS
+from triptych.tracking import connect
 from triptych.tracking.registry import (
     challenge,
     find_champion,
@@ -52,6 +52,6 @@ def test_a_panel_that_draws_nothing_is_registered_once(
     prepared = recorded.comparison.prepared
     register_panel(prepared, recorded.panel)
     monkeypatch.setitem(KINDS, "numpy_mlp", replace(KINDS["numpy_mlp"], draws=lambda settings: draws))
-    training = recorded.fitted.tags[TRAINING]
-    found = _find_registered("digits-numpy-mlp", prepared, replace(recorded.panel, run_id="another"), training)
+    run = connect().get_run(recorded.panel.run_id)
+    found = _find_registered("digits-numpy-mlp", prepared, replace(recorded.panel, run_id="another"), run)
     assert (found is None) == draws
