@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from triptych.system.cache import CacheEntry
 
 CACHE_EXAMPLES = """
-List the contents of the cache: embeddings, trainings, prepared data sets and splits.
+List the contents of the cache, such as embeddings, trainings, prepared data sets and reports.
 
 Examples:
 
@@ -30,7 +30,7 @@ Examples:
 PRUNE_EXAMPLES = """
 Delete files of the cache that have not been used for some days.
 
-All of them can be computed again; downloaded data sets and studies are kept.
+All of them can be made again; downloaded data sets and studies are kept. Links are deleted, not what they lead to.
 
 Examples:
 
@@ -80,7 +80,7 @@ def prune(
     ] = 30.0,
     kind: Annotated[
         list[str] | None,
-        typer.Option(help="Delete only these: embeddings, trainings, datasets or splits. Repeatable."),
+        typer.Option(help="Delete only these, such as embeddings, trainings, datasets or reports. Repeatable."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     debug: DebugOption = False,

@@ -1,10 +1,11 @@
 """Listing the cache, and deleting from it what has not been used for long.
 
-Downloaded data sets are not listed.
+A link in the cache is listed and deleted as a link: what it leads to stays.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -16,6 +17,7 @@ import numpy as np
 
 from triptych.errors import ConfigError, DamagedFileError, suggest
 from triptych.system.checked import read_json
+from triptych.system.files import measure_folder
 from triptych.system.paths import cache_home
 
 SECONDS_PER_DAY = 86_400
@@ -39,14 +41,14 @@ class CacheFile:
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """Files that belong together: the embeddings of one network, a training, a data set's pixels, or a split.
+    """Files that belong together: the embeddings of one network, a training, a data set's pixels, a split, a report.
 
     Attributes:
-        kind: a row of `KINDS`.
+        kind: a row of `KINDS`, or `OTHER`.
         name: name of the folder or file.
         files: its files.
         details: a description for people.
-        images: number of images; None for a training.
+        images: number of images; None where there are none.
     """
 
     kind: str
@@ -68,8 +70,11 @@ class CacheEntry:
     def select_unused(self, before: float) -> tuple[CacheFile, ...]:
         """Return the files to delete, which were last used before a time in seconds since 1970.
 
-        Embeddings are selected file by file, since each file holds images of its own; any other entry as a whole.
+        Embeddings are selected file by file, since each file holds images of its own; any other entry as a whole. What
+        could not be made again is never selected.
         """
+        if self.kind not in PRUNED:
+            return ()
         if self.kind == "embeddings" and self.used >= before:
             return tuple(file for file in self.files if file.used < before and file.path.suffix == ".npy")
         return self.files if self.used < before else ()
@@ -90,15 +95,22 @@ def list_cache(kinds: Sequence[str] = ()) -> list[CacheEntry]:
     """Return the entries of the cache, kind by kind, the most recently used first.
 
     Args:
-        kinds: rows of `KINDS`; empty means all.
+        kinds: some of `PRUNED`; empty means everything that lies in the cache.
 
     Raises:
-        ConfigError: a kind is unknown.
+        ConfigError: a kind is unknown, or is kept.
     """
     for kind in kinds:
-        if kind not in KINDS:
-            raise ConfigError(f"unknown kind {kind!r}: the kinds are {', '.join(KINDS)}{suggest(kind, KINDS)}")
-    return [entry for kind in kinds or KINDS for entry in _list_entries(kind)]
+        if kind not in PRUNED:
+            raise ConfigError(f"unknown kind {kind!r}: the kinds are {', '.join(PRUNED)}{suggest(kind, PRUNED)}")
+    return [entry for kind in kinds or (*KINDS, OTHER) for entry in _list_entries(kind)]
+
+
+def measure_cache() -> dict[str, int]:
+    """Return the bytes of each folder in the cache."""
+    home = cache_home()
+    folders = sorted(home.iterdir()) if home.is_dir() else []
+    return {folder.name: measure_folder(folder) for folder in folders if folder.is_dir() and not folder.is_symlink()}
 
 
 def select_unused(entries: Iterable[CacheEntry], days: float) -> list[CacheFile]:
@@ -118,34 +130,53 @@ def delete_files(files: Iterable[CacheFile]) -> None:
     for file in files:
         file.path.unlink(missing_ok=True)
         for folder in file.path.parents:
-            if folder.parent == cache_home():
+            if cache_home() in {folder, folder.parent}:
                 break
             with suppress(OSError):  # not empty
                 folder.rmdir()
 
 
 def _list_entries(kind: str) -> list[CacheEntry]:
-    top = cache_home() / kind
-    entries = [_read_entry(kind, place) for place in (top.iterdir() if top.is_dir() else ())]
+    entries = [_read_entry(kind, place) for place in _list_places(kind)]
     return sorted((entry for entry in entries if entry.files), key=lambda entry: -entry.used)
+
+
+def _list_places(kind: str) -> list[Path]:
+    """Return the folder or file of each entry of a kind; the folder of the kind itself if it is a link."""
+    top = cache_home() / kind
+    if kind == OTHER:
+        return [place for place in cache_home().glob("*") if place.name not in KINDS]
+    return [top] if top.is_symlink() else [*top.glob(DEPTHS.get(kind, "*"))]
 
 
 def _read_entry(kind: str, place: Path) -> CacheEntry:
     files = tuple(_list_files(place))
+    if place.is_symlink():
+        return CacheEntry(kind, place.name, files, f"a link to {place.readlink()}", None)
     try:
-        details, images = KINDS[kind](place)
+        details, images = KINDS.get(kind, _describe_name)(place)
     except (OSError, ValueError, EOFError, DamagedFileError):
         details, images = "damaged, or written by another version", None
     return CacheEntry(kind, place.name, files, details, images)
 
 
 def _list_files(place: Path) -> Iterator[CacheFile]:
-    for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+    # Links to folders are among the folders, and not followed.
+    inside = [Path(folder, name) for folder, folders, names in os.walk(place) for name in (*folders, *names)]
+    for path in [place] if place.is_symlink() or not place.is_dir() else sorted(inside):
         # Another process may be deleting it.
         with suppress(FileNotFoundError):
-            if not path.is_dir():
-                status = path.lstat()
-                yield CacheFile(path, status.st_size, status.st_mtime)
+            if path.is_symlink() or not path.is_dir():
+                yield CacheFile(path, path.lstat().st_size, _find_last_use(path))
+
+
+def _find_last_use(path: Path) -> float:
+    """Return when a file was last used, in seconds since 1970; of a link, a file that it leads to."""
+    used = path.lstat().st_mtime
+    for file in (path, *path.rglob("*")) if path.is_symlink() else ():
+        if file.is_file():
+            used = max(used, file.stat().st_mtime)
+    return used
 
 
 def _describe_embeddings(place: Path) -> tuple[str, int]:
@@ -170,10 +201,38 @@ def _describe_split(place: Path) -> tuple[str, int]:
     return ", ".join(f"{size} {part}" for part, size in sizes.items()), sum(sizes.values())
 
 
-# The folders of the cache that can be computed again; each function describes an entry and counts its images.
+def _describe_format(place: Path) -> tuple[str, None]:
+    return f"the number format of {place.name.rpartition('-')[0]} here is {read_json(place)['chosen']}", None
+
+
+def _describe_backbone(place: Path) -> tuple[str, None]:
+    return f"registered weights, version {place.name} of {place.parent.name}", None
+
+
+def _describe_report(place: Path) -> tuple[str, None]:
+    return f"the report of comparison {place.name}", None
+
+
+def _describe_name(place: Path) -> tuple[str, None]:
+    return place.name, None
+
+
+# The folders of the cache; each function describes an entry and counts its images.
 KINDS: dict[str, Callable[[Path], tuple[str, int | None]]] = {
     "embeddings": _describe_embeddings,
     "trainings": _describe_training,
     "datasets": _describe_dataset,
     "splits": _describe_split,
+    "number-formats": _describe_format,
+    "backbones": _describe_backbone,
+    "reports": _describe_report,
+    "data": _describe_name,
+    "studies": _describe_name,
 }
+# What is downloaded for long, or could not be made again.
+KEPT = ("data", "studies")
+PRUNED = tuple(kind for kind in KINDS if kind not in KEPT)
+# Whatever else lies in the cache.
+OTHER = "other"
+# Where the entries of a kind are, if not directly in its folder.
+DEPTHS = {"backbones": "*/*/*"}

@@ -100,6 +100,16 @@ def check_cache() -> None:
             file.write(b"some room")
 
 
+def measure_folder(folder: Path) -> int:
+    """Return the bytes of the files in a folder and below; links are counted, but not followed."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # another process may be deleting it
+                total += os.lstat(Path(place, name)).st_size
+    return total
+
+
 def touch(*files: Path) -> None:
     """Mark files as used now, so that `triptych cache` keeps them; ignore any that is missing or read-only."""
     for file in files:

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from triptych.errors import ConfigError
-from triptych.system.cache import SECONDS_PER_DAY, delete_files, list_cache, select_unused
+from triptych.system.cache import KINDS, OTHER, SECONDS_PER_DAY, delete_files, list_cache, measure_cache, select_unused
 from triptych.system.checked import write_json
-from triptych.system.files import touch
+from triptych.system.files import measure_folder, touch
 from triptych.transfer.shards import write_shard
+
+# What no prune deletes.
+STAYING = {"data/mnist/raw", "studies/s.journal", "mine/a file"}
 
 
 def age(file: Path, days: float) -> None:
@@ -44,15 +47,28 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write(tmp_path / "trainings" / "numpy-mlp-1" / "weights" / "epoch-00001.npz", "...", 60)
     describe(tmp_path / "datasets" / "d-1" / "dataset.json", {"files": [], "labels": [0, 1]}, 2)
     describe(tmp_path / "splits" / "s-1.json", {"train": [0], "validation": [], "test": [1]}, 60)
+    describe(tmp_path / "number-formats" / "resnet18-1.json", {"chosen": "bfloat16"}, 60)
+    write(tmp_path / "backbones" / "a-store" / "digits-resnet18" / "3" / "backbone.safetensors", "...", 60)
+    write(tmp_path / "backbones" / "a-store" / "digits-resnet18" / "3" / "origin.json", "{}", 5)
+    write(tmp_path / "backbones" / "a-store" / "digits-resnet18" / "2" / "backbone.safetensors", "...", 60)
+    write(tmp_path / "reports" / "20260101-030000-abc123" / "report.html", "...", 60)
+    write(tmp_path / "mine" / "a file", "...", 400)
     write(tmp_path / "data" / "mnist" / "raw", "downloaded", 400)
     write(tmp_path / "studies" / "s.journal", "results", 400)
     return tmp_path
 
 
-def test_the_listing_names_every_kind_and_no_download(cache: Path) -> None:
+def test_the_listing_names_everything_that_lies_there(cache: Path) -> None:
     entries = {entry.kind: entry for entry in list_cache()}
-    assert list(entries) == ["embeddings", "trainings", "datasets", "splits"]
-    assert [entry.images for entry in entries.values()] == [7, None, 2, 2]
+    assert list(entries) == [*KINDS, OTHER]
+    assert [entry.images for entry in entries.values()] == [7, None, 2, 2] + [None] * 6
+    assert [entry.details for entry in list_cache(["number-formats", "backbones", "reports"])] == [
+        "the number format of resnet18 here is bfloat16",
+        "registered weights, version 3 of digits-resnet18",
+        "registered weights, version 2 of digits-resnet18",
+        "the report of comparison 20260101-030000-abc123",
+    ]
+    assert sum(entry.size_bytes for entry in list_cache()) == sum(measure_cache().values()) == measure_folder(cache)
     assert entries["embeddings"].details == "resnet18, weights imagenet"
     assert entries["trainings"].details == "a training of numpy-mlp"
     row = entries["embeddings"].as_row()
@@ -71,16 +87,42 @@ def test_what_was_not_used_for_some_days_is_deleted(cache: Path) -> None:
         "embeddings/resnet18-1/new.npy",
         "embeddings/resnet18-1/space.json",
         "datasets/d-1/dataset.json",
-        "data/mnist/raw",
-        "studies/s.journal",
+        "backbones/a-store/digits-resnet18/3/backbone.safetensors",
+        "backbones/a-store/digits-resnet18/3/origin.json",
+        *STAYING,
     }
     assert not (cache / "trainings" / "numpy-mlp-1").exists()
 
 
-def test_downloads_and_studies_stay_even_if_everything_goes(cache: Path) -> None:
+def test_downloads_studies_and_files_of_others_stay_even_if_everything_goes(cache: Path) -> None:
     delete_files(select_unused(list_cache(), 0))
-    assert left(cache) == {"data/mnist/raw", "studies/s.journal"}
-    assert list_cache() == []
+    assert left(cache) == STAYING
+    assert [entry.kind for entry in list_cache()] == ["data", "studies", "other"]
+
+
+def test_a_link_is_deleted_and_what_it_leads_to_is_not(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    used, unused = write(outside / "used" / "file", "...", 1), write(outside / "unused" / "file", "...", 60)
+    links = {
+        cache / "embeddings" / "linked": unused.parent,
+        cache / "trainings" / "numpy-mlp-1" / "linked": unused.parent,
+        cache / "splits" / "linked.json": unused,
+        cache / "splits" / "nowhere.json": outside / "nowhere",
+        cache / "datasets" / "linked": used.parent,
+    }
+    for link, target in links.items():
+        link.symlink_to(target)
+        os.utime(link, (0.0, 0.0), follow_symlinks=False)
+    (cache / "reports").rename(outside / "reports")
+    (cache / "reports").symlink_to(outside / "reports")
+    delete_files(select_unused(list_cache(), 30))
+    assert [link for link in links if link.is_symlink()] == [cache / "datasets" / "linked"]
+    assert (cache / "reports").is_symlink()
+    delete_files(select_unused(list_cache(), 0))
+    assert not any(path.is_symlink() for path in cache.rglob("*"))
+    assert used.is_file()
+    assert unused.is_file()
+    assert (outside / "reports" / "20260101-030000-abc123" / "report.html").is_file()
 
 
 def test_one_kind_may_be_chosen_and_a_use_counts(cache: Path) -> None:

@@ -14,9 +14,9 @@ from triptych.config.schema import BoardConfig
 from triptych.errors import WeightsError
 from triptych.networks.checksums import check_checksums
 from triptych.system.checked import recall
-from triptych.system.files import replace_atomically
+from triptych.system.files import replace_atomically, touch
 from triptych.tracking.registry.versions import find_version
-from triptych.transfer.registered import FILES, read_origin, registered_folder, write_origin
+from triptych.transfer.registered import FILES, ORIGIN, read_origin, registered_folder, write_origin
 
 
 def pin_weights(config: BoardConfig) -> BoardConfig:
@@ -51,6 +51,7 @@ def _fetch(weights: str) -> str:
             model = Path(mlflow.artifacts.download_artifacts(pinned, dst_path=temporary))
             _extract(model, folder, pinned)
         write_origin(folder, str(version.source))
+    touch(folder / ORIGIN)
     return pinned
 
 
