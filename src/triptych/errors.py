@@ -159,7 +159,7 @@ class ReloadError(TriptychError):
 
 
 class EvaluationError(TriptychError):
-    """An evaluation does not cover every test image exactly once."""
+    """Predictions do not cover every test image exactly once, or are no finite numbers."""
 
 
 class ExportError(TriptychError):

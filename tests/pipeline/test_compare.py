@@ -125,7 +125,7 @@ def test_the_backbone_is_byte_equal_before_and_after(runs: list[Any]) -> None:
 
 
 def test_figures_and_predictions_are_kept(runs: list[Any]) -> None:
-    wanted = {"curves.png", "confusion_matrix.png", "confusion_matrix.json", "test_predictions.json", "probe.npz"}
+    wanted = {"classes.json", "confusion_matrix.png", "confusion_matrix.json", "test_predictions.json", "probe.npz"}
     for run in runs:
         assert wanted <= set(list_artifacts(run.info.run_id))
         table = connect().load_table(run.info.experiment_id, "test_predictions.json", [run.info.run_id])

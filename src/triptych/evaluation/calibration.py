@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
+
+from triptych.system.slices import iterate_slices
 
 Probabilities = NDArray[np.floating[Any]]
 Labels = NDArray[np.int64]
+Confidence = NDArray[np.floating[Any]]
+Correct = NDArray[np.bool_]
 
 # Bounds of the search for a temperature; beyond them all probabilities are near 0 and 1, or all are equal.
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.02, 50.0
@@ -19,6 +24,8 @@ SMALLEST_PROBABILITY = 1e-12
 # Sets of labels drawn to find the calibration error of a perfectly calibrated model; their standard error is a
 # hundredth of it. The seed is fixed, so that the same predictions give the same figure.
 FLOOR_DRAWS, FLOOR_SEED = 100, 0
+# Probabilities that are worked on at a time: their intermediate results fit the processor's cache.
+VALUES_AT_A_TIME = 2**18
 
 
 @dataclass(frozen=True)
@@ -47,13 +54,26 @@ def fit_temperature(labels: Labels, probabilities: Probabilities) -> float:
         probabilities: (n, classes), rows summing to one; their logarithms serve as logits.
     """
     logits = _take_logarithm(probabilities)
-    rows = np.arange(len(labels))
+    largest = logits.max(axis=1, keepdims=True)
 
     def measure_loss(log_temperature: float) -> float:
-        return -float(log_softmax(logits / np.exp(log_temperature), axis=1)[rows, labels].mean())
+        """Return the mean of the negative `scipy.special.log_softmax` at the true classes."""
+        temperature = np.exp(log_temperature)
+        found = np.empty(len(labels))
+        for rows in iterate_rows(logits):
+            scaled = logits[rows] / temperature
+            scaled -= largest[rows] / temperature
+            found[rows] = scaled[np.arange(len(scaled)), labels[rows]]
+            found[rows] -= np.log(np.exp(scaled, out=scaled).sum(axis=1))
+        return -float(found.mean())
 
     bounds = (float(np.log(LOWEST_TEMPERATURE)), float(np.log(HIGHEST_TEMPERATURE)))
     return float(np.exp(minimize_scalar(measure_loss, bounds=bounds, method="bounded").x))
+
+
+def iterate_rows(probabilities: Probabilities) -> Iterator[slice]:
+    """Yield slices of rows, (n, classes), so small that their intermediate results need no memory worth mentioning."""
+    return iterate_slices(len(probabilities), max(1, VALUES_AT_A_TIME // probabilities.shape[1]))
 
 
 def apply_temperature(probabilities: Probabilities, temperature: float) -> Probabilities:
@@ -67,37 +87,36 @@ def apply_temperature(probabilities: Probabilities, temperature: float) -> Proba
 
 
 def _take_logarithm(probabilities: Probabilities) -> Probabilities:
-    logits: Probabilities = np.log(np.maximum(probabilities.astype(np.float64), SMALLEST_PROBABILITY))
-    return logits
+    logits: Probabilities = probabilities.astype(np.float64)
+    np.maximum(logits, SMALLEST_PROBABILITY, out=logits)
+    return np.log(logits, out=logits)
 
 
-def bin_confidences(labels: Labels, probabilities: Probabilities, bins: int) -> list[ReliabilityBin]:
+def bin_confidences(confidence: Confidence, correct: Correct, bins: int) -> list[ReliabilityBin]:
     """Return confidence and accuracy for each equal-width bin of confidence that is not empty.
 
     Args:
-        labels: (n,) int64, the true classes.
-        probabilities: (n, classes), rows summing to one.
+        confidence: (n,), the probability of each image's predicted class.
+        correct: (n,) bool, which images are classified correctly.
         bins: number of bins over 0..1; each includes its upper edge.
 
-    >>> bin_confidences(np.array([0, 1]), np.array([[0.75, 0.25], [0.75, 0.25]]), bins=10)
+    >>> bin_confidences(np.array([0.75, 0.75]), np.array([True, False]), bins=10)
     [ReliabilityBin(images=2, confidence=0.75, accuracy=0.5)]
     """
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
     bin_of = _assign_bins(confidence, bins)
     return [
-        ReliabilityBin(int(inside.sum()), float(confidence[inside].mean()), float(right[inside].mean()))
+        ReliabilityBin(int(inside.sum()), float(confidence[inside].mean()), float(correct[inside].mean()))
         for inside in (bin_of == number for number in range(bins))
         if inside.any()
     ]
 
 
-def _assign_bins(confidence: NDArray[np.floating[Any]], bins: int) -> NDArray[np.int64]:
+def _assign_bins(confidence: Confidence, bins: int) -> NDArray[np.int64]:
     bin_of: NDArray[np.int64] = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     return bin_of
 
 
-def find_calibration_floor(probabilities: Probabilities, bins: int) -> float:
+def find_calibration_floor(confidence: Confidence, bins: int) -> float:
     """Return the expected calibration error of a perfectly calibrated model that makes these predictions.
 
     On a finite test set it is not 0: in each bin, by chance some more or fewer images are classified correctly than the
@@ -105,13 +124,12 @@ def find_calibration_floor(probabilities: Probabilities, bins: int) -> float:
     the reliability of reliability diagrams", 2007); all that counts is whether the predicted class is right.
 
     Args:
-        probabilities: (n, classes), rows summing to one.
+        confidence: (n,), the probability of each image's predicted class.
         bins: number of equal-width bins of confidence.
 
-    >>> find_calibration_floor(np.array([[1.0, 0.0]]), bins=10)
+    >>> find_calibration_floor(np.array([1.0]), bins=10)
     0.0
     """
-    confidence = probabilities.max(axis=1)
     bin_of = _assign_bins(confidence, bins)
     rng = np.random.default_rng(FLOOR_SEED)
     gaps = [

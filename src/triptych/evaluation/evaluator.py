@@ -117,7 +117,7 @@ def evaluate_logged_model(
 
     Raises:
         ReloadError: the model does not reproduce the probabilities of its training.
-        EvaluationError: a test image has no prediction, or more than one.
+        EvaluationError: a test image has no prediction, or more than one, or one that is not a number.
     """
     release_torch_threads()
     coarse = embedded is not None and not embedded.number_format.startswith("float32")
@@ -128,11 +128,13 @@ def evaluate_logged_model(
     test, validation = data.split.test, data.split.validation
     probabilities = predict(network, data, embedded, test)
     check_coverage(test, probabilities)
+    check_numbers("test", probabilities)
     bins = data.prepared.config.evaluate.calibration_bins
     metrics = measure_probabilities(data.labels[test], probabilities, bins)
     validated = None
     if len(validation):
         validated = predict(network, data, embedded, validation)
+        check_numbers("validation", validated)
         measured = measure_probabilities(data.labels[validation], validated, bins)
         metrics |= {f"final_val_{name}": measured[f"test_{name}"] for name in ("accuracy", "log_loss")}
         temperature = fit_temperature(data.labels[validation], validated)
@@ -163,4 +165,24 @@ def check_coverage(indices: Indices, probabilities: Probabilities) -> None:
         raise EvaluationError(
             f"{len(probabilities)} predictions for {len(indices)} test images, {different} of them different: "
             f"every test image must be predicted exactly once"
+        )
+
+
+def check_numbers(part: str, probabilities: Probabilities) -> None:
+    """Check that every probability is a finite number.
+
+    Args:
+        part: "test" or "validation".
+        probabilities: (n, classes), the predictions of its images.
+
+    Raises:
+        EvaluationError: some are not.
+
+    >>> check_numbers("test", np.array([[0.9, 0.1], [0.2, 0.8]]))
+    """
+    wrong = int((~np.isfinite(probabilities).all(axis=1)).sum())
+    if wrong:
+        raise EvaluationError(
+            f"the probabilities of {wrong} of {len(probabilities)} {part} images are not finite numbers: train the "
+            f"panel with a smaller learning rate"
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from triptych.data.boards import PreparedBoard
 from triptych.evaluation.columns import build_rows
-from triptych.evaluation.report import EvaluatedPanel
+from triptych.evaluation.pairs import join_words
+from triptych.evaluation.report import NAMED_CLASSES, EvaluatedPanel
 from triptych.evaluation.statistics import wilson_interval
 from triptych.system.text import escape_markdown
 
@@ -25,7 +26,7 @@ def write_card(prepared: PreparedBoard, panel: EvaluatedPanel, weights_sha256: s
         "accuracy": f"{metrics['test_accuracy']:.4f} ({100 * level:g} % interval {low:.4f} - {high:.4f})",
         **build_rows([metrics], "card")[0],
     }
-    classes = ", ".join(map(escape_markdown, prepared.classes))
+    classes = join_words([*map(escape_markdown, prepared.classes)], NAMED_CLASSES)
     settings = prepared.config.for_panel(panel.panel).flat()
     caveats = prepared.notes or ("none besides the sampling error, see the interval",)
     return "\n".join(

@@ -12,22 +12,15 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from PIL import Image
 
 from triptych.data.boards import BoardData
 from triptych.errors import escape_controls
 from triptych.evaluation.calibration import bin_confidences
-from triptych.evaluation.figures import (
-    Curves,
-    draw_classes,
-    draw_confusions,
-    draw_costs,
-    draw_curves,
-    draw_difference,
-    draw_reliability,
-)
-from triptych.evaluation.metrics import count_confusions, measure_classes
+from triptych.evaluation.figures.classes import describe_confusions, draw_classes, draw_confusions, draw_difference
+from triptych.evaluation.figures.panels import Curves, draw_costs, draw_curves, draw_reliability
+from triptych.evaluation.figures.style import choose_colours
+from triptych.evaluation.metrics import Confusions, count_confusions, measure_classes
 from triptych.evaluation.pairs import build_pair_rows
 from triptych.evaluation.predictions import Predictions
 from triptych.evaluation.report import EvaluatedPanel, Report
@@ -62,6 +55,7 @@ def render_page(
     of_label = {label: [panel for panel in panels if panel.label == label] for label in ranked}
     predicted = {label: [predictions[panel.run_id] for panel in of_label[label]] for label in ranked}
     prepared = data.prepared
+    chosen = choose_colours([*prepared.config.panels, *(panel.panel for panel in panels)])
     environment = Environment(
         loader=PackageLoader("triptych.evaluation"),
         autoescape=True,
@@ -72,7 +66,7 @@ def render_page(
     return environment.get_template("report.html").render(
         report=report,
         pairs=build_pair_rows(report.pairs),
-        figures=_draw_figures(data, report, predicted, {label: curves[label] for label in ranked if label in curves}),
+        figures=_draw_figures(data, report, predicted, curves, {one.label: chosen[one.panel] for one in panels}),
         costs=report.as_rows("costs"),
         calibration=report.as_rows("calibration"),
         disagreements=_find_disagreements(data, {label: predicted[label][0] for label in ranked[:SHOWN_PANELS]}),
@@ -98,20 +92,34 @@ def _draw_figures(
     report: Report,
     predicted: Mapping[str, Sequence[Predictions]],
     curves: Mapping[str, Sequence[Curves]],
+    colours: Mapping[str, str],
 ) -> dict[str, Picture]:
     classes = data.prepared.classes
     bins = data.prepared.config.evaluate.calibration_bins
-    counts = {label: _sum_confusions(repeats) for label, repeats in predicted.items()}
     first = {label: repeats[0] for label, repeats in predicted.items()}
     recalls = {
         label: [
-            row["recall"] if row["images"] else nan
-            for row in measure_classes(one.labels, one.probabilities.argmax(axis=1), len(classes))
+            row["recall"] if row["images"] else nan for row in measure_classes(one.labels, one.predicted, len(classes))
         ]
         for label, one in first.items()
     }
-    reliable = {label: bin_confidences(one.labels, one.probabilities, bins) for label, one in first.items()}
-    costs = {
+    reliable = {label: bin_confidences(one.confidence, one.correct, bins) for label, one in first.items()}
+    ranked_curves = {label: curves[label] for label in predicted if label in curves}
+    drawn = {
+        "curves": (draw_curves(ranked_curves, colours), "Loss and accuracy by epoch; bands: range over the repeats"),
+        "costs": (
+            draw_costs(_find_costs(report), colours),
+            "Test accuracy and its interval against training time",
+        ),
+        "classes": (draw_classes(recalls, classes, colours), "Recall by class, first repeat"),
+        "reliability": (draw_reliability(reliable, colours), "Reliability diagram, first repeat"),
+    }
+    return {name: _embed_figure(*figure) for name, figure in drawn.items()} | _draw_all_confusions(predicted, classes)
+
+
+def _find_costs(report: Report) -> dict[str, tuple[float, float, float, float]]:
+    """Return for each label the seconds of embedding and fitting, and the accuracy with the bounds of its interval."""
+    return {
         standing.label: (
             standing.metrics["fit_seconds"] + standing.metrics.get("embed_seconds", 0.0),
             standing.test_accuracy,
@@ -120,16 +128,14 @@ def _draw_figures(
         )
         for standing in report.standings
     }
-    figures = {
-        "curves": _embed_figure(draw_curves(curves), "Loss and accuracy by epoch; bands: range over the repeats"),
-        "costs": _embed_figure(draw_costs(costs), "Test accuracy and its interval against training time"),
-        "classes": _embed_figure(draw_classes(recalls, classes), "Recall by class, first repeat"),
-        "reliability": _embed_figure(draw_reliability(reliable), "Reliability diagram, first repeat"),
-    }
+
+
+def _draw_all_confusions(predicted: Mapping[str, Sequence[Predictions]], classes: Sequence[str]) -> dict[str, Picture]:
+    counts = {label: _sum_confusions(repeats, len(classes)) for label, repeats in predicted.items()}
+    figures = {}
     for number, (label, matrix) in enumerate(counts.items()):
-        figures[f"confusion {number}"] = _embed_figure(
-            draw_confusions(matrix, classes, label), f"Confusion matrix of {label}, sum over the repeats"
-        )
+        description = f"{describe_confusions(classes)} of {label}, sum over the repeats"
+        figures[f"confusion {number}"] = _embed_figure(draw_confusions(matrix, classes, label), description)
     best, *others = counts
     for number, label in enumerate(others):
         title = f"{best} minus {label}"
@@ -139,9 +145,8 @@ def _draw_figures(
     return figures
 
 
-def _sum_confusions(repeats: Sequence[Predictions]) -> NDArray[np.int64]:
-    total: NDArray[np.int64] = np.sum([count_confusions(one.labels, one.probabilities) for one in repeats], axis=0)
-    return total
+def _sum_confusions(repeats: Sequence[Predictions], classes: int) -> Confusions:
+    return sum(count_confusions(one.labels, one.predicted, classes) for one in repeats)
 
 
 def _embed_figure(figure: Figure, description: str) -> Picture:
@@ -177,5 +182,5 @@ def _describe_image(data: BoardData, predictions: Predictions, row: int) -> dict
         "index": index,
         "source": _encode(file, "image/png"),
         "truth": classes[int(predictions.labels[row])],
-        "predicted": classes[int(predictions.probabilities[row].argmax())],
+        "predicted": classes[int(predictions.predicted[row])],
     }

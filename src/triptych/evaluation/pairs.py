@@ -207,11 +207,13 @@ def _group_agreeing(pairs: Sequence[Pair]) -> list[list[str]]:
     return groups
 
 
-def join_words(words: Sequence[str]) -> str:
-    """Return words as an enumeration.
+def join_words(words: Sequence[str], named: int | None = None) -> str:
+    """Return words as an enumeration, in which all but the first few are only counted if there are more.
 
-    >>> join_words(["one", "two", "three"])
-    'one, two and three'
+    >>> join_words(["one", "two", "three"]), join_words(["one", "two", "three"], named=1)
+    ('one, two and three', 'one and 2 others')
     """
+    if named is not None and len(words) > named + 1:
+        words = [*words[:named], f"{len(words) - named:,} others"]
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last

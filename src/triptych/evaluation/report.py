@@ -19,6 +19,9 @@ from triptych.panels.kinds import find_kind
 from triptych.panels.twins import explain_twins
 from triptych.system.text import escape_markdown
 
+# Classes that a sentence names; it counts the others.
+NAMED_CLASSES = 20
+
 
 @dataclass(frozen=True)
 class EvaluatedPanel:
@@ -263,8 +266,13 @@ def explain_repeats(panels: Sequence[EvaluatedPanel], compared: Sequence[Evaluat
 
 def explain_absent(prepared: PreparedBoard, predictions: Predictions) -> list[str]:
     """Return which classes have no test image, so that nothing is known about them."""
-    absent = [name for number, name in enumerate(prepared.classes) if not (predictions.labels == number).any()]
-    return [f"no test image shows {join_words(absent)}: macro F1 is the mean of the other classes"] if absent else []
+    numbers = np.setdiff1d(np.arange(len(prepared.classes)), predictions.labels).tolist()
+    absent = [prepared.classes[number] for number in numbers]
+    return (
+        [f"no test image shows {join_words(absent, NAMED_CLASSES)}: macro F1 is the mean of the other classes"]
+        if absent
+        else []
+    )
 
 
 def explain_board(prepared: PreparedBoard) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -13,18 +14,26 @@ from typing import Any, TypeVar
 
 import mlflow
 import numpy as np
-import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
 
 from triptych.config.names import NUMPY_MLP, TORCH_MLP
 from triptych.data.boards import BoardData
 from triptych.errors import DamagedFileError
 from triptych.evaluation.evaluator import Evaluation
-from triptych.evaluation.figures import Curves, draw_confusions, draw_curves
-from triptych.evaluation.metrics import count_confusions, measure_classes
-from triptych.evaluation.predictions import Predictions, load_predictions, save_predictions
+from triptych.evaluation.figures.classes import draw_confusions
+from triptych.evaluation.figures.panels import Curves, draw_curves
+from triptych.evaluation.figures.style import choose_colours
+from triptych.evaluation.metrics import count_confusions, list_confusions, measure_classes
+from triptych.evaluation.predictions import (
+    Predictions,
+    Table,
+    load_predictions,
+    save_predictions,
+    tabulate_mistakes,
+    tabulate_predictions,
+)
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.networks.saved import copy_package
 from triptych.panels.fitting import FittedPanel
@@ -44,8 +53,9 @@ from triptych.training.jobs import PanelJob
 Loaded = TypeVar("Loaded")
 EXPERIMENT_NOTE = "mlflow.note.content"
 REFERENCE_FILE = "probe.npz"
-PREDICTIONS_FILE = "test_predictions.json"
-# The same for programs, exact and small.
+# What MLflow's page shows: every test image, or, of large test sets, the mistakes.
+PREDICTIONS_FILE, MISTAKES_FILE = "test_predictions.json", "test_mistakes.json"
+# The predictions for programs, exact and small.
 PREDICTIONS_ARRAYS = "test_predictions.npz"
 VALIDATED_ARRAYS = "validation_predictions.npz"
 # Longest side of the example image that a model has as JSON; images of any size are valid inputs.
@@ -59,14 +69,13 @@ IMAGES_IN = "(n, height, width, channels) whole numbers, 0..255, with 1 channel 
 
 
 def log_fitted(run_id: str, job: PanelJob, fitted: FittedPanel, data: BoardData) -> str:
-    """Log a trained panel: metrics, tags, curves, reference predictions and the model; return the model's URI.
+    """Log a trained panel: metrics, tags, reference predictions and the model; return the model's URI.
 
-    The run must be the active one of this thread.
+    The run must be the active one of this thread. MLflow's page draws the curves from the metrics of the epochs.
     """
     client = connect()
     MetricLog(run_id).log(fitted.metrics)
     set_tags(client, run_id, fitted.tags)
-    client.log_figure(run_id, draw_curves({job.run_label: [fitted.curves]}), "curves.png")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / REFERENCE_FILE
         save_reference(fitted.reference, file)
@@ -160,25 +169,42 @@ def load_artifact(run_id: str, name: str, load: Callable[[Path], Loaded]) -> Loa
 def log_evaluation(run_id: str, job: PanelJob, evaluation: Evaluation) -> dict[str, float]:
     """Log the final metrics, the confusion matrix and the predictions; return all metrics of the run."""
     client = connect()
-    classes = job.prepared.classes
     MetricLog(run_id).log(evaluation.metrics)
-    counts = count_confusions(evaluation.predictions.labels, evaluation.predictions.probabilities)
-    title = f"{job.run_label} on {job.prepared.config.name}"
-    client.log_figure(run_id, draw_confusions(counts, classes, title), "confusion_matrix.png")
-    client.log_dict(run_id, {"classes": list(classes), "counts": counts.tolist()}, "confusion_matrix.json")
-    client.log_table(run_id, _tabulate_predictions(evaluation, classes), PREDICTIONS_FILE)
-    measured = measure_classes(
-        evaluation.predictions.labels, evaluation.predictions.probabilities.argmax(axis=1), len(classes)
-    )
-    client.log_dict(run_id, dict(zip(classes, measured, strict=True)), "classes.json")
     with tempfile.TemporaryDirectory() as folder:
-        save_predictions(evaluation.predictions, Path(folder) / PREDICTIONS_ARRAYS)
-        if evaluation.validated is not None:
-            save_predictions(evaluation.validated, Path(folder) / VALIDATED_ARRAYS)
+        table = _write_results(Path(folder), job, evaluation)
         client.log_artifacts(run_id, folder)
     # Last, because it says that all of the above is logged.
-    set_tags(client, run_id, {RELOAD_DIFFERENCE: f"{evaluation.reload_difference:.3g}", EVALUATED: "true"})
+    shown = json.dumps([{"path": table, "type": "table"}])
+    done = {RELOAD_DIFFERENCE: f"{evaluation.reload_difference:.3g}", EVALUATED: "true"}
+    set_tags(client, run_id, {MLFLOW_LOGGED_ARTIFACTS: shown, **done})
     return read_metrics(client.get_run(run_id))
+
+
+def _write_results(folder: Path, job: PanelJob, evaluation: Evaluation) -> str:
+    """Write the files of an evaluation to a folder; return the name of the table that MLflow's page shows."""
+    predictions, names = evaluation.predictions, job.prepared.classes
+    counts = count_confusions(predictions.labels, predictions.predicted, len(names))
+    title = f"{job.run_label} on {job.prepared.config.name}"
+    draw_confusions(counts, names, title).savefig(folder / "confusion_matrix.png")
+    measured = measure_classes(predictions.labels, predictions.predicted, len(names))
+    table = tabulate_predictions(predictions)
+    name = PREDICTIONS_FILE if table else MISTAKES_FILE
+    content = {
+        "confusion_matrix.json": {"classes": names, **list_confusions(counts)},
+        "classes.json": dict(zip(names, measured, strict=True)),
+        name: _as_table(table or tabulate_mistakes(predictions)),
+    }
+    for file, values in content.items():
+        (folder / file).write_text(json.dumps(values), encoding="utf-8")
+    save_predictions(predictions, folder / PREDICTIONS_ARRAYS)
+    if evaluation.validated is not None:
+        save_predictions(evaluation.validated, folder / VALIDATED_ARRAYS)
+    return name
+
+
+def _as_table(table: Table) -> dict[str, list[Any]]:
+    """Return a table as MLflow's page shows it; `mlflow.log_table` would append it to one that is there already."""
+    return {"columns": [*table], "data": [list(row) for row in zip(*table.values(), strict=True)]}
 
 
 def load_evaluation(run_id: str) -> dict[str, float] | None:
@@ -199,20 +225,6 @@ def load_logged_predictions(run_id: str, file: str = PREDICTIONS_ARRAYS) -> Pred
         MlflowException: there are none.
     """
     return load_artifact(run_id, file, load_predictions)
-
-
-def _tabulate_predictions(evaluation: Evaluation, classes: Sequence[str]) -> pd.DataFrame:
-    names = np.asarray(classes)
-    table = pd.DataFrame(
-        {
-            "image": evaluation.predictions.indices,
-            "class": names[evaluation.predictions.labels],
-            "predicted": names[evaluation.predictions.probabilities.argmax(axis=1)],
-        }
-    )
-    columns = [f"probability of {name}" for name in classes]
-    rounded = evaluation.predictions.probabilities.astype(np.float64).round(6)
-    return pd.concat([table, pd.DataFrame(rounded, columns=columns)], axis=1)
 
 
 def log_drifts(panels: Sequence[EvaluatedPanel], drifts: Sequence[Sequence[float]]) -> None:
@@ -245,7 +257,9 @@ def finish_comparison(
     """
     client = connect()
     link = link_to_view(record.experiment_id, record.comparison)
-    client.log_figure(record.run_id, draw_curves(curves), "curves.png")
+    chosen = choose_colours(record.prepared.config.panels)
+    colours = {job.label: chosen[job.panel] for job in record.jobs}
+    client.log_figure(record.run_id, draw_curves(curves, colours), "curves.png")
     client.log_dict(record.run_id, dict(result), "comparison.json")
     client.log_text(record.run_id, text, "comparison.md")
     client.log_text(record.run_id, page, REPORT_FILE)

@@ -18,7 +18,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from triptych.data.boards import PreparedBoard
 from triptych.errors import ConcurrentRunError
-from triptych.evaluation.figures import COLOURS
+from triptych.evaluation.figures.style import choose_colours
 from triptych.system.processes import find_host
 from triptych.system.text import escape_markdown
 from triptych.tracking.client import connect, find_or_create_experiment
@@ -157,7 +157,7 @@ def _create_panel_run(
     client: mlflow.MlflowClient, record: ComparisonRecord, job: PanelJob, tags: Mapping[str, str]
 ) -> str:
     own = {ROLE: "panel", PANEL: job.panel, LABEL: job.label, REPEAT: str(job.repeat), COMPARISON: record.comparison}
-    own[RUN_COLOUR] = COLOURS[job.prepared.config.panels.index(job.panel) % len(COLOURS)]
+    own[RUN_COLOUR] = choose_colours(job.prepared.config.panels)[job.panel]
     common = {**tags, **own, **describe_board(job.prepared)}
     return create_run(client, record.experiment_id, job.run_label, common, job.prepared)
 

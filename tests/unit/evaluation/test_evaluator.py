@@ -9,7 +9,7 @@ import pytest
 from triptych.data.boards import BoardData
 from triptych.data.splits import Split
 from triptych.errors import EvaluationError
-from triptych.evaluation.evaluator import Evaluation, check_coverage, evaluate_logged_model
+from triptych.evaluation.evaluator import Evaluation, check_coverage, check_numbers, evaluate_logged_model
 from triptych.networks.classifiers.most_frequent import MostFrequent
 from triptych.networks.saved import PixelNetwork, ServedModel
 from triptych.panels.reference import ReferencePredictions
@@ -50,3 +50,9 @@ def test_a_test_image_that_would_count_twice_is_an_error(digits: BoardData) -> N
 def test_a_test_image_without_a_prediction_is_an_error() -> None:
     with pytest.raises(EvaluationError, match="2 predictions for 3 test images, 3 of them different"):
         check_coverage(np.array([1, 4, 6]), np.full((2, 10), 0.1))
+
+
+def test_a_probability_that_is_no_number_is_an_error() -> None:
+    probabilities = np.array([[0.5, 0.5], [np.nan, 0.5], [np.inf, 0.0]])
+    with pytest.raises(EvaluationError, match="of 2 of 3 validation images are not finite numbers: train"):
+        check_numbers("validation", probabilities)

@@ -26,6 +26,7 @@ from triptych.tracking.artifacts import (
     load_logged_model,
     load_logged_predictions,
     load_logged_reference,
+    log_evaluation,
 )
 
 
@@ -107,13 +108,21 @@ def test_what_was_logged_is_read_back(recorded: Recorded) -> None:
     assert curves["val_loss"] == recorded.fitted.curves["val_loss"]
 
 
+def test_an_evaluation_that_is_logged_again_is_shown_once(recorded: Recorded) -> None:
+    [job] = recorded.comparison.jobs
+    assert log_evaluation(recorded.panel.run_id, job, recorded.evaluation) == recorded.panel.metrics
+    table = connect().load_table(recorded.comparison.experiment_id, "test_predictions.json", [recorded.panel.run_id])
+    assert table["image"].tolist() == recorded.evaluation.predictions.indices.tolist()
+    assert list(table)[3:] == [f"probability of {digit}" for digit in range(10)]
+
+
 def test_a_panel_that_was_not_evaluated_has_no_evaluation(recorded: Recorded) -> None:
     run = connect().create_run(recorded.comparison.experiment_id)
     assert load_evaluation(run.info.run_id) is None
 
 
 def test_the_files_of_a_panel_and_of_a_comparison(recorded: Recorded) -> None:
-    panel = {"confusion_matrix.json", "confusion_matrix.png", "curves.png", "probe.npz", "test_predictions.json"}
+    panel = {"confusion_matrix.json", "confusion_matrix.png", "classes.json", "probe.npz", "test_predictions.json"}
     assert panel <= set(list_artifacts(recorded.panel.run_id))
     whole = {"comparison.json", "comparison.md", "curves.png", "report.html"}
     assert whole <= set(list_artifacts(recorded.comparison.run_id))
