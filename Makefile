@@ -69,7 +69,8 @@ bench-mlp: setup ## Measure the two MLPs against their peers; about four minutes
 bench-transfer: setup ## Measure transfer against the tutorial's loop; needs the photos and weights.
 	$(BIN)/python bench/transfer.py $(ARGS)
 
-bench-pipeline: setup ## Measure what the pipeline adds to its trainers, also after 3,000 nights; needs MNIST.
+bench-pipeline: setup ## Measure what the pipeline adds to its trainers, also after 3,000 nights and of large boards.
+	$(BIN)/python bench/large_boards.py $(ARGS)
 	$(BIN)/python bench/pipeline.py $(ARGS)
 	$(BIN)/python bench/nights.py $(ARGS)
 
