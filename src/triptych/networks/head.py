@@ -20,7 +20,7 @@ from triptych.networks.checksums import reading_model
 from triptych.networks.light_torch import (
     GradientDescent,
     copy_state,
-    mean_cross_entropy,
+    differentiate_cross_entropy,
     restore_state,
     sum_cross_entropy,
     wrap_weights,
@@ -69,15 +69,14 @@ class Head:
         """
         torch.set_num_threads(settings.threads)
         self._optimizer.set_options(learning_rate, settings.momentum, settings.weight_decay)
+        masks = torch.empty(min(settings.batch_size, len(train)), self.linear.in_features)
         for step, indices in enumerate(shuffle_minibatches(len(train), settings.batch_size, rng), start=1):
             x, labels = _as_tensor(train.features[indices]), torch.from_numpy(train.labels[indices])
             if self.dropout:
-                mask = torch.empty(x.shape, dtype=x.dtype)
+                mask = masks[: len(indices)]
                 inplace_draw_mask(mask.numpy(), self.dropout, rng)
-                x = x * mask
-            self._optimizer.zero_grad()
-            loss = mean_cross_entropy(self.linear(x), labels, train.weights_of(indices))
-            loss.backward()
+                x = mask.mul_(x)
+            loss = differentiate_cross_entropy(self.linear, x, labels, train.weights_of(indices))
             self._optimizer.step()
             check_step(loss.item(), step)
 

@@ -22,7 +22,7 @@ from triptych.networks.minibatches import Weights
 class GradientDescent:
     """Stochastic gradient descent with momentum and weight decay, bit for bit the steps of `torch.optim.SGD`.
 
-    It calls the function behind that class. An instance of the class would import PyTorch's compiler.
+    If fused, it calls the function behind that class. An instance of the class would import PyTorch's compiler.
 
     Attributes:
         state: for each parameter its "momentum_buffer", from the first step with momentum on.
@@ -60,6 +60,24 @@ class GradientDescent:
     @torch.no_grad()
     def step(self) -> None:
         """Update the parameters by one step."""
+        if self.fused:
+            self._step_at_once()
+        else:
+            for parameter in self.parameters:
+                if parameter.grad is not None:
+                    self._step_one(parameter, parameter.grad)
+
+    def _step_one(self, parameter: Tensor, gradient: Tensor) -> None:
+        """Update one parameter: for small ones, `sgd` takes longer to check its arguments than to compute."""
+        if self.weight_decay:
+            gradient = gradient.add(parameter, alpha=self.weight_decay)
+        if self.momentum:
+            buffer = self.state[parameter].get("momentum_buffer")
+            gradient = gradient.clone() if buffer is None else buffer.mul_(self.momentum).add_(gradient)
+            self.state[parameter]["momentum_buffer"] = gradient
+        parameter.add_(gradient, alpha=-self.learning_rate)
+
+    def _step_at_once(self) -> None:
         states = [self.state[parameter] for parameter in self.parameters] if self.momentum else []
         buffers = [state.get("momentum_buffer") for state in states]
         sgd(
@@ -67,7 +85,7 @@ class GradientDescent:
             [parameter.grad for parameter in self.parameters if parameter.grad is not None],
             buffers,
             foreach=False,
-            fused=self.fused,
+            fused=True,
             lr=self.learning_rate,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
@@ -120,6 +138,42 @@ def sum_cross_entropy(logits: Tensor, labels: Tensor, weights: Weights | None = 
     if weights is None:
         return nn.functional.cross_entropy(logits, labels, reduction="sum")
     return weighted_sum(nn.functional.cross_entropy(logits, labels, reduction="none"), weights)
+
+
+@torch.no_grad()
+def differentiate_cross_entropy(linear: nn.Linear, x: Tensor, labels: Tensor, weights: Weights | None) -> Tensor:
+    """Set the gradients of a linear layer, and return the loss: the mean cross-entropy of its logits.
+
+    The gradients are bit for bit those of autograd on `mean_cross_entropy`, without recording a graph in every step.
+    With the softmax p of the logits z = x W^T + b, and y = 1 for the class of an example and 0 elsewhere,
+
+        loss = -sum(w y log p) / n
+        dloss/dz = w (p - y) / n
+        dloss/dW = (dloss/dz)^T x
+        dloss/db = dloss/dz, summed over the examples
+
+    Args:
+        linear: the layer, W (classes, inputs) and b (classes,).
+        x: (n, inputs), of the layer's dtype.
+        labels: (n,) int64.
+        weights: w (n,), by which the loss of each example is multiplied; None if all count alike.
+
+    >>> linear = wrap_weights(torch.zeros(2, 1), torch.zeros(2))
+    >>> loss = differentiate_cross_entropy(linear, torch.ones(1, 1), torch.tensor([1]), None)
+    >>> linear.weight.grad, linear.bias.grad
+    (tensor([[ 0.5000],
+            [-0.5000]]), tensor([ 0.5000, -0.5000]))
+    """
+    log_p = torch.addmm(linear.bias, x, linear.weight.t()).log_softmax(dim=1)
+    rows, classes = labels.unsqueeze(1), log_p.shape[1]
+    factors = log_p.new_full((len(x), 1), 1.0).div_(-len(x))
+    if weights is not None:
+        factors *= torch.from_numpy(weights).to(log_p).unsqueeze(1)
+    # dloss/dlog p = -w y / n
+    gradient = log_p.new_zeros((len(x), classes)).scatter_(1, rows, factors)
+    gradient = torch._log_softmax_backward_data(gradient, log_p, 1, log_p.dtype)  # noqa: SLF001 - as autograd does
+    linear.weight.grad, linear.bias.grad = gradient.t().mm(x), gradient.sum(dim=0)
+    return (log_p.gather(1, rows) * factors).sum()
 
 
 State = dict[str, NDArray[np.floating[Any]]]

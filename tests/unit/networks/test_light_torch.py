@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from triptych.networks.light_torch import GradientDescent, copy_state, restore_state, wrap_weights
+from triptych.networks.light_torch import (
+    GradientDescent,
+    build_linear,
+    copy_state,
+    differentiate_cross_entropy,
+    mean_cross_entropy,
+    restore_state,
+    wrap_weights,
+)
 
 
 def draw_layer() -> nn.Linear:
@@ -44,6 +53,25 @@ def test_the_steps_are_those_of_pytorchs_optimizer_to_the_bit(
         for name, array in got.items():
             assert array.tobytes() == wanted[name].tobytes(), name
         assert not torch.equal(network.weight, draw_layer().weight)
+
+
+@pytest.mark.parametrize(("images", "classes", "inputs"), [(1, 2, 5), (32, 2, 1280), (7, 3, 576), (100, 120, 65)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gradients_by_hand_are_those_of_autograd_to_the_bit(
+    images: int, classes: int, inputs: int, *, weighted: bool
+) -> None:
+    rng = np.random.default_rng(images)
+    x = torch.from_numpy(rng.normal(size=(images, inputs)).astype(np.float32))
+    labels = torch.from_numpy(rng.integers(0, classes, images))
+    weights = rng.random(images) if weighted else None
+    expected, got = (build_linear(inputs, classes, np.random.default_rng(0)) for _ in range(2))
+    loss = mean_cross_entropy(expected(x), labels, weights)
+    loss.backward()
+    assert differentiate_cross_entropy(got, x, labels, weights).item() == pytest.approx(loss.item(), rel=1e-5)
+    for one, other in zip(got.parameters(), expected.parameters(), strict=True):
+        assert one.grad is not None
+        assert other.grad is not None
+        assert one.grad.numpy().tobytes() == other.grad.numpy().tobytes()
 
 
 def test_what_is_restored_goes_on_in_the_same_bits() -> None:

@@ -35,34 +35,47 @@ def test_a_head_continues_from_its_checkpoint_bit_for_bit(tmp_path: Path) -> Non
     assert head.linear.weight.detach().numpy().tobytes() == expected.linear.weight.detach().numpy().tobytes()
 
 
-@pytest.mark.parametrize("weights", [None, np.array([0.0, 0.5, 1.0, 1.0, 1.5, 2.0])], ids=["alike", "weighted"])
-def test_the_head_is_torchs_own_training(weights: np.ndarray | None) -> None:
+@pytest.mark.parametrize("weights", [None, np.array([0.0, 0.5, 0.5, 1.0, 1.0, 1.5, 2.5])], ids=["alike", "weighted"])
+@pytest.mark.parametrize(
+    ("dropout", "momentum", "weight_decay", "schedule"),
+    [(0.0, 0.9, 0.0, "constant"), (0.5, 0.0, 0.1, "linear"), (0.2, 0.9, 0.01, "linear")],
+)
+def test_the_head_is_torchs_own_training_to_the_bit(
+    dropout: float, momentum: float, weight_decay: float, schedule: str, weights: np.ndarray | None
+) -> None:
+    """On three batches, the last of which is a single image."""
     rng = np.random.default_rng(0)
-    features, labels = rng.normal(size=(6, 5)).astype(np.float32), np.array([0, 1, 0, 1, 0, 1])
+    features, labels = rng.normal(size=(7, 5)).astype(np.float32), np.array([0, 1, 0, 1, 0, 1, 1])
     metrics: list[EpochMetrics] = []
-    settings = TransferConfig(epochs=3, batch_size=2)
+    fields: dict[str, Any] = {"momentum": momentum, "weight_decay": weight_decay}
+    settings = TransferConfig(epochs=3, batch_size=3, schedule=schedule, **fields)
     examples = Examples(features, labels, weights)
-    head = train_head(settings, examples, None, classes=2, dropout=0.0, seed=4, on_epoch=metrics.append)
-    factors = torch.ones(6) if weights is None else torch.from_numpy(weights).float()
+    head = train_head(settings, examples, None, classes=2, dropout=dropout, seed=4, on_epoch=metrics.append)
+    factors = torch.ones(7) if weights is None else torch.from_numpy(weights).float()
 
-    def measure(rows: np.ndarray) -> torch.Tensor:
-        losses = nn.functional.cross_entropy(
-            expected(torch.from_numpy(features[rows])), torch.from_numpy(labels[rows]), reduction="none"
-        )
-        return (losses * factors[rows]).mean()
+    def measure(rows: np.ndarray, mask: float | np.ndarray = 1.0) -> torch.Tensor:
+        logits = expected(torch.from_numpy(features[rows] * mask))
+        return (
+            nn.functional.cross_entropy(logits, torch.from_numpy(labels[rows]), reduction="none") * factors[rows]
+        ).mean()
 
     rng = np.random.default_rng(4)
     expected = build_linear(5, 2, rng)
-    optimizer = torch.optim.SGD(expected.parameters(), lr=0.01, momentum=0.9)
-    for _ in range(3):
-        order = rng.permutation(6)
-        for start in range(0, 6, 2):
-            rows = order[start : start + 2]
+    optimizer = torch.optim.SGD(expected.parameters(), lr=0.01, **fields)
+    for epoch in range(3):
+        optimizer.param_groups[0]["lr"] = 0.01 * (1.0 - epoch / 3 if schedule == "linear" else 1.0)
+        order = rng.permutation(7)
+        for start in range(0, 7, 3):
+            rows = order[start : start + 3]
+            mask = np.ones((len(rows), 5), dtype=np.float32)
+            if dropout:
+                mask = (rng.random(mask.shape, dtype=np.float32) >= dropout) * np.float32(1.0 / (1.0 - dropout))
             optimizer.zero_grad()
-            measure(rows).backward()
+            measure(rows, mask).backward()
             optimizer.step()
-    np.testing.assert_array_equal(head.linear.weight.detach().numpy(), expected.weight.detach().numpy())
-    assert metrics[-1].train_loss == pytest.approx(measure(np.arange(6)).item(), rel=1e-6)
+    for got, wanted in zip(head.linear.parameters(), expected.parameters(), strict=True):
+        assert got.detach().numpy().tobytes() == wanted.detach().numpy().tobytes()
+    assert metrics[-1].train_loss == pytest.approx(measure(np.arange(7)).item(), rel=1e-6)
     assert metrics[-1].train_loss < metrics[0].train_loss
 
 
