@@ -146,8 +146,9 @@ def _scale(strip: Image.Image, depth: Depth, white_level: int, file: Path) -> tu
         if white != WHITE:
             reason = f"of its 16 bits a channel only 8 are read, which data.white_level={white} cannot scale"
             raise UnreadableImageError(file, reason, SAVE_PLAIN)
-        pixels = np.asarray(convert_to_rgb(strip, file))
-        return pixels, int(pixels.max()) << 8 | 255
+        # Before transparent pixels become white.
+        highest = int(np.asarray(strip)[..., : len(strip.getbands()) - ("A" in strip.getbands())].max())
+        return np.asarray(convert_to_rgb(strip, file)), highest << 8 | 255
     values = np.asarray(strip).astype(np.uint32)
     highest = int(values.max())
     if highest > white:

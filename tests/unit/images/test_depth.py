@@ -120,11 +120,14 @@ def test_the_highest_value_is_known_where_the_file_does_not_say_what_is_white(tm
         "c.pgm": {},
         "d.png": {},
         "e.pgm": {"grey": int(TWELVE.max())},
+        "f.tif": {"colour": int((COLOUR >> 4).max()) | 255},
     }
     Image.fromarray(TWELVE).save(tmp_path / "a.png")
     (tmp_path / "b.tif").write_bytes(write_tiff(COLOUR >> 4, {PHOTOMETRIC: 2}))
     (tmp_path / "c.pgm").write_bytes(_pnm("P5", 4095, TWELVE))
     Image.fromarray(BYTES).save(tmp_path / "d.png")
+    transparent = np.dstack([COLOUR >> 4, np.zeros_like(GREY)])
+    (tmp_path / "f.tif").write_bytes(write_tiff(transparent, {PHOTOMETRIC: 2}))
     (tmp_path / "e.pgm").write_bytes(_pnm("P5", 65535, TWELVE))
     for name, highest in files.items():
         with decoding(tmp_path / name) as decoded:
