@@ -28,6 +28,7 @@ from triptych.tracking.artifacts import (
     load_logged_reference,
     log_evaluation,
 )
+from triptych.tracking.links import link_to_charts
 
 
 def test_a_logged_model_predicts_what_its_trainer_did(recorded: Recorded) -> None:
@@ -128,6 +129,7 @@ def test_the_files_of_a_panel_and_of_a_comparison(recorded: Recorded) -> None:
     assert whole <= set(list_artifacts(recorded.comparison.run_id))
     run = connect().get_run(recorded.comparison.run_id)
     assert run.info.status == "FINISHED"
-    assert recorded.link in run.data.tags["mlflow.note.content"]
+    charts = link_to_charts(recorded.comparison.experiment_id, recorded.comparison.comparison)
+    assert charts in run.data.tags["mlflow.note.content"]
     file = mlflow.artifacts.download_artifacts(f"{run.info.artifact_uri}/comparison.json")
     assert json.loads(Path(file).read_text(encoding="utf-8"))["board"] == "digits"

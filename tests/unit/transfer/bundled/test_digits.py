@@ -19,7 +19,7 @@ def test_digits_are_loaded_in_the_order_of_their_files(tmp_path: Path) -> None:
     training, test = load_digits(tmp_path)
     assert np.array_equal(training.images, images[:3, :, :, None])
     assert np.array_equal(test.images, images[3:, :, :, None])
-    assert (training.labels.tolist(), test.labels.tolist()) == ([3, 1, 9], [0])
+    assert (training.labels.tolist(), test.labels.tolist()) == ([2, 1, 3], [0])  # indices into the classes
 
 
 def test_batches_are_prepared_as_the_card_prepares_one_image() -> None:
