@@ -48,7 +48,9 @@ cache_app.callback(invoke_without_command=True)(cache.cache)
 cache_app.command(help=cache.PRUNE_EXAMPLES)(cache.prune)
 app.add_typer(cache_app, name="cache")
 
-store_app = typer.Typer(help=store.STORE_HELP, no_args_is_help=True)
+store_app = typer.Typer(help=store.STORE_EXAMPLES)
+store_app.callback(invoke_without_command=True)(store.store)
+store_app.command(help=store.PRUNE_EXAMPLES)(store.prune)
 store_app.command(help=store.MOVE_EXAMPLES)(store.move)
 app.add_typer(store_app, name="store")
 

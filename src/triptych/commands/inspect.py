@@ -146,7 +146,7 @@ def _describe_status(recorded: RecordedRun) -> str:
     return f"{recorded.status.lower()}, {started:%Y-%m-%d %H:%M}, {seconds:.0f} s"
 
 
-def read_span(text: str) -> timedelta:
+def read_span(text: str, option: str = "--since") -> timedelta:
     """Return a span of time from a number and its unit.
 
     Raises:
@@ -157,7 +157,7 @@ def read_span(text: str) -> timedelta:
     """
     found = re.fullmatch(r"([1-9][0-9]{0,4})([mhd])", text)
     if found is None:
-        raise ConfigError(f"--since {text!r} is not a span: give minutes, hours or days, such as 90m, 24h or 7d")
+        raise ConfigError(f"{option} {text!r} is not a span: give minutes, hours or days, such as 90m, 24h or 7d")
     return timedelta(**{SPANS[found[2]]: int(found[1])})
 
 

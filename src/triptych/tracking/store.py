@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -140,6 +140,12 @@ def move_store(file: Path) -> dict[str, Path]:
                 for old, new in moved.items():
                     _replace_addresses(database, old, new.as_uri())
     return moved
+
+
+def compact_store(file: Path) -> None:
+    """Give back to the file system what was deleted from an SQLite file, unless another process is using it now."""
+    with closing(sqlite3.connect(file)) as database, suppress(sqlite3.OperationalError):
+        database.execute("VACUUM")
 
 
 def _replace_addresses(database: sqlite3.Connection, old: str, new: str) -> None:

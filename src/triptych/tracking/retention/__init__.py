@@ -1,0 +1,20 @@
+"""What a store holds, what of it is kept, and how the rest is deleted."""
+
+from triptych.tracking.retention.deletion import can_collect, collect_left, delete_old
+from triptych.tracking.retention.entries import Entry, list_entries
+from triptych.tracking.retention.selection import Keep, Old, select_old
+from triptych.tracking.retention.sizes import StoreSizes, measure_entry, measure_store
+
+__all__ = [
+    "Entry",
+    "Keep",
+    "Old",
+    "StoreSizes",
+    "can_collect",
+    "collect_left",
+    "delete_old",
+    "list_entries",
+    "measure_entry",
+    "measure_store",
+    "select_old",
+]
