@@ -41,9 +41,8 @@ def measure_trials(data: BoardData, panel: str, forget: Callable[[], None], *, q
     prepare_study(data.prepared, panel, trials, 1)
     started = time.perf_counter()
     space = find_space(data.prepared.config, panel, data.prepared.sizes["train"])
+    study = open_study(data.prepared, panel)
     for index in range(trials):
-        # Opened again for each trial, as in `run_trial`.
-        study = open_study(data.prepared, panel)
         with ask_trial(study, space, index) as trial:
             job = make_job(data.prepared, panel, trial.params)
             store_outcome(study, trial, train_trial(trial, job.settings, fit, lambda metrics: None))

@@ -10,7 +10,7 @@ from prefect.logging import get_run_logger
 from triptych.config.schema import BoardConfig
 from triptych.data.preparation import prepare_once
 from triptych.orchestration import ProgressReporter, describe_flow_run, long_step, name_key, provide_board
-from triptych.orchestration.trials import run_trial
+from triptych.orchestration.trials import TrialRunner
 from triptych.tracking import StudyRecord, finish_study, pin_weights, start_study
 from triptych.transfer.records import BoardEmbeddings
 from triptych.tuning.results import TuningResult, save_best, summarise_study
@@ -32,12 +32,12 @@ def start_tuning(config: BoardConfig, panel: str, trials: int, workers: int) -> 
 
 @long_step("tune {study.panel}, share {worker}")
 def run_trials(study: StudyRecord, worker: int, embedded: BoardEmbeddings | None) -> None:
-    """Run one worker's share of the trials, one after another, on data that is read once."""
+    """Run one worker's share of the trials, one after another, on a study and data that are read once."""
     share = study.shares[worker]
-    fit = load_trainer(provide_board(study.prepared), study.panel, embedded)
+    runner = TrialRunner(study, load_trainer(provide_board(study.prepared), study.panel, embedded))
     report = ProgressReporter(f"{study.panel}: worker {worker + 1}")
     for done, index in enumerate(share):
-        result = run_trial(study, index, fit, partial(report, done, len(share)))
+        result = runner.run(index, partial(report, done, len(share)))
         report(done + 1, len(share), result)
         get_run_logger().info(result)
 

@@ -47,7 +47,7 @@ from triptych.tracking.runs import (
     start_comparison,
 )
 from triptych.tracking.store import move_store
-from triptych.tracking.studies import finish_study, log_outcome, start_study, trial_run
+from triptych.tracking.studies import finish_study, start_study, trial_run
 
 __all__ = [
     "ComparisonRecord",
@@ -84,7 +84,6 @@ __all__ = [
     "log_drifts",
     "log_evaluation",
     "log_fitted",
-    "log_outcome",
     "model_uri",
     "move_store",
     "note_trained",

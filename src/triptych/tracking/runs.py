@@ -19,6 +19,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from triptych.data.boards import PreparedBoard
 from triptych.errors import ConcurrentRunError
 from triptych.evaluation.figures.style import choose_colours
+from triptych.system.addresses import tracking_uri
 from triptych.system.processes import find_host
 from triptych.system.text import escape_markdown
 from triptych.tracking.client import connect, find_or_create_experiment
@@ -27,6 +28,7 @@ from triptych.tracking.links import save_view
 from triptych.tracking.provenance import describe_board, describe_dataset
 from triptych.tracking.records import ComparisonRecord, TrainedPanel
 from triptych.tracking.resume import claim_interrupted, close_abandoned, name_share
+from triptych.tracking.store import is_sqlite
 from triptych.tracking.tags import (
     COMPARISON,
     CREATION,
@@ -221,7 +223,7 @@ def create_run(
     client: mlflow.MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str], prepared: PreparedBoard
 ) -> str:
     """Create a run in state RUNNING with every field of a board's configuration as a parameter; return its id."""
-    run_id = _create_once(client, experiment_id, name, {**tags, CREATION: uuid.uuid4().hex})
+    run_id = open_run(client, experiment_id, name, tags)
     fields = [Param(key, str(value)) for key, value in prepared.config.flat().items()]
     for start in range(0, len(fields), PARAMETERS_PER_CALL):
         client.log_batch(run_id, params=fields[start : start + PARAMETERS_PER_CALL])
@@ -229,12 +231,15 @@ def create_run(
     return run_id
 
 
-def _create_once(client: mlflow.MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str]) -> str:
-    """Create a run, and delete another that a tracking server has created for the same call.
+def open_run(client: mlflow.MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str]) -> str:
+    """Create a run in state RUNNING, and delete another that a tracking server has created for the same call.
 
-    If the answer is lost, because the connection was dropped, MLflow's client asks again.
+    If the answer is lost, because the connection was dropped, MLflow's client asks again. A database is asked once.
     """
+    tags = {**tags, CREATION: uuid.uuid4().hex}
     run_id = str(client.create_run(experiment_id, run_name=name, tags=own_tags(tags)).info.run_id)
+    if is_sqlite(tracking_uri()):
+        return run_id
     for run in client.search_runs([experiment_id], select({CREATION: tags[CREATION]})):
         if run.info.run_id != run_id:
             with suppress(MlflowException):  # deleted, if this answer is lost as well

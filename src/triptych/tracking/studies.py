@@ -6,11 +6,11 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import mlflow
-from mlflow.entities import Metric, Param, Run
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from triptych.data.boards import PreparedBoard
@@ -21,7 +21,7 @@ from triptych.tracking.links import link_to_run, page_address
 from triptych.tracking.provenance import describe_board
 from triptych.tracking.records import StudyRecord
 from triptych.tracking.resume import claim_study, close_abandoned_trials, name_share
-from triptych.tracking.runs import create_run
+from triptych.tracking.runs import create_run, open_run
 from triptych.tracking.tags import (
     BEST_TRIAL,
     DIVERGED,
@@ -36,16 +36,20 @@ from triptych.tracking.tags import (
     TRAINED_EPOCHS,
     TRIAL,
     TRIALS,
+    own_tags,
     read_tags,
     search,
     set_tags,
 )
+from triptych.training.epochs import EpochMetrics
 from triptych.training.jobs import PanelJob
 
 if TYPE_CHECKING:
     from triptych.tuning.results import Findings
     from triptych.tuning.study import TrialOutcome
 
+# While a trial trains.
+SECONDS_BETWEEN_CALLS = 1.0
 # MLflow's status of the run of a trial.
 STATUS_OF_OUTCOME = {"complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED"}
 
@@ -95,35 +99,70 @@ def start_study(
     return StudyRecord(study, experiment_id, run_id, prepared, panel, shares, tags)
 
 
+class TrialRun:
+    """The nested run of a trial, which is written in few calls: each is a transaction of the tracking store."""
+
+    def __init__(self, client: mlflow.MlflowClient, run_id: str, params: Mapping[str, Any]) -> None:
+        """Keep the id of an open run, and what is to be logged with its first metrics."""
+        self._client = client
+        self.run_id = run_id
+        self._params = [Param(name, str(value)) for name, value in params.items()]
+        self._metrics: list[Metric] = []
+        self._logged = time.monotonic()
+
+    def log_epoch(self, metrics: EpochMetrics) -> None:
+        """Log the metrics of an epoch, together with those of other epochs that end within a second."""
+        self._collect(metrics.values(), metrics.epoch)
+        if time.monotonic() - self._logged >= SECONDS_BETWEEN_CALLS:
+            self._log({})
+
+    def log_outcome(self, job: PanelJob, outcome: TrialOutcome) -> None:
+        """Log the outcome and close the run: as KILLED if the trial was pruned, as FAILED if it diverged."""
+        if outcome.score is not None:
+            self._collect({f"best_{job.settings.monitor}": outcome.score}, outcome.epochs)
+        reason = {DIVERGED: outcome.reason} if outcome.reason else {}
+        epochs = f"{outcome.epochs} of {job.settings.most_epochs}"
+        self.close(STATUS_OF_OUTCOME[outcome.state], {OUTCOME: outcome.state, TRAINED_EPOCHS: epochs, **reason})
+
+    def close(self, status: str, tags: Mapping[str, str]) -> None:
+        """Log what was collected, write some tags, and close the run."""
+        self._log(tags)
+        self._client.set_terminated(self.run_id, status)
+
+    def _log(self, tags: Mapping[str, str]) -> None:
+        written = [RunTag(name, value) for name, value in own_tags(tags).items()]
+        self._client.log_batch(self.run_id, self._metrics, self._params, written)
+        self._metrics, self._params, self._logged = [], [], time.monotonic()
+
+    def _collect(self, values: Mapping[str, float], step: int) -> None:
+        now = int(time.time() * 1000)
+        self._metrics += [Metric(name, value, now, step) for name, value in values.items()]
+
+
 @contextmanager
-def trial_run(record: StudyRecord, job: PanelJob, number: int) -> Iterator[str]:
-    """Create the nested run of a trial and yield its id; the run ends as FAILED if the block raises.
+def trial_run(record: StudyRecord, job: PanelJob, number: int, provenance: Mapping[str, str]) -> Iterator[TrialRun]:
+    """Create the nested run of a trial and yield it; the run ends as FAILED if the block raises.
+
+    Its parameters are those of the panel; what all trials share is in the run of the study: the other parameters, and
+    the data set.
 
     Args:
         record: the study.
         job: the panel, on a board with the settings of the trial.
         number: number of the trial in the study.
+        provenance: the result of `describe_board`, which is the same for all trials.
     """
     client = connect()
     own = {ROLE: "trial", TRIAL: str(number), STUDY: record.study, PANEL: job.panel, LABEL: job.label}
-    common = {**record.tags, **own, MLFLOW_PARENT_RUN_ID: record.run_id, **describe_board(job.prepared)}
-    run_id = create_run(client, record.experiment_id, f"{job.label} trial {number}", common, job.prepared)
+    common = {**record.tags, **own, MLFLOW_PARENT_RUN_ID: record.run_id, **provenance}
+    run_id = open_run(client, record.experiment_id, f"{job.label} trial {number}", common)
+    tried = {name: value for name, value in job.prepared.config.flat().items() if name.startswith(f"{job.kind}.")}
+    run = TrialRun(client, run_id, tried)
     try:
-        yield run_id
+        yield run
     except BaseException:
-        client.set_terminated(run_id, "FAILED")
+        run.close("FAILED", {})
         raise
-
-
-def log_outcome(run_id: str, job: PanelJob, outcome: TrialOutcome) -> None:
-    """Log the outcome of a trial and close its run: as KILLED if it was pruned, as FAILED if it diverged."""
-    client = connect()
-    if outcome.score is not None:
-        _log_best(client, run_id, job.settings.monitor, outcome.score, step=outcome.epochs)
-    reason = {DIVERGED: outcome.reason} if outcome.reason else {}
-    tags = {OUTCOME: outcome.state, TRAINED_EPOCHS: f"{outcome.epochs} of {job.settings.most_epochs}", **reason}
-    set_tags(client, run_id, tags)
-    client.set_terminated(run_id, STATUS_OF_OUTCOME[outcome.state])
 
 
 def finish_study(record: StudyRecord, findings: Findings, best: str) -> str:

@@ -6,17 +6,24 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal._storage import JournalOperation
 
 from triptych.errors import DamagedFileError, StorageError
 from triptych.system.checked import reading
 from triptych.system.files import writing_to
 
 CHECKSUM = "crc32"
+# What a running trial writes. If the machine loses it, the trial is run again, so it need not wait for the disk.
+OF_RUNNING_TRIALS = {
+    *(JournalOperation.CREATE_TRIAL, JournalOperation.SET_TRIAL_PARAM, JournalOperation.SET_TRIAL_INTERMEDIATE_VALUE),
+    *(JournalOperation.SET_TRIAL_USER_ATTR, JournalOperation.SET_TRIAL_SYSTEM_ATTR),
+}
 REMEDY = "restore it, or delete it and run its trials again"
 
 log = logging.getLogger(__name__)
@@ -40,14 +47,18 @@ class CheckedJournal(JournalFileBackend):
             self._drop_half_a_line()
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Append lines.
+        """Append lines; the end of a trial waits until it and all lines before it are on the disk.
 
         Raises:
             StorageError: they cannot be written.
         """
+        lines = [json.dumps({**line, CHECKSUM: _sum(line)}, separators=(",", ":")) for line in logs]
         try:
-            with writing_to(self._file):
-                super().append_logs([{**line, CHECKSUM: _sum(line)} for line in logs])
+            with writing_to(self._file), self._locked(), self._file.open("ab") as file:
+                file.write("".join(f"{line}\n" for line in lines).encode())
+                if any(line["op_code"] not in OF_RUNNING_TRIALS for line in logs):
+                    file.flush()
+                    os.fsync(file.fileno())
         except StorageError:
             self._drop_half_a_line()
             raise
@@ -72,11 +83,16 @@ class CheckedJournal(JournalFileBackend):
         """Cut off a last line that was not written to its end: the next one would be appended to it."""
         if self._file.is_dir() or _ends_with_a_line(self._file):
             return
-        self._own_lock.acquire()
-        try:
+        with self._locked():
             if not _ends_with_a_line(self._file):
                 log.warning("%s ends within a line: it is cut off, and what it says is done again", self._file)
                 os.truncate(self._file, self._file.read_bytes().rfind(b"\n") + 1)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._own_lock.acquire()
+        try:
+            yield
         finally:
             self._own_lock.release()
 

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import mlflow
 import pytest
 
 from helpers.studies import PANEL, distance_from_a_tenth, name_board, pretend
+from triptych.config.trainers import MLPConfig
 from triptych.data.boards import BoardData
 from triptych.errors import DivergenceError
-from triptych.orchestration.trials import make_job, run_trial
-from triptych.tracking import start_study
+from triptych.orchestration.trials import TrialRunner, make_job
+from triptych.tracking import StudyRecord, start_study
 from triptych.tracking.leases import own_leases
 from triptych.tracking.resume import name_share
 from triptych.tracking.studies import find_trial_runs
 from triptych.tracking.tags import FLOW_RUN
+from triptych.training.epochs import EpochMetrics, OnEpoch
 from triptych.tuning.study import Fit, identify_study, prepare_study
 
 
@@ -28,6 +34,21 @@ def diverge(settings: object, on_epoch: object) -> None:
     raise DivergenceError("the training loss is nan")
 
 
+def count_transactions(store: str) -> int:
+    """Return the file change counter, which SQLite raises by one for each transaction that writes."""
+    with Path(store.removeprefix("sqlite:///")).open("rb") as file:
+        return int.from_bytes(file.read(28)[24:], "big")
+
+
+@contextmanager
+def open_runner(digits: BoardData, name: str, fit: Fit) -> Iterator[tuple[TrialRunner, StudyRecord]]:
+    prepared = name_board(digits.prepared, name)
+    shares = prepare_study(prepared, PANEL, 1, workers=1)
+    record = start_study(prepared, PANEL, identify_study(prepared, PANEL), shares, {FLOW_RUN: name})
+    yield TrialRunner(record, fit), record
+    own_leases.release(record.run_id, name_share(name))
+
+
 @pytest.mark.parametrize(
     ("name", "fit", "text", "status"),
     [
@@ -35,16 +56,39 @@ def diverge(settings: object, on_epoch: object) -> None:
         ("diverges", diverge, "trial 0 diverged, no epoch measured", "FAILED"),
     ],
 )
-def test_a_trial_is_logged_in_a_run_of_its_own(
+def test_a_trial_is_logged_in_a_run_of_its_own_with_few_transactions(
     name: str, fit: Fit, text: str, status: str, digits: BoardData, own_store: str
 ) -> None:
-    prepared = name_board(digits.prepared, name)
-    shares = prepare_study(prepared, PANEL, 1, workers=1)
-    record = start_study(prepared, PANEL, identify_study(prepared, PANEL), shares, {FLOW_RUN: name})
     reported: list[str] = []
-    assert run_trial(record, 0, fit, reported.append).startswith(text)
+    with open_runner(digits, name, fit) as (runner, record):
+        before = count_transactions(own_store)
+        assert runner.run(0, reported.append).startswith(text)
+        # The run, its parameters, its metrics, its tags, and its end.
+        assert count_transactions(own_store) - before <= 5
     [run] = find_trial_runs(record.experiment_id, record.study)
     assert run.info.status == status
+    assert run.data.params["numpy_mlp.hidden_units"] == str(list(record.prepared.config.numpy_mlp.hidden_units))
     steps = mlflow.MlflowClient(own_store).get_metric_history(run.info.run_id, "val_loss")
     assert [point.step for point in steps] == list(range(1, len(reported) + 1))
-    own_leases.release(record.run_id, name_share(name))
+
+
+def test_a_long_trial_is_logged_while_it_trains_and_whole_if_it_is_interrupted(
+    digits: BoardData, own_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def fit(settings: MLPConfig, on_epoch: OnEpoch) -> None:
+        for epoch, seconds in ((1, 0.0), (2, 0.0), (3, 60.0)):
+            monkeypatch.setattr("triptych.tracking.studies.SECONDS_BETWEEN_CALLS", seconds)
+            on_epoch(EpochMetrics(epoch, settings.epochs, 1.0, 0.5, 0.0, 0.5, 0.5))
+            seen.append(count_epochs())
+        raise KeyboardInterrupt
+
+    def count_epochs() -> int:
+        [run] = find_trial_runs(record.experiment_id, record.study)
+        return len(mlflow.MlflowClient(own_store).get_metric_history(run.info.run_id, "val_loss"))
+
+    with open_runner(digits, "interrupted", fit) as (runner, record), pytest.raises(KeyboardInterrupt):
+        runner.run(0, lambda text: None)
+    assert (seen, count_epochs()) == ([1, 2, 2], 3)
+    assert find_trial_runs(record.experiment_id, record.study)[0].info.status == "FAILED"

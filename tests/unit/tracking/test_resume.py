@@ -105,8 +105,8 @@ def test_abandoned_trials_of_a_study_are_closed_and_others_are_not(
 
     def open_study(flow_run: str) -> tuple[StudyRecord, str]:
         study = start_study(prepared, "numpy-mlp", "a study", (), {FLOW_RUN: flow_run})
-        with trial_run(study, job, 0) as run_id:
-            return study, run_id
+        with trial_run(study, job, 0, {}) as run:
+            return study, run.run_id
 
     def status(run_id: str) -> str:
         return str(client.get_run(run_id).info.status)

@@ -80,3 +80,17 @@ def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "studies").touch()
     with pytest.raises(StorageError, match=r"study\.journal cannot be written \((File exists|Not a directory)\)"):
         open_study(tmp_path / "studies" / "study.journal")
+
+
+def test_the_end_of_a_trial_waits_for_the_disk_and_nothing_else_of_it(
+    journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = open_study(journal)
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    trial = study.ask({"rate": optuna.distributions.FloatDistribution(0.0, 1.0)})
+    trial.report(0.5, 1)
+    trial.set_user_attr("outcome", "complete")
+    assert not synced
+    study.tell(trial, 0.5)
+    assert len(synced) == 1
