@@ -1,21 +1,67 @@
-"""Checks before a flow run starts, so that a mistake is reported within a second."""
+"""Checks before a flow run starts: first what needs no library that takes long to import, then everything else."""
 
 from __future__ import annotations
 
 import os
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from triptych.config.names import REGISTERED
+from triptych.config.names import BUNDLED, IMAGENET, RANDOM, REGISTERED, WEIGHTS_SUFFIXES
 from triptych.config.resolve import Config
-from triptych.config.schema import BoardConfig
-from triptych.data.boards import PreparedBoard
-from triptych.data.preparation import prepare_once
-from triptych.errors import ConfigError
+from triptych.config.schema import NO_GROUPS, BoardConfig
+from triptych.errors import ConfigError, WeightsError
 from triptych.system.addresses import check_prefect, check_tracking, tracking_uri
 from triptych.system.files import check_cache
 from triptych.system.progress import track
+from triptych.transfer.bundled.card import read_card
+
+if TYPE_CHECKING:
+    from triptych.data.boards import PreparedBoard
 
 MOST_TRIALS = 100_000
+
+
+def check_early(config: Config) -> None:
+    """Check that data are where the configuration says, how folders are laid out, and that weights fit.
+
+    No library is imported that takes seconds, except PyTorch for weights of the user's own.
+
+    Raises:
+        DataError: a data set is unknown, or its files are not there or laid out in another way.
+        WeightsError: there are no such weights, or they are damaged or belong to another network.
+    """
+    from triptych.data.datasets import check_source
+
+    for board in config.boards:
+        nested = board.split.group_by != NO_GROUPS
+        check_source(board.data.source, nested=nested, columns=board.data.columns)
+        check_board_weights(board)
+
+
+def check_board_weights(config: BoardConfig) -> None:
+    """Check the weights of a board's pretrained networks, unless they have to be downloaded or are registered.
+
+    Raises:
+        WeightsError: there are no such weights, or they are damaged or belong to another network.
+    """
+    weights = config.transfer.weights
+    if not config.backbone_panels or weights in {IMAGENET, RANDOM} or weights.startswith(REGISTERED):
+        return
+    if weights == BUNDLED:
+        bundled = read_card()["architecture"]
+        for panel in config.backbone_panels:
+            if panel != bundled:
+                raise WeightsError(
+                    f"weights 'bundled' are those of {bundled}, not of {panel}: set transfer.weights to another"
+                )
+        return
+    if Path(weights).suffix in WEIGHTS_SUFFIXES and not Path(weights).is_file():
+        raise WeightsError(f"weights file {weights} does not exist: check transfer.weights")
+    from triptych.transfer.weights import check_weights
+
+    for panel in config.backbone_panels:
+        check_weights(panel, weights)
 
 
 def check_inputs(config: Config) -> list[PreparedBoard]:
@@ -27,6 +73,8 @@ def check_inputs(config: Config) -> list[PreparedBoard]:
         StorageError: the cache cannot be written.
         WeightsError: the registered weights belong to another network.
     """
+    from triptych.data.preparation import prepare_once
+
     boards = [_pin_weights(board) for board in config.boards]
     check_cache()
     check_tracking(tracking_uri())

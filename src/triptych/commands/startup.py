@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from triptych.commands.inputs import check_early
 from triptych.commands.prefect_server import check_server
+from triptych.commands.preflight import check_early
 from triptych.commands.signals import runs_closed_by_signals
 from triptych.commands.temporary_server import TemporaryServer
 from triptych.commands.terminal import terminal

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from helpers.photos import write_photos
-from triptych.commands.preflight import check_inputs, check_tuning
+from triptych.commands.preflight import check_early, check_inputs, check_tuning
 from triptych.config.resolve import resolve_config
-from triptych.errors import ConfigError, DataError
+from triptych.errors import ConfigError, DataError, InputError
 
 
 def test_sound_inputs_are_prepared(photos: Path) -> None:
@@ -42,3 +44,44 @@ def test_what_cannot_be_tuned_is_refused_before_anything_starts(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         check_tuning(resolve_config("digits", panels=["numpy-mlp"], settings=settings), trials, workers)
+
+
+HEAVY = ("sklearn", "scipy", "pandas", "torch", "mlflow", "prefect", "matplotlib")
+
+
+@pytest.mark.parametrize(
+    ("data", "weights", "message"),
+    [
+        ("gone", "bundled", "neither a directory nor the name"),
+        ("empty", "bundled", r"has 0 class\(es\)"),
+        ("idx:gone", "bundled", "does not exist: check the path"),
+        ("digit:photos", "bundled", "unknown data set"),
+        ("photos", "bundled", "weights 'bundled' are those of shufflenet_v2_x0_5, not of resnet50"),
+        ("photos", "torn.pth", r"torn\.pth is damaged or not a state dict"),
+        ("photos", "NOPE_V1", "unknown weights 'NOPE_V1' for resnet50"),
+        ("photos", "gone.pth", r"gone\.pth does not exist: check transfer\.weights"),
+    ],
+)
+def test_what_is_not_there_is_known_before_anything_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str, weights: str, message: str
+) -> None:
+    write_photos(tmp_path / "photos", {"a": 1, "b": 1})
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "torn.pth").write_bytes(b"torn")
+    monkeypatch.chdir(tmp_path)
+    config = resolve_config("photos", data=data, panels=["resnet50"], settings=[f"transfer.weights={weights}"])
+    with pytest.raises(InputError, match=message):
+        check_early(config)
+
+
+def test_weights_do_not_matter_where_no_panel_has_a_backbone() -> None:
+    check_early(resolve_config("digits", panels=["numpy-mlp"], settings=["transfer.weights=gone.pth"]))
+
+
+def test_no_heavy_library_is_imported_for_it() -> None:
+    code = (
+        "import sys; from triptych.commands.preflight import check_early;"
+        "from triptych.config.resolve import resolve_config; check_early(resolve_config(None));"
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
