@@ -14,7 +14,7 @@ export UV_SYSTEM_CERTS := true
 
 .DEFAULT_GOAL := help
 .PHONY: help setup compare ui show serve stop test bench bench-mlp bench-transfer bench-pipeline bench-quick simulate \
-	lint endurance endurance-long format pins clean
+	lint endurance endurance-long fuzz format pins clean
 
 help: ## List what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -96,6 +96,9 @@ endurance: setup ## Kill, crowd and starve the pipeline, and run the README; abo
 
 endurance-long: setup ## The same with whole nights, a team's servers and all of the documentation; half an hour.
 	$(BIN)/pytest -m endurance $(ENDURANCE) $(ARGS)
+
+fuzz: setup ## Read data as nobody would lay them out, for ten minutes or FUZZ_SECONDS.
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(BIN)/pytest -m endurance tests/endurance/test_fuzz.py $(ARGS)
 
 format: setup ## Mend what can be mended of style.
 	$(BIN)/ruff check --fix

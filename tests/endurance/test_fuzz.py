@@ -22,7 +22,7 @@ from triptych.data.boards import prepare_board
 from triptych.errors import InputError
 
 pytestmark = [pytest.mark.endurance, pytest.mark.timeout(3600)]
-SECONDS = float(os.environ.get("FUZZ_SECONDS", "40")) / len(INPUTS)
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "20")) / len(INPUTS)
 EXAMPLES = 25
 MOST_MEMORY = 2 << 30
 
