@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from triptych.config.schema import NO_GROUPS, SplitConfig
 from triptych.data.datasets import require_two_classes
@@ -233,6 +232,8 @@ def _divide(
     indices: Indices, fraction: float, labels: NDArray[np.int64], classes: tuple[str, ...], seed: int
 ) -> tuple[Indices, Indices]:
     """Return the larger and the smaller part, stratified by class, ascending."""
+    from sklearn.model_selection import train_test_split  # takes a second, and folders and opened boards need none
+
     counts = np.bincount(labels[indices], minlength=len(classes))
     if counts.min() < 2:
         scarce = classes[int(counts.argmin())]
