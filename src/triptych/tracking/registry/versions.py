@@ -36,6 +36,7 @@ from triptych.tracking.tags import (
     CREATION,
     LABEL,
     PANEL,
+    PREFIXES,
     SPLIT_ID,
     TEST_ACCURACY,
     own_tags,
@@ -45,8 +46,8 @@ from triptych.tracking.tags import (
 
 CHAMPION = "champion"
 CARD_FILE = "MODEL_CARD.md"
-# The most that MLflow returns for one search, and that a message names.
-MOST_VERSIONS, NAMED_VERSIONS = 10_000, 10
+# The most that MLflow returns for one search, and the versions that a message names.
+MOST_MODELS, MOST_VERSIONS, NAMED_VERSIONS = 1000, 10_000, 10
 # More than all machines register at the same moment, and than trainings of one name are repeated meanwhile.
 CREATED_AT_ONCE = MOST_OF_ONE_TRAINING = 100
 
@@ -112,8 +113,9 @@ def _find_registered(name: str, prepared: PreparedBoard, panel: EvaluatedPanel, 
     repeated = bool(panel.restored_epochs) or not draws
     training = read_tags(run).get(TRAINING)
     # The store finds the versions of a training by their tags, but those of a run only by reading all of them.
-    query = select({TRAINING: training}) if training else f"run_id = '{panel.run_id}'"
-    for version in search_versions(name, query, most=MOST_OF_ONE_TRAINING):
+    own = [select({TRAINING: training}, prefix) for prefix in PREFIXES] if training else [f"run_id = '{panel.run_id}'"]
+    found = [version for query in own for version in search_versions(name, query, most=MOST_OF_ONE_TRAINING)]
+    for version in found:
         same = repeated and training and read_tags(version).get(SPLIT_ID) == prepared.split_id
         if same or version.run_id == panel.run_id:
             return version
@@ -197,7 +199,7 @@ def find_champion(name: str) -> ModelVersion | None:
 
 def explain_missing(name: str, wanted: str) -> str:
     """Return what there is instead of a version that was not found."""
-    names = [model.name for model in connect().search_registered_models()]
+    names = [model.name for model in connect().search_registered_models(max_results=MOST_MODELS)]
     if name not in names:
         rest = (
             f"registered are {', '.join(names)}{suggest(name, names)}"

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
+import mlflow
 import pytest
 
 from helpers.comparisons import Recorded
@@ -42,6 +44,18 @@ def test_a_version_is_a_number_however_it_is_written(recorded: Recorded) -> None
     for number in ("", "-1", "1.0", "\uff11", "1/2"):
         with pytest.raises(ConfigError, match="has no version with number"):
             promote("digits", number)
+
+
+def test_a_model_is_registered_as_mlflow_does_it_itself(recorded: Recorded) -> None:
+    prepared, uri = recorded.comparison.prepared, recorded.panel.model_uri
+    register_panel(prepared, recorded.panel)
+    ours, theirs = find_version("digits-numpy-mlp/1"), mlflow.register_model(uri, "digits-numpy-mlp")
+    for name in ("run_id", "source", "model_id"):
+        assert getattr(ours, name) == getattr(theirs, name)
+    assert str(ours.description).startswith("# numpy-mlp")
+    links = json.loads(connect().get_logged_model(uri.removeprefix("models:/")).tags["mlflow.modelVersions"])
+    assert [link.keys() for link in links] == [links[1].keys()] * 2
+    assert [str(link["version"]) for link in links] == ["1", "2"]
 
 
 @pytest.mark.parametrize("draws", [False, True])
