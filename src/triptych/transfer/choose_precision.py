@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from triptych.images.sources import ImageSource
 from triptych.networks.precision import EXACT, FORMATS
 from triptych.system.checked import read_json, recall, write_json
+from triptych.system.files import touch
 from triptych.system.paths import cache_home
 from triptych.system.threads import count_cores
 from triptych.transfer.store import EmbeddingSpace, list_shards
@@ -75,6 +76,7 @@ def choose_format_for(backbone: Backbone, images: ImageSource, allowed: Sequence
     if len(allowed) == 1:
         return allowed[0], "as configured"
     file = cache_home() / "number-formats" / f"{_identify_machine(backbone, allowed)}.json"
+    touch(file)
     remembered = (recall(lambda: read_json(file)) or {}).get("chosen")
     for name in dict.fromkeys((allowed[0], remembered or allowed[0])):
         if _is_stored(backbone.in_format(name), images):
