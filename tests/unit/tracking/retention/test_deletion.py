@@ -12,8 +12,10 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 
 from helpers.commands import run
 from triptych.tracking.client import find_or_create_experiment
-from triptych.tracking.retention import Keep, list_entries, select_old
 from triptych.tracking.retention.deletion import PRUNED
+from triptych.tracking.retention.entries import list_entries
+from triptych.tracking.retention.selection import Keep, select_old
+from triptych.tracking.retention.sizes import measure_entry
 from triptych.tracking.tags import COMPARISON, PREVIOUS, ROLE, SINCE, STUDY, own_tags
 
 BOARD = "board"
@@ -93,6 +95,7 @@ def test_what_is_kept_and_what_is_not(store: Store) -> None:
     quiet = {"nothing-new", "last-week", "old-study"}
     entries = list_entries(store.client)
     assert {entry.name for entry in entries} == {*NIGHTS, "old-study", "new-study"}
+    assert [measure_entry(entry) for entry in entries if entry.name == "tonight"] == [2007]
     for keep, expected in (
         (Keep(1), quiet),
         (Keep(2), {"nothing-new"}),
