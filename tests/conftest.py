@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from triptych.system.environment import apply_environment
 
@@ -31,6 +32,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Before anything imports Prefect or MLflow: no telemetry, no window system.
 apply_environment(quiet=True)
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 # A shell ignores interrupts for what it starts in the background, and that is inherited: Prefect's worker, which takes
 # a request to end as an interrupt, would not end.

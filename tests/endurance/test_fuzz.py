@@ -60,7 +60,7 @@ def test_whatever_the_data_are_the_answer_is_in_words(kind: str) -> None:
         number += 1
 
         @seed(number)
-        @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=EXAMPLES, database=None, suppress_health_check=list(HealthCheck))
         @given(INPUTS[kind])
         def answer(make: Callable[[Path], str]) -> None:
             with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:

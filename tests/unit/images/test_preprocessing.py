@@ -17,7 +17,7 @@ IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MOST_OBLONG = 30
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     height=st.integers(1, 90),
     width=st.integers(1, 90),
@@ -48,7 +48,7 @@ def test_cutting_and_normalising_is_torchvisions_own_transform(
     np.testing.assert_array_equal(ours.numpy(), steps.build()(image).numpy())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     height=st.integers(1, 150),
     width=st.integers(1, 150),

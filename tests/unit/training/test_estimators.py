@@ -185,7 +185,7 @@ def test_fit_continues_from_a_checkpoint_of_the_same_training_alone(classifier: 
             with_file.fit(**{"X": x, "y": species, **other})
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     labels=st.lists(st.sampled_from(["a", "b", "c d", "é"]), min_size=2, max_size=30).filter(
         lambda names: len(set(names)) > 1

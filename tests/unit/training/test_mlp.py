@@ -16,7 +16,7 @@ from triptych.training.epochs import EpochMetrics
 from triptych.training.mlp import train_mlp
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     rows=st.integers(1, 40),
     batch_size=st.integers(1, 50),

@@ -117,7 +117,7 @@ def to_object(cells: list[str]) -> str:
     st.lists(st.lists(st.sampled_from(CELLS) | st.text(max_size=4), max_size=4), max_size=4),
     st.sampled_from([".csv", ".tsv", ".jsonl", ".parquet"]),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_a_table_holds_it_is_read_or_refused(
     root: Path, header: str, rows: list[list[str]], ending: str
 ) -> None:
