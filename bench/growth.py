@@ -25,23 +25,13 @@ from triptych.evaluation.promotion import choose_best
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.panels.fitting import fit_panel
 from triptych.panels.identity import identify_comparison
-from triptych.tracking import (
-    ComparisonRecord,
-    MetricLog,
-    TrainedPanel,
-    Verdict,
-    challenge,
-    find_champion,
-    load_logged_model,
-    load_logged_reference,
-    log_evaluation,
-    log_fitted,
-    note_trained,
-    panel_run,
-    resume_run,
-    start_comparison,
-)
+from triptych.tracking.artifacts import load_logged_model, load_logged_reference, log_evaluation, log_fitted
+from triptych.tracking.metrics import MetricLog
+from triptych.tracking.records import ComparisonRecord, TrainedPanel
+from triptych.tracking.registry.champions import Verdict, challenge
 from triptych.tracking.registry.scoring import load_seen
+from triptych.tracking.registry.versions import find_champion
+from triptych.tracking.runs import note_trained, panel_run, resume_run, start_comparison
 from triptych.training.jobs import PanelJob
 
 PANELS = ("nearest-neighbours",)

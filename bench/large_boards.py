@@ -39,9 +39,7 @@ from triptych.panels.fitting import FittedPanel
 from triptych.panels.kinds import name_kind
 from triptych.panels.reference import ReferencePredictions, choose_reference_images
 from triptych.system.environment import apply_environment
-from triptych.tracking import (
-    ComparisonRecord,
-    MetricLog,
+from triptych.tracking.artifacts import (
     finish_comparison,
     load_logged_curves,
     load_logged_model,
@@ -49,10 +47,10 @@ from triptych.tracking import (
     load_logged_reference,
     log_evaluation,
     log_fitted,
-    panel_run,
-    resume_run,
-    start_comparison,
 )
+from triptych.tracking.metrics import MetricLog
+from triptych.tracking.records import ComparisonRecord
+from triptych.tracking.runs import panel_run, resume_run, start_comparison
 from triptych.training.epochs import EpochMetrics
 from triptych.training.jobs import PanelJob
 

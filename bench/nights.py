@@ -26,18 +26,13 @@ from triptych.data.boards import load_board, prepare_board
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.panels.identity import TRAINING, identify_comparison
 from triptych.system.environment import apply_environment
-from triptych.tracking import (
-    ComparisonRecord,
-    challenge,
-    connect,
-    fetch_report,
-    find_recorded,
-    finish_comparison,
-    load_logged_curves,
-    own_leases,
-    register_panel,
-    start_comparison,
-)
+from triptych.tracking.artifacts import finish_comparison, load_logged_curves
+from triptych.tracking.client import connect
+from triptych.tracking.leases import own_leases
+from triptych.tracking.queries import fetch_report, find_recorded
+from triptych.tracking.records import ComparisonRecord
+from triptych.tracking.registry.champions import challenge, register_panel
+from triptych.tracking.runs import start_comparison
 from triptych.tracking.tags import PREFIX
 
 SECTION = "nights"

@@ -11,7 +11,7 @@ from prefect.futures import PrefectFuture
 
 from tasks.embed import embed_shards, join_embeddings, plan_embedding
 from triptych.orchestration import share_shards
-from triptych.tracking import ComparisonRecord, StudyRecord
+from triptych.tracking.records import ComparisonRecord, StudyRecord
 from triptych.transfer.records import BoardEmbeddings
 
 

@@ -17,7 +17,7 @@ from triptych.orchestration import (
 )
 from triptych.orchestration.remote import PanelOrder
 from triptych.system.threads import count_cores
-from triptych.tracking import ComparisonRecord
+from triptych.tracking.records import ComparisonRecord
 
 
 @tracked_flow("panel {order.panel}", max_workers=count_cores())

@@ -9,7 +9,7 @@ from prefect.logging import get_run_logger
 from triptych.errors import describe_error
 from triptych.orchestration import ProgressReporter, long_step, provide_board
 from triptych.panels.kinds import import_embedding
-from triptych.tracking import ComparisonRecord, StudyRecord
+from triptych.tracking.records import ComparisonRecord, StudyRecord
 from triptych.training.jobs import PanelJob
 from triptych.transfer.records import BoardEmbeddings, EmbeddingPlan, collect_embeddings
 

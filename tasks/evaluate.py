@@ -6,15 +6,9 @@ from triptych.data.boards import open_board
 from triptych.evaluation.evaluator import evaluate_logged_model
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.orchestration import step
-from triptych.tracking import (
-    TrainedPanel,
-    close_run,
-    load_evaluation,
-    load_logged_model,
-    load_logged_reference,
-    log_evaluation,
-    resume_run,
-)
+from triptych.tracking.artifacts import load_evaluation, load_logged_model, load_logged_reference, log_evaluation
+from triptych.tracking.records import TrainedPanel
+from triptych.tracking.runs import close_run, resume_run
 
 
 @step("evaluate {trained.job.run_label}")

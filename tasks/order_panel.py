@@ -6,7 +6,9 @@ from triptych.errors import RemotePanelError
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.orchestration import long_step, start_remote, step, wait_for_remote
 from triptych.orchestration.remote import write_order
-from triptych.tracking import ComparisonRecord, find_trained, load_evaluation
+from triptych.tracking.artifacts import load_evaluation
+from triptych.tracking.records import ComparisonRecord
+from triptych.tracking.runs import find_trained
 from triptych.training.jobs import PanelJob
 
 

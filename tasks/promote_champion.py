@@ -7,7 +7,9 @@ from prefect.logging import get_run_logger
 from triptych.evaluation.promotion import choose_best
 from triptych.evaluation.report import EvaluatedPanel, MissingPanel
 from triptych.orchestration import step
-from triptych.tracking import ComparisonRecord, Verdict, challenge, own_leases, register_panel
+from triptych.tracking.leases import own_leases
+from triptych.tracking.records import ComparisonRecord
+from triptych.tracking.registry.champions import Verdict, challenge, register_panel
 
 
 @step("promote {comparison.prepared.config.name}")

@@ -9,16 +9,11 @@ from triptych.evaluation.page import render_page
 from triptych.evaluation.report import ComparisonResult, EvaluatedPanel, MissingPanel, write_report
 from triptych.orchestration import describe_flow_run, name_key, step
 from triptych.panels.twins import measure_drift
-from triptych.tracking import (
-    ComparisonRecord,
-    Verdict,
-    describe_board,
-    finish_comparison,
-    load_logged_curves,
-    load_logged_predictions,
-    log_drifts,
-    own_leases,
-)
+from triptych.tracking.artifacts import finish_comparison, load_logged_curves, load_logged_predictions, log_drifts
+from triptych.tracking.leases import own_leases
+from triptych.tracking.provenance import describe_board
+from triptych.tracking.records import ComparisonRecord
+from triptych.tracking.registry.champions import Verdict
 
 NOTHING_CHOSEN = "no model was registered: without a validation set, none can be chosen"
 

@@ -7,7 +7,9 @@ from triptych.data.preparation import prepare_once
 from triptych.orchestration import ProgressReporter, describe_flow_run, step
 from triptych.orchestration.remote import PanelOrder, open_order
 from triptych.panels.identity import identify_comparison
-from triptych.tracking import ComparisonRecord, pin_weights, start_comparison
+from triptych.tracking.records import ComparisonRecord
+from triptych.tracking.registry.weights import pin_weights
+from triptych.tracking.runs import start_comparison
 
 
 @step("split {config.name}")

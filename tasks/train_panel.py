@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from triptych.orchestration import long_step, train_in_run
-from triptych.tracking import ComparisonRecord, TrainedPanel
+from triptych.tracking.records import ComparisonRecord, TrainedPanel
 from triptych.training.jobs import PanelJob
 from triptych.transfer.records import BoardEmbeddings
 

@@ -11,7 +11,9 @@ from triptych.config.schema import BoardConfig
 from triptych.data.preparation import prepare_once
 from triptych.orchestration import ProgressReporter, describe_flow_run, long_step, name_key, provide_board
 from triptych.orchestration.trials import TrialRunner
-from triptych.tracking import StudyRecord, finish_study, pin_weights, start_study
+from triptych.tracking.records import StudyRecord
+from triptych.tracking.registry.weights import pin_weights
+from triptych.tracking.studies import finish_study, start_study
 from triptych.transfer.records import BoardEmbeddings
 from triptych.tuning.results import TuningResult, save_best, summarise_study
 from triptych.tuning.study import check_validation, identify_journal, identify_study, prepare_study

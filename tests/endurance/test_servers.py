@@ -34,7 +34,8 @@ from helpers.pages import Reader, make_reader, read_text
 from helpers.waiting import ask, free_port, wait_until
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import load_board, prepare_board
-from triptych.tracking import connect, find_recorded
+from triptych.tracking.client import connect
+from triptych.tracking.queries import find_recorded
 from triptych.tracking.tags import read_tags
 
 ROOT = Path(__file__).parents[2]

@@ -16,11 +16,7 @@ from triptych.evaluation.page import render_page
 from triptych.evaluation.report import EvaluatedPanel, write_report
 from triptych.panels.fitting import FittedPanel, fit_panel
 from triptych.panels.identity import identify_comparison
-from triptych.tracking import (
-    ComparisonRecord,
-    MetricLog,
-    TrainedPanel,
-    connect,
+from triptych.tracking.artifacts import (
     finish_comparison,
     load_logged_curves,
     load_logged_model,
@@ -28,11 +24,11 @@ from triptych.tracking import (
     load_logged_reference,
     log_evaluation,
     log_fitted,
-    note_trained,
-    panel_run,
-    resume_run,
-    start_comparison,
 )
+from triptych.tracking.client import connect
+from triptych.tracking.metrics import MetricLog
+from triptych.tracking.records import ComparisonRecord, TrainedPanel
+from triptych.tracking.runs import note_trained, panel_run, resume_run, start_comparison
 
 PANEL = "numpy-mlp"
 

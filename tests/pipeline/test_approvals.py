@@ -15,7 +15,7 @@ from flows.compare import compare
 from helpers.waiting import wait_until
 from triptych.config.resolve import resolve_config
 from triptych.orchestration import approvals
-from triptych.tracking import find_champion
+from triptych.tracking.registry.versions import find_champion
 
 SETTINGS = ("promote.approval=true", "name=approvals", "logistic_regression.max_iterations=20")
 

@@ -25,15 +25,10 @@ from triptych.evaluation.columns import COLUMNS, Table
 from triptych.evaluation.evaluator import check_reload
 from triptych.evaluation.report import ComparisonResult
 from triptych.panels.reference import ReferencePredictions
-from triptych.tracking import (
-    connect,
-    find_panel_runs,
-    find_recorded,
-    list_artifacts,
-    load_evaluation,
-    load_logged_model,
-)
-from triptych.tracking.registry import find_champion
+from triptych.tracking.artifacts import load_evaluation, load_logged_model
+from triptych.tracking.client import connect, list_artifacts
+from triptych.tracking.queries import find_panel_runs, find_recorded
+from triptych.tracking.registry.versions import find_champion
 from triptych.tracking.tags import read_tags, select
 
 

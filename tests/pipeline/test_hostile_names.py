@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from helpers.photos import write_photos
 from triptych.cli import app
-from triptych.tracking import connect, fetch_report
+from triptych.tracking.client import connect
+from triptych.tracking.queries import fetch_report
 
 CLASSES = (
     "=cmd|' !A0'",

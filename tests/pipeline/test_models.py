@@ -28,7 +28,9 @@ from triptych.config.resolve import resolve_config
 from triptych.data.boards import PreparedBoard, load_board, prepare_board
 from triptych.errors import ConfigError, InputError
 from triptych.evaluation.report import ComparisonResult, EvaluatedPanel
-from triptych.tracking import challenge, connect, list_artifacts, pin_weights, promote, rollback
+from triptych.tracking.client import connect, list_artifacts
+from triptych.tracking.registry.champions import challenge, promote, rollback
+from triptych.tracking.registry.weights import pin_weights
 from triptych.tracking.tags import PREFIX, read_tags, select
 from triptych.transfer.registered import read_origin, registered_folder, write_origin
 from triptych.transfer.weights import load_backbone

@@ -17,7 +17,8 @@ from helpers.comparisons import record_comparison
 from helpers.waiting import ask, free_port, wait_until
 from triptych.data.boards import load_board
 from triptych.networks.saved import load_model
-from triptych.tracking import challenge, fetch_model
+from triptych.tracking.registry.champions import challenge
+from triptych.tracking.registry.fetching import fetch_model
 
 BUCKET, FOLDER = "models-of-the-team", "nights"
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}

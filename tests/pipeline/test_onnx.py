@@ -27,7 +27,7 @@ from triptych.networks.light_torch import build_linear
 from triptych.networks.saved import save_model
 from triptych.panels import onnx_modules
 from triptych.panels.onnx_export import export_model
-from triptych.tracking import connect
+from triptych.tracking.client import connect
 from triptych.transfer.weights import load_backbone
 
 TOLERANCE = 1e-5

@@ -11,8 +11,8 @@ from triptych.commands.preflight import check_inputs
 from triptych.config.resolve import resolve_config
 from triptych.data.datasets import Dataset, fetch_dataset
 from triptych.data.preparation import boards_prepared_once
-from triptych.tracking import ComparisonRecord
 from triptych.tracking.leases import own_leases
+from triptych.tracking.records import ComparisonRecord
 
 
 @pytest.fixture

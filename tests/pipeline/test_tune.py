@@ -14,7 +14,7 @@ from flows.tune import tune
 from triptych.config.resolve import Config, resolve_config
 from triptych.errors import ConfigError
 from triptych.panels.spaces import MLP_SPACE, Range
-from triptych.tracking import connect
+from triptych.tracking.client import connect
 from triptych.tracking.studies import find_trial_runs
 from triptych.tracking.tags import read_tags, select
 from triptych.tuning.results import TuningResult

@@ -17,7 +17,7 @@ from triptych.errors import ConfigError, InputError
 from triptych.system.environment import apply_environment
 
 if TYPE_CHECKING:
-    from triptych.tracking import PanelRun, RecordedRun
+    from triptych.tracking.records import PanelRun, RecordedRun
 
 SPANS = {"m": "minutes", "h": "hours", "d": "days"}
 FIT_SECONDS = "fit_seconds"
@@ -107,7 +107,7 @@ def show(
     """Print the last comparison of each board, or everything since some hours or days ago."""
     apply_environment(quiet=not debug)
     started = None if since is None else datetime.now(UTC) - read_span(since)
-    from triptych.tracking import find_recorded
+    from triptych.tracking.queries import find_recorded
 
     found = find_recorded(started)
     if as_json:

@@ -79,7 +79,7 @@ def report(
 ) -> None:
     """Download the report and print its path."""
     apply_environment(quiet=not debug)
-    from triptych.tracking import fetch_report
+    from triptych.tracking.queries import fetch_report
 
     file = fetch_report(comparison)
     terminal.print(str(file), soft_wrap=True, highlight=False)
@@ -109,7 +109,7 @@ def fetch(
 ) -> None:
     """Download a model."""
     apply_environment(quiet=not debug)
-    from triptych.tracking import fetch_model
+    from triptych.tracking.registry.fetching import fetch_model
 
     folder = fetch_model(name, to, model_format)
     terminal.print(f"{folder}: {HINTS[model_format].format(str(folder))}", soft_wrap=True, highlight=False)
@@ -121,7 +121,7 @@ def promote(
 ) -> None:
     """Move the alias to a version."""
     apply_environment(quiet=not debug)
-    from triptych.tracking import promote as move_alias
+    from triptych.tracking.registry.champions import promote as move_alias
 
     model, separator, version = name.partition("/")
     if not separator:
@@ -135,7 +135,7 @@ def rollback(
 ) -> None:
     """Move the alias back to the version that had it before."""
     apply_environment(quiet=not debug)
-    from triptych.tracking import rollback as move_back
+    from triptych.tracking.registry.champions import rollback as move_back
 
     terminal.print(f"version {move_back(name)} of {name} is the champion again", highlight=False)
 
@@ -159,7 +159,8 @@ def predict(
     for note in notes:
         errors.print(f"triptych: {note}")
     from triptych.panels.prediction import predict_files
-    from triptych.tracking import find_version, load_version
+    from triptych.tracking.registry.fetching import load_version
+    from triptych.tracking.registry.versions import find_version
 
     model = load_version(find_version(name))
     about = model.metadata.metadata

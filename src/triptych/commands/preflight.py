@@ -127,6 +127,6 @@ def describe_sizes(sizes: dict[str, int]) -> str:
 def _pin_weights(config: BoardConfig) -> BoardConfig:
     if not config.transfer.weights.startswith(REGISTERED):
         return config
-    from triptych.tracking import pin_weights
+    from triptych.tracking.registry.weights import pin_weights
 
     return pin_weights(config)

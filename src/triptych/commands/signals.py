@@ -49,7 +49,7 @@ def end_at_once() -> None:
     """Close the runs that this process has open, and end it, whatever its threads are doing."""
     threading.Timer(SECONDS_TO_CLOSE_RUNS, os._exit, (EXIT_INTERRUPTED,)).start()
     with suppress(Exception):
-        from triptych.tracking import close_held_runs
+        from triptych.tracking.runs import close_held_runs
 
         close_held_runs("KILLED")
     errors.print("triptych: interrupted twice and ended at once; run the same command again to continue")

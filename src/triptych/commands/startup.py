@@ -50,7 +50,7 @@ def run_flow(
             import_early(config)
             flow = import_flow()
             from triptych.orchestration import run_on
-            from triptych.tracking import connect
+            from triptych.tracking.client import connect
 
             connect()
             server.connect_prefect()

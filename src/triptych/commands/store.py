@@ -61,7 +61,7 @@ Examples:
 def move(debug: DebugOption = False) -> None:
     """Replace the addresses of the artifacts."""
     apply_environment(quiet=not debug)
-    from triptych.tracking import move_store
+    from triptych.tracking.store import move_store
 
     uri = tracking_uri()
     if not uri.startswith("sqlite"):
@@ -87,7 +87,7 @@ def store(
     apply_environment(quiet=not debug)
     from triptych.system.cache import MEBIBYTE, measure_cache
     from triptych.system.files import measure_folder
-    from triptych.tracking import connect
+    from triptych.tracking.client import connect
     from triptych.tracking.retention import measure_store
 
     sizes = measure_store(connect())
@@ -129,7 +129,7 @@ def prune(
     words = set(keep or ())
     spans = [_read_keep(word) for word in words - {CHAMPIONS, VERSIONS}]
     from triptych.system.cache import MEBIBYTE
-    from triptych.tracking import connect
+    from triptych.tracking.client import connect
     from triptych.tracking.retention import Keep, list_entries, measure_entry, select_old
 
     client = connect()
@@ -164,7 +164,7 @@ def _describe_old(old: Old) -> str:
 def _delete(found: list[Old]) -> int:
     """Delete old comparisons and studies; return the number of those that were."""
     from triptych.system.progress import show_progress, track
-    from triptych.tracking import connect
+    from triptych.tracking.client import connect
     from triptych.tracking.retention import can_collect, collect_left, delete_old
     from triptych.tracking.store import compact_store
 

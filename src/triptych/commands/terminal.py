@@ -71,7 +71,7 @@ def explain_champion(name: str) -> list[str]:
 
     Without a champion there is nothing to explain.
     """
-    from triptych.tracking import find_champion
+    from triptych.tracking.registry.versions import find_champion
 
     if find_champion(name) is None:
         return []

@@ -16,7 +16,7 @@ from triptych.errors import ConfigError
 from triptych.evaluation.report import ComparisonResult
 from triptych.orchestration.progress import has_pages, name_key
 from triptych.system.text import escape_markdown
-from triptych.tracking import approve
+from triptych.tracking.registry.champions import approve
 
 Outcome = TypeVar("Outcome")
 SECONDS_BETWEEN_CHECKS = 10

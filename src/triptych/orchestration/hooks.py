@@ -17,7 +17,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from triptych.errors import RestartLimitError, escape_controls
 from triptych.orchestration.progress import name_key
 from triptych.system.text import escape_markdown
-from triptych.tracking import close_runs
+from triptych.tracking.runs import close_runs
 
 # Starts of a flow run: the first one, and restarts after crashes.
 MAX_STARTS = 5

@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.task_engine import TaskRunTimeoutError
 from prefect.tasks import exponential_backoff
 
-from triptych.tracking import is_transient
+from triptych.tracking.client import is_transient
 
 RETRIES = 3
 # Delays of 5, 10 and 20 seconds, each up to half as long again, so that tasks do not all retry at the same moment.

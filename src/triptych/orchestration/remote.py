@@ -18,7 +18,8 @@ from triptych.config.schema import BoardConfig
 from triptych.data.boards import prepare_board, require_same_data
 from triptych.errors import ConfigError, RemotePanelError
 from triptych.orchestration.interrupts import interrupts
-from triptych.tracking import ComparisonRecord, pin_weights
+from triptych.tracking.records import ComparisonRecord
+from triptych.tracking.registry.weights import pin_weights
 
 SECONDS_BETWEEN_CHECKS = 2.0
 # `automations.yaml` restarts a run a minute after it crashed.

@@ -13,17 +13,12 @@ from triptych.data.boards import BoardData, PreparedBoard, open_board
 from triptych.errors import DivergenceError
 from triptych.orchestration.progress import describe_flow_run, report_epochs
 from triptych.panels.fitting import fit_panel
-from triptych.tracking import (
-    ComparisonRecord,
-    MetricLog,
-    TrainedPanel,
-    find_trained,
-    log_fitted,
-    note_trained,
-    own_leases,
-    panel_run,
-    pin_weights,
-)
+from triptych.tracking.artifacts import log_fitted
+from triptych.tracking.leases import own_leases
+from triptych.tracking.metrics import MetricLog
+from triptych.tracking.records import ComparisonRecord, TrainedPanel
+from triptych.tracking.registry.weights import pin_weights
+from triptych.tracking.runs import find_trained, note_trained, panel_run
 from triptych.training.epochs import EpochMetrics
 from triptych.training.jobs import PanelJob
 from triptych.transfer.records import EmbeddingRecord

@@ -8,7 +8,9 @@ from typing import Any
 
 from triptych.config.trainers import kind_of_panel
 from triptych.data.boards import PreparedBoard
-from triptych.tracking import StudyRecord, describe_board, trial_run
+from triptych.tracking.provenance import describe_board
+from triptych.tracking.records import StudyRecord
+from triptych.tracking.studies import trial_run
 from triptych.training.epochs import EpochMetrics
 from triptych.training.jobs import PanelJob
 from triptych.tuning.search_spaces import apply_parameters, find_space

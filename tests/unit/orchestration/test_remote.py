@@ -6,7 +6,7 @@ from triptych.config.resolve import resolve_config
 from triptych.data.boards import PreparedBoard, prepare_board
 from triptych.errors import DataError
 from triptych.orchestration.remote import PanelOrder, open_order, write_order
-from triptych.tracking import ComparisonRecord
+from triptych.tracking.records import ComparisonRecord
 
 PANEL = "shufflenet_v2_x0_5"
 

@@ -11,8 +11,9 @@ from triptych.data.boards import BoardData
 from triptych.errors import DataError, DivergenceError
 from triptych.orchestration import steps
 from triptych.panels.identity import identify_comparison
-from triptych.tracking import ComparisonRecord, start_comparison
 from triptych.tracking.leases import own_leases
+from triptych.tracking.records import ComparisonRecord
+from triptych.tracking.runs import start_comparison
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from triptych.config.trainers import MLPConfig
 from triptych.data.boards import BoardData
 from triptych.errors import DivergenceError
 from triptych.orchestration.trials import TrialRunner, make_job
-from triptych.tracking import StudyRecord, start_study
 from triptych.tracking.leases import own_leases
+from triptych.tracking.records import StudyRecord
 from triptych.tracking.resume import name_share
-from triptych.tracking.studies import find_trial_runs
+from triptych.tracking.studies import find_trial_runs, start_study
 from triptych.tracking.tags import FLOW_RUN
 from triptych.training.epochs import EpochMetrics, OnEpoch
 from triptych.tuning.study import Fit, identify_study, prepare_study

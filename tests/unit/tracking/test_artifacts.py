@@ -19,7 +19,6 @@ from helpers.comparisons import Recorded
 from helpers.damages import DAMAGES
 from triptych.data.boards import load_board
 from triptych.errors import DamagedFileError
-from triptych.tracking import connect, list_artifacts
 from triptych.tracking.artifacts import (
     load_evaluation,
     load_logged_curves,
@@ -28,6 +27,7 @@ from triptych.tracking.artifacts import (
     load_logged_reference,
     log_evaluation,
 )
+from triptych.tracking.client import connect, list_artifacts
 from triptych.tracking.links import link_to_charts
 
 

@@ -12,7 +12,7 @@ IMAGES, CLASSES = 300, 200
 
 
 def test_two_hundred_classes_are_stored_in_little_and_shown_by_what_matters(own_store: str, tmp_path: Path) -> None:
-    from triptych.tracking import connect
+    from triptych.tracking.client import connect
 
     costs = compare(Board(IMAGES, CLASSES, panels=2, repeats=1), tmp_path)
     assert sum(costs.bytes.values()) < 2e6, costs.bytes

@@ -13,9 +13,11 @@ import pytest
 from nights import SEARCHED, copy_nights, rename
 
 from helpers.comparisons import Recorded
-from triptych.tracking import connect, fetch_report, find_recorded, start_comparison
+from triptych.tracking.client import connect
 from triptych.tracking.leases import own_leases
 from triptych.tracking.links import VIEW_TAG, VIEWS_DELETED_AT_ONCE, VIEWS_KEPT
+from triptych.tracking.queries import fetch_report, find_recorded
+from triptych.tracking.runs import start_comparison
 
 NIGHTS = 1100
 

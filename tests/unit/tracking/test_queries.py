@@ -9,9 +9,10 @@ import pytest
 from helpers.comparisons import Recorded
 from helpers.damages import DAMAGES
 from triptych.errors import ConfigError
-from triptych.tracking import connect, start_comparison
+from triptych.tracking.client import connect
 from triptych.tracking.leases import own_leases
 from triptych.tracking.queries import fetch_report, find_panel_runs, find_recorded
+from triptych.tracking.runs import start_comparison
 
 
 def test_a_comparison_is_found_with_its_panels(recorded: Recorded) -> None:

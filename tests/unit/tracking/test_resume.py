@@ -11,9 +11,11 @@ from triptych.data.boards import PreparedBoard, prepare_board
 from triptych.errors import ConcurrentRunError
 from triptych.panels.identity import identify_comparison
 from triptych.system.processes import ProcessMark
-from triptych.tracking import ComparisonRecord, StudyRecord, start_comparison, start_study, trial_run
 from triptych.tracking.leases import LEASE_SECONDS, Lease, own_leases
+from triptych.tracking.records import ComparisonRecord, StudyRecord
 from triptych.tracking.resume import name_share
+from triptych.tracking.runs import start_comparison
+from triptych.tracking.studies import start_study, trial_run
 from triptych.tracking.tags import FLOW_RUN, LEASE, PREFIX
 from triptych.training.jobs import PanelJob
 

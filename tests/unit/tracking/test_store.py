@@ -12,7 +12,7 @@ import pytest
 from helpers.comparisons import Recorded
 from triptych.errors import ConfigError
 from triptych.tracking.client import connect
-from triptych.tracking.registry import fetch_model
+from triptych.tracking.registry.fetching import fetch_model
 from triptych.tracking.store import check_store, create_store, find_moved, move_store
 
 

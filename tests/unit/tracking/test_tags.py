@@ -16,11 +16,12 @@ from typer.testing import CliRunner
 from triptych.cli import app
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import PreparedBoard, prepare_board
-from triptych.tracking import connect, fetch_report, find_panel_runs, find_recorded, start_comparison
+from triptych.tracking.client import connect
 from triptych.tracking.leases import own_leases
 from triptych.tracking.links import VIEW_TAG, select_panels
+from triptych.tracking.queries import fetch_report, find_panel_runs, find_recorded
 from triptych.tracking.resume import name_share
-from triptych.tracking.runs import create_run
+from triptych.tracking.runs import create_run, start_comparison
 from triptych.tracking.studies import find_trial_runs, start_study
 from triptych.tracking.tags import (
     COMPARISON,

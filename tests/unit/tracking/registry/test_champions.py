@@ -10,13 +10,8 @@ from helpers.comparisons import Recorded
 from triptych.errors import ConfigError
 from triptych.panels.identity import TRAINING
 from triptych.tracking.client import connect
-from triptych.tracking.registry import (
-    challenge,
-    find_champion,
-    find_version,
-    promote,
-    rollback,
-)
+from triptych.tracking.registry.champions import challenge, promote, rollback
+from triptych.tracking.registry.versions import find_champion, find_version
 from triptych.tracking.tags import PREFIX
 
 

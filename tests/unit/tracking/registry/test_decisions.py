@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from helpers.comparisons import Recorded, artifacts_missing
-from triptych.tracking import load_logged_predictions
-from triptych.tracking.registry import challenge, find_champion
+from triptych.tracking.artifacts import load_logged_predictions
+from triptych.tracking.registry.champions import challenge
 from triptych.tracking.registry.decisions import decide
+from triptych.tracking.registry.versions import find_champion
 
 
 def test_a_champion_whose_images_nobody_knows_is_not_compared(recorded: Recorded) -> None:

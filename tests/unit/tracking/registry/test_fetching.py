@@ -13,12 +13,8 @@ from helpers.damages import DAMAGES
 from triptych.errors import ConfigError, DamagedFileError
 from triptych.tracking.artifacts import load_logged_model
 from triptych.tracking.client import connect
-from triptych.tracking.registry import (
-    challenge,
-    fetch_model,
-    load_version,
-    register_panel,
-)
+from triptych.tracking.registry.champions import challenge, register_panel
+from triptych.tracking.registry.fetching import fetch_model, load_version
 
 
 def test_a_model_whose_files_are_gone_is_refused(recorded: Recorded, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ import pytest
 
 from helpers.comparisons import Recorded, artifacts_missing
 from triptych.data.boards import load_board
-from triptych.tracking.registry import challenge, find_champion
+from triptych.tracking.registry.champions import challenge
 from triptych.tracking.registry.scoring import answer, load_seen
+from triptych.tracking.registry.versions import find_champion
 
 
 def test_a_champion_whose_predictions_were_deleted_predicts_again(recorded: Recorded) -> None:

@@ -9,16 +9,9 @@ import pytest
 from helpers.comparisons import Recorded
 from triptych.errors import ConfigError
 from triptych.panels.kinds import KINDS
-from triptych.tracking import connect
-from triptych.tracking.registry import (
-    challenge,
-    find_champion,
-    find_version,
-    promote,
-    register_panel,
-    rollback,
-)
-from triptych.tracking.registry.versions import _find_registered
+from triptych.tracking.client import connect
+from triptych.tracking.registry.champions import challenge, promote, register_panel, rollback
+from triptych.tracking.registry.versions import _find_registered, find_champion, find_version
 
 
 def test_what_is_not_registered_is_named(recorded: Recorded) -> None:

@@ -6,7 +6,8 @@ from helpers.comparisons import Recorded
 from triptych.config.resolve import resolve_config
 from triptych.config.schema import BoardConfig
 from triptych.errors import ConfigError, WeightsError
-from triptych.tracking.registry import pin_weights, register_panel
+from triptych.tracking.registry.champions import register_panel
+from triptych.tracking.registry.weights import pin_weights
 
 PANEL = "shufflenet_v2_x0_5"
 
