@@ -165,12 +165,12 @@ def differentiate_cross_entropy(linear: nn.Linear, x: Tensor, labels: Tensor, we
             [-0.5000]]), tensor([ 0.5000, -0.5000]))
     """
     log_p = torch.addmm(linear.bias, x, linear.weight.t()).log_softmax(dim=1)
-    rows, classes = labels.unsqueeze(1), log_p.shape[1]
-    factors = log_p.new_full((len(x), 1), 1.0).div_(-len(x))
+    rows, images = labels.unsqueeze(1), log_p.shape[0]
+    factors = torch.full((images, 1), -1.0 / images, dtype=log_p.dtype)
     if weights is not None:
         factors *= torch.from_numpy(weights).to(log_p).unsqueeze(1)
     # dloss/dlog p = -w y / n
-    gradient = log_p.new_zeros((len(x), classes)).scatter_(1, rows, factors)
+    gradient = torch.zeros_like(log_p).scatter_(1, rows, factors)
     gradient = torch._log_softmax_backward_data(gradient, log_p, 1, log_p.dtype)  # noqa: SLF001 - as autograd does
     linear.weight.grad, linear.bias.grad = gradient.t().mm(x), gradient.sum(dim=0)
     return (log_p.gather(1, rows) * factors).sum()
