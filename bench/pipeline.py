@@ -15,6 +15,7 @@ from statistics import median
 
 from examples import find_photos
 from measure import PAIRS, QUICK_PAIRS, Figure, compare_times, publish
+from tuning_trials import measure_logged_trials
 
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import BoardData, PreparedBoard, load_board, prepare_board
@@ -132,11 +133,13 @@ def main() -> None:
         helps = [time_command("--help") for _ in range(pairs)]
         digits = [time_command("compare", home=home / f"digits-{number}") for number in range(min(pairs, 3))]
         os.environ["TRIPTYCH_CACHE_HOME"] = str(home / "cache")
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{home / 'mlflow.db'}"
         figures = [] if quick else [measure_overhead(home, 2)]
         figures += [
             measure_seconds("seconds of compare, digits, including start-up", digits, 45.0),
             measure_seconds("seconds of triptych --help", helps, 0.5),
             measure_workers(home, PAIRS),
+            measure_logged_trials(),
         ]
     publish(SECTION, figures, f"{count_cores()} cores")
 
