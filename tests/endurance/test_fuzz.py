@@ -19,7 +19,7 @@ from helpers.commands import run
 from helpers.fuzzing import INPUTS
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import prepare_board
-from triptych.errors import InputError
+from triptych.errors import InputError, SplitSeedError
 
 pytestmark = [pytest.mark.endurance, pytest.mark.timeout(3600)]
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "20")) / len(INPUTS)
@@ -39,18 +39,21 @@ def check_answer(source: str) -> None:
 
 
 def can_prepare(source: str) -> bool:
-    """Return whether a comparison would start with these data, with any seed of the split."""
-    for number in range(40):
-        try:
-            prepare_board(
-                resolve_config("photos", data=source, panels=["numpy-mlp"], settings=[f"split.seed={number}"]).boards[0]
-            )
-        except InputError as error:
-            if "set split.seed" not in str(error):
-                return False
-        else:
-            return True
-    return False
+    """Return whether a comparison would start with these data, with the seed of the split that its error names."""
+    try:
+        prepare(source, 0)
+    except SplitSeedError as error:
+        prepare(source, error.seed)
+    except InputError:
+        return False
+    return True
+
+
+def prepare(source: str, split_seed: int) -> None:
+    """Prepare a board."""
+    fields = [f"split.seed={split_seed}"]
+    [board] = resolve_config("photos", data=source, panels=["numpy-mlp"], settings=fields).boards
+    prepare_board(board)
 
 
 @pytest.mark.parametrize("kind", INPUTS)
