@@ -14,7 +14,8 @@ from triptych.config.resolve import resolve_config
 from triptych.data.boards import BoardData, load_board, prepare_board
 from triptych.orchestration.trials import TrialRunner, make_job
 from triptych.system.paths import cache_home
-from triptych.tracking import close_runs, start_study
+from triptych.tracking.runs import close_runs
+from triptych.tracking.studies import start_study
 from triptych.tracking.tags import FLOW_RUN
 from triptych.training.epochs import OnEpoch
 from triptych.transfer.plan import embed_board, plan_board
