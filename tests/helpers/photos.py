@@ -37,3 +37,12 @@ def write_scenes(folder: Path) -> Path:
         place.mkdir(parents=True, exist_ok=True)
         draw_scene(125 + number).save(place / f"{number:02}.png", compress_level=1)
     return folder
+
+
+def make_layout(folder: Path, names: str) -> Path:
+    """Write a small picture for each name, such as `ants/1`; one with an ending is a file of another kind."""
+    for number, name in enumerate(names.split()):
+        file = folder / (name if Path(name).suffix in {".csv", ".zip", ".npz", ".heic"} else f"{name}.png")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(file, format="PNG")
+    return folder

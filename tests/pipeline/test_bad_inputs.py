@@ -107,7 +107,7 @@ DATA = {
     "compare --data idx:empty": "is incomplete",
     "check gone": "neither a directory nor the name of a data set",
     "check table.csv --set data.label_column=clas": "did you mean 'class'",
-    "check table.csv --set split.seed=3": "--set split is no field of the data",
+    "check table.csv --set numpy_mlp.epochs=3": "--set numpy_mlp concerns no data",
     "check idx:gone": "is no folder: give the one that has the IDX files",
     "check": "Missing argument 'DATA'",
     "predict digits gone.png": "does not exist",

@@ -170,9 +170,9 @@ def test_columns_that_settings_name_are_used_by_compare_and_check(tmp_path: Path
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["images"] == 24
     with pytest.raises(DataError, match=r"data\.path_column names a column, but folder:.* is no table: leave it out"):
-        examine(resolve_data(str(tmp_path), settings))
-    with pytest.raises(ConfigError, match="--set split is no field of the data"):
-        resolve_data("digits", ["split.seed=3"])
+        examine(resolve_data(str(tmp_path), settings).data)
+    with pytest.raises(ConfigError, match="--set numpy_mlp concerns no data"):
+        resolve_data("digits", ["numpy_mlp.epochs=3"])
 
 
 def test_a_folder_with_only_metadata_is_read_by_it_and_one_with_classes_says_that_it_is_not(tmp_path: Path) -> None:

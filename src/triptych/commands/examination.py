@@ -30,7 +30,7 @@ def print_examination(console: Console, examination: Examination, *, everything:
     """
     limit = None if everything else FEW
     counted = f"{examination.images:,} images in {len(examination.classes)} classes"
-    console.print(_plain(f"{examination.data}: {counted}, parts as in the default split", style="bold"))
+    console.print(_plain(f"{examination.data}: {counted}, parts as in the split", style="bold"))
     console.print(_tabulate_classes(examination, limit))
     for severity in SEVERITIES:
         findings = examination.of(severity)

@@ -66,7 +66,8 @@ def check(
         typer.Argument(metavar="DATA", help=DATA_HELP),
     ],
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a field of the data: data.field=value. Repeatable.")
+        list[str] | None,
+        typer.Option("--set", help="Override a field of data or split: split.seed=3. Repeatable."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Print every example, not only the first ten.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print every finding as JSON.")] = False,
@@ -79,17 +80,17 @@ def check(
     from triptych.data.checks.examine import examine, refuse
     from triptych.system.progress import show_progress, track
 
-    section = resolve_data(data, settings or ())
+    sections = resolve_data(data, settings or ())
     if as_json:
         try:
-            examination = examine(section)
+            examination = examine(sections.data, sections.split)
         except InputError as error:
-            examination = refuse(section.source, error)
+            examination = refuse(sections.data.source, error)
         print(json.dumps(examination.as_json(), indent=2))
     else:
         with show_progress(terminal):
             move = track("read images")
-            examination = examine(section, on_image=lambda done, total: move(done, total, ""))
+            examination = examine(sections.data, sections.split, lambda done, total: move(done, total, ""))
         print_examination(terminal, examination, everything=everything)
     if not examination.can_train:
         raise typer.Exit(EXIT_INPUT)

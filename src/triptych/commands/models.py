@@ -169,7 +169,7 @@ def predict(
     )
     _print_rows(rows, as_json=as_json, as_csv=as_csv)
     for reason in unreadable:
-        errors.print(f"triptych: {reason}")
+        errors.print(f"triptych: {escape_controls(reason)}")
     if unreadable:
         raise typer.Exit(EXIT_FAILURE)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -89,19 +90,19 @@ def resolve_config(
     return Config(preset=name, boards=_choose_data(name, boards, data, settings))
 
 
-def resolve_data(data: str, settings: Sequence[str]) -> DataConfig:
-    """Return the section `data` of a data set, overridden by `data.field=value` strings, the value in YAML.
+def resolve_data(data: str, settings: Sequence[str]) -> BoardSettings:
+    """Return the sections `data` and `split` for a data set, overridden by `section.field=value` strings.
 
     Raises:
         ConfigError: a setting is of another section, or not allowed.
 
-    >>> resolve_data("digits", ["data.label_column=species"]).columns
+    >>> resolve_data("digits", ["data.label_column=species"]).data.columns
     {'label': 'species'}
     """
     for_all, _ = _split_by_board({}, settings, set())
-    if others := set(for_all) - {"data"}:
-        raise ConfigError(f"--set {min(others)} is no field of the data: set fields such as data.label_column")
-    return _validate(BoardSettings, _merge({"data": {"source": data}}, for_all)).data
+    if others := set(for_all) - {"data", "split"}:
+        raise ConfigError(f"--set {min(others)} concerns no data: set fields such as data.label_column or split.seed")
+    return _validate(BoardSettings, _merge({"data": {"source": data}}, for_all))
 
 
 def _is_folder(data: str | None) -> bool:
@@ -169,7 +170,7 @@ def name_source(source: str) -> str:
     name = Path(path or source).name.lower()
     name = name.removesuffix(next((suffix for suffix in TABLE_SUFFIXES if name.endswith(suffix)), ""))
     words = re.sub(r"[^a-z0-9_]+", "-", name).strip("-")[:MOST_CHARACTERS_OF_A_FOLDER]
-    digest = hashlib.sha256(source.encode()).hexdigest()[:6]
+    digest = hashlib.sha256(os.fsencode(source)).hexdigest()[:6]
     return f"{words or 'data'}-{digest}" if is_folder else words
 
 

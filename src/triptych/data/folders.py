@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.config.names import DATASET_NAMES
-from triptych.data.layouts import ARCHIVES, Layout, explain_locked, find_layout, hint
+from triptych.data.hints import ARCHIVES, explain_locked, hint, shorten
+from triptych.data.layouts import Layout, find_layout
 from triptych.errors import DataError, suggest
 from triptych.images.decoding import IMAGE_SUFFIXES
 from triptych.images.walk import (
@@ -78,7 +79,7 @@ def scan_folder(directory: Path, *, lenient: bool = False, nested: bool = False)
     for part in layout.tops:
         for label, name in enumerate(classes):
             folder = folders[part][name]
-            walk = walk_images(folder)
+            walk = walk_images(folder, directory)
             if not walk.images:
                 empty.append(folder)
             files += walk.images
@@ -143,12 +144,12 @@ def _name_classes(directory: Path, layout: Layout) -> tuple[tuple[str, ...], dic
         if odd := sorted(set(found) ^ set(classes)):
             case = len({name.casefold() for name in odd}) < len(odd)
             raise DataError(
-                f"class(es) {', '.join(odd)} are not in every part of {directory}: all parts need the same classes"
+                f"class(es) {shorten(odd)} are not in every part of {directory}: all parts need the same classes"
                 f"{', and some of these differ in upper and lower case only' if case else ''}"
             )
     if len(classes) < 2:
         remedy = hint(train) or "it needs a directory of images for each of at least two classes"
-        raise DataError(f"{train} has {len(classes)} class(es) ({', '.join(classes) or 'none'}): {remedy}")
+        raise DataError(f"{train} has {len(classes)} class(es) ({shorten(classes) or 'none'}): {remedy}")
     for name in map(os.fsencode, classes):
         if name.decode(errors="replace").encode() != name:
             raise DataError(f"the name of class {name!r} in {train} is not UTF-8: rename the folder")
@@ -188,8 +189,11 @@ def describe_twins(names: Sequence[str]) -> str:
 
 def _list_beside(directory: Path, layout: Layout) -> list[LeftOut]:
     """Return what lies next to the folders of parts and classes."""
-    found = [LeftOut(path, BESIDE, directory) for path in layout.beside]
-    for top in {directory, *layout.tops.values()}:
+    found: list[LeftOut] = []
+    for folder in layout.beside:
+        images = [LeftOut(path, BESIDE, directory) for path in walk_images(folder).images]
+        found += images or [LeftOut(folder, BESIDE, directory)]
+    for top in dict.fromkeys([directory, *layout.between, *layout.tops.values()]):
         for path in sorted(top.iterdir()):
             reason = classify(path)
             if reason or not path.is_dir():

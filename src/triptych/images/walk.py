@@ -23,13 +23,15 @@ SERVICE_FOLDERS = frozenset(
         "network trash folder",
         "temporary items",
         "@eadir",  # Synology's thumbnails
+        "@tmp",
+        "@sharesnap",
         "@recycle",  # QNAP
+        "@recently-snapshot",
         "#recycle",  # Synology's bin
         "#snapshot",
         "~snapshot",  # NetApp
         "$recycle.bin",  # Windows
-        "recycler",
-        "recycled",
+        "found.000",  # its disk check
         "system volume information",
         "lost+found",  # ext4
         "__pycache__",
@@ -40,7 +42,7 @@ SERVICE_FILES = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "ehthumbs_vi
 
 # Why something is left out: the words that follow a number in a message.
 HIDDEN, SERVICE, ENDING = "hidden", "service", "ending"
-BROKEN_LINK, SEEN, SPECIAL, LOCKED = "broken_link", "seen", "special", "locked"
+BROKEN_LINK, SEEN, CROSSING, SPECIAL, LOCKED = "broken_link", "seen", "crossing", "special", "locked"
 BESIDE = "beside"
 REASONS = {
     BESIDE: "beside the class folders",
@@ -49,6 +51,7 @@ REASONS = {
     SERVICE: "of a system or a tool",
     BROKEN_LINK: "linked to nothing",
     SEEN: "linked to a folder that is read already",
+    CROSSING: "linked to a folder above, or to another class or part",
     SPECIAL: "that are no regular files",
     LOCKED: "that may not be read",
 }
@@ -86,15 +89,17 @@ class Walk:
     left_out: list[LeftOut] = field(default_factory=list)
 
 
-def walk_images(top: Path) -> Walk:
+def walk_images(top: Path, root: Path | None = None) -> Walk:
     """Return the images in a folder and its subfolders.
 
-    A folder that is reached twice, by a link, is read once; a link into a folder that contains it is such a case too.
+    A folder that is reached twice, by a link, is read once.
 
     Args:
         top: a folder; its own name does not matter, so that a hidden folder may be given by name.
+        root: the folder of the whole data set: links from `top` to other parts of it are left out.
     """
     walk, links = Walk(), [top]
+    inside, whole = top.resolve(), (root or top).resolve()
     seen: set[tuple[int, int]] = set()
     # Links last: images are known by the place that they really have, if that is here.
     while links:
@@ -113,13 +118,27 @@ def walk_images(top: Path) -> Walk:
                 path = Path(entry.path)
                 if reason := classify(path):
                     walk.left_out.append(LeftOut(path, reason, top))
+                elif entry.is_symlink() and path.is_dir():
+                    if _crosses(path.resolve(), inside, whole):
+                        walk.left_out.append(LeftOut(path, CROSSING, top))
+                    else:
+                        links.append(path)
                 elif path.is_dir():
-                    (links if entry.is_symlink() else folders).append(path)
+                    folders.append(path)
                 else:
                     walk.images.append(path)
     walk.images.sort()
     walk.left_out.sort(key=lambda one: one.path)
     return walk
+
+
+def _crosses(target: Path, inside: Path, whole: Path) -> bool:
+    """Return whether a folder is in the data set but not in the folder that is walked, or has both in it."""
+    return (
+        inside.is_relative_to(target)
+        or whole.is_relative_to(target)
+        or (target.is_relative_to(whole) and not target.is_relative_to(inside))
+    )
 
 
 def _enter(folder: Path, seen: set[tuple[int, int]]) -> bool:
@@ -183,9 +202,12 @@ def list_folders(top: Path) -> list[str]:
     """Return the names of the folders in a folder, sorted, without those that are left out.
 
     Raises:
-        PermissionError: the folder may not be read.
+        PermissionError: the folder may not be read, or what is in it may not be looked at.
     """
-    return sorted(path.name for path in top.iterdir() if not classify(path) and path.is_dir())
+    reasons = {path: classify(path) for path in top.iterdir()}
+    if reasons and all(reason == LOCKED for reason in reasons.values()):
+        raise PermissionError(top)
+    return sorted(path.name for path, reason in reasons.items() if not reason and path.is_dir())
 
 
 def describe_left_out(left_out: Sequence[LeftOut], root: Path) -> list[str]:

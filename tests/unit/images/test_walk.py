@@ -55,7 +55,7 @@ def test_links_are_followed_once_and_dead_ones_are_named(tmp_path: Path) -> None
     found = [image.relative_to(top).as_posix() for image in walk.images]
     assert found == ["4.jpg", "again/3.jpg", "day/1.jpg", "more/2.jpg"]
     reasons = {one.path.relative_to(top).as_posix(): one.reason for one in walk.left_out}
-    assert reasons == {"day/loop": "seen", "more/inner": "seen", "gone.jpg": "broken_link", "self": "broken_link"}
+    assert reasons == {"day/loop": "crossing", "more/inner": "seen", "gone.jpg": "broken_link", "self": "broken_link"}
 
 
 def test_files_that_are_no_images_are_counted_by_ending_and_class(tmp_path: Path) -> None:
@@ -104,3 +104,13 @@ def test_a_folder_is_predicted_without_what_systems_keep_in_it_and_that_is_named
     ]
     with pytest.raises(ConfigError, match=r"contains no image: .*; left out 1 without an image's ending"):
         find_images([photos / "notes"])
+
+
+def test_links_to_a_folder_above_or_to_another_class_are_left_out(tmp_path: Path) -> None:
+    touch(tmp_path, "train/ants/1.jpg", "train/bees/2.jpg", "test/ants/3.jpg")
+    for name, target in {"up": "..", "top": "../..", "bees": "../bees", "other": "../../test/ants"}.items():
+        (tmp_path / "train" / "ants" / name).symlink_to(target)
+    walk = walk_images(tmp_path / "train" / "ants", tmp_path)
+    assert walk.images == [tmp_path / "train" / "ants" / "1.jpg"]
+    reasons = {one.path.name: one.reason for one in walk.left_out}
+    assert reasons == dict.fromkeys(["up", "top", "bees", "other"], "crossing")

@@ -28,7 +28,7 @@ KINDS: dict[str, Severity] = {
     "dark": "error",
     "empty_class": "error",
     "no_split": "error",
-    "split_seed": "warning",
+    "split_seed": "error",
     "same_in_parts": "warning",
     "same_in_classes": "warning",
     "similar_in_parts": "warning",
@@ -161,7 +161,7 @@ class Subject:
         inspections: the properties of every image, in the same order.
         parts: (n,) of "train", "validation" or "test"; None if the data has no parts and cannot be split.
         split_problem: why the data cannot be split with the default seed; empty if it can.
-        split_seed: the seed of `parts`, another one if that solves the problem.
+        split_seed: the seed of `parts`, another one if that solves the problem; None if no seed does.
         equal: groups of images with the same pixels.
         similar: groups of images that look alike, not all of them equal.
         white_level: the value of 16 bits that is white, as configured.
@@ -172,7 +172,7 @@ class Subject:
     inspections: list[Inspection]
     parts: Parts | None
     split_problem: str
-    split_seed: int
+    split_seed: int | None
     equal: list[Group]
     similar: list[Group]
     white_level: int | None = None

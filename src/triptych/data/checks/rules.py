@@ -59,10 +59,10 @@ def find_empty_classes(subject: Subject) -> list[Finding]:
 
 
 def find_split_problem(subject: Subject) -> list[Finding]:
-    """Return why the data cannot be split, unless an empty class is the reason; a warning if another seed can."""
+    """Return why the data cannot be split, unless an empty class is the reason."""
     if not subject.split_problem or subject.empty:
         return []
-    if subject.split_seed:
+    if subject.split_seed is not None:
         message = f"{subject.split_problem}; the parts shown here are those of split.seed={subject.split_seed}"
         return [Finding("split_seed", message)]
     return [Finding("no_split", subject.split_problem)]

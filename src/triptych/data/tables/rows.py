@@ -9,8 +9,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
-from triptych.data.layouts import name_part
+from triptych.data.parts import name_part
 from triptych.data.tables.columns import find_columns
 from triptych.data.tables.formats import open_table, show
 from triptych.data.tables.paths import explain_missing, find_file
@@ -124,7 +125,7 @@ def _read_cells(file: Path, named: Mapping[str, str]) -> tuple[Cells, list[str]]
             try:
                 for role, value in zip(found, values, strict=True):
                     text = _to_text(role, value)
-                    cells.columns[role].append(text if role == "path" else text.strip())
+                    cells.columns[role].append(text if role == "path" else normalize("NFC", text.strip()))
                     trimmed += role == "label" and text != text.strip()
             except DataError as error:
                 raise DataError(f"{cells.place(-1)}: {error}") from error

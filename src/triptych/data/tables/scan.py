@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from triptych.config.names import TABLE_SUFFIXES
 from triptych.data.folders import Parts
-from triptych.data.layouts import VAL_IS_TEST, name_part
+from triptych.data.layouts import VAL_IS_TEST
+from triptych.data.parts import name_part
 from triptych.data.tables.formats import show
 from triptych.data.tables.rows import Row, read_rows
 from triptych.errors import DataError

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from helpers.idx import write_idx
-from helpers.photos import draw_scene, write_photos, write_scenes
+from helpers.photos import draw_scene, make_layout, write_photos, write_scenes
 from helpers.rights import permissions_obeyed
-from triptych.config.schema import BoardConfig, DataConfig
+from triptych.config.schema import BoardConfig, DataConfig, SplitConfig
 from triptych.data.boards import prepare_board
 from triptych.data.checks.examine import examine
 from triptych.data.checks.findings import Examination, Finding
@@ -129,11 +129,13 @@ def test_empty_and_scarce_classes_prevent_training(tmp_path: Path) -> None:
     assert "not split yet" in find(examination, "same").message
 
 
-def test_a_seed_that_would_do_is_a_warning(tmp_path: Path) -> None:
-    """A user who has set it is not refused by `check` for ever."""
-    examination = examine(str(write_photos(tmp_path / "photos", {"a": 9, "b": 3})))
-    assert examination.can_train
-    assert "the parts shown here are those of split.seed=" in find(examination, "split_seed").message
+def test_a_seed_that_does_not_do_is_refused_as_compare_does_and_one_that_does_is_named(tmp_path: Path) -> None:
+    photos = str(write_photos(tmp_path / "photos", {"a": 9, "b": 3}))
+    examination = examine(photos)
+    assert not examination.can_train
+    found = re.search(r"the parts shown here are those of split\.seed=(\d+)", find(examination, "split_seed").message)
+    assert found is not None
+    assert examine(photos, SplitConfig(seed=int(found[1]))).can_train
     assert min(count for counts in examination.classes.values() for count in counts.values()) > 0
 
 
@@ -259,3 +261,12 @@ def test_a_comparison_says_how_many_test_images_look_like_others(divided: Path) 
     leaked, similar = prepare_board(BoardConfig(data=DataConfig(source=str(divided)))).notes
     assert leaked.startswith("1 of 9 test images is also")
     assert similar.startswith("1 of 9 test images looks like an image in train or validation")
+
+
+def test_groups_are_kept_together_as_compare_does(tmp_path: Path) -> None:
+    days = make_layout(tmp_path, " ".join(f"{name}/day{day}/{day}{name}" for name in "ab" for day in range(12)))
+    with pytest.raises(DataError, match=r"set split\.group_by=folder"):
+        examine(str(days))
+    examination = examine(str(days), SplitConfig(group_by="folder", seed=1))
+    assert examination.can_train
+    assert examination.classes["a"] == examination.classes["b"]  # the same days
