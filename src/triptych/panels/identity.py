@@ -23,7 +23,7 @@ from triptych.config.schema import BoardConfig
 from triptych.data.boards import PreparedBoard
 from triptych.errors import DamagedFileError
 from triptych.panels.kinds import find_kind, name_kind
-from triptych.system.checked import discard, hash_file, read_checksum, recall
+from triptych.system.checked import discard, hash_file, recall
 from triptych.system.files import touch
 from triptych.system.paths import cache_home
 from triptych.training.checkpoints import CheckpointFile, load_weights
@@ -47,7 +47,7 @@ def identify_training(job: PanelJob, embedded: EmbeddingRecord | None = None) ->
 
     Args:
         job: the panel and its repeat.
-        embedded: the record of its embeddings, whose files are on this machine; None if it uses none.
+        embedded: the record of its embeddings; None if it uses none.
     """
     config, settings = job.prepared.config, job.settings
     kind = find_kind(config, job.panel)
@@ -62,7 +62,7 @@ def identify_training(job: PanelJob, embedded: EmbeddingRecord | None = None) ->
         "surroundings": dict(kind.surroundings(settings)),
         "seed": job.repeat,
         "number_format": embedded.number_format if embedded else "",
-        "embeddings": [read_checksum(shard) for shard in embedded.shards] if embedded else [],
+        "embeddings": embedded.contents if embedded else (),
         "backbone": embedded.backbone_digest if embedded else "",
         "code": hash_code(HERE),
         "libraries": find_libraries(HERE),
@@ -102,7 +102,7 @@ def open_checkpoint(
 
     Args:
         job: the panel and its repeat.
-        embedded: the record of its embeddings, whose files are on this machine; None if it uses none.
+        embedded: the record of its embeddings; None if it uses none.
         with_weights: whether the weights of each of its epochs are needed, too.
     """
     name = identify_training(job, embedded)

@@ -122,13 +122,6 @@ def _verify_state(file: Path, purpose: str | None, state: tuple[int, int, int]) 
             raise DamagedFileError(file, WRONG)
 
 
-def read_checksum(file: Path) -> str:
-    """Return the SHA-256 at the end of a binary file, hexadecimal; the rest is not read."""
-    with file.open("rb") as opened:
-        opened.seek(-CHECKSUM_BYTES, os.SEEK_END)
-        return opened.read().hex()
-
-
 def hash_file(file: Path) -> bytes:
     """Return the SHA-256 of a file's bytes; a file that has not changed is read only once by a process."""
     found = file.stat()

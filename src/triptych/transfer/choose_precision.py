@@ -21,7 +21,7 @@ from triptych.system.checked import read_json, recall, write_json
 from triptych.system.files import touch
 from triptych.system.paths import cache_home
 from triptych.system.threads import count_cores
-from triptych.transfer.store import EmbeddingSpace, list_shards
+from triptych.transfer.store import EmbeddingSpace, identify_images
 
 if TYPE_CHECKING:
     from triptych.images.pixels import Pixels
@@ -78,8 +78,9 @@ def choose_format_for(backbone: Backbone, images: ImageSource, allowed: Sequence
     file = cache_home() / "number-formats" / f"{_identify_machine(backbone, allowed)}.json"
     touch(file)
     remembered = (recall(lambda: read_json(file)) or {}).get("chosen")
+    identities = identify_images(images, range(len(images)))
     for name in dict.fromkeys((allowed[0], remembered or allowed[0])):
-        if _is_stored(backbone.in_format(name), images):
+        if EmbeddingSpace.of(backbone.in_format(name)).holds(identities):
             return name, "already stored"
     if remembered:
         return remembered, "measured earlier to be the fastest on this machine"
@@ -95,12 +96,6 @@ def _sample_crops(backbone: Backbone, images: ImageSource) -> Pixels:
     """Return evenly spaced images, cropped for the backbone: (n, crop, crop, 3) uint8."""
     indices = np.linspace(0, len(images) - 1, min(SAMPLE_IMAGES, len(images)), dtype=int).tolist()
     return np.stack([images.apply(index, backbone.preprocessing.crop) for index in indices])
-
-
-def _is_stored(backbone: Backbone, images: ImageSource) -> bool:
-    """Return whether the store has a file for every shard; checksums are verified only when the shards are used."""
-    space = EmbeddingSpace.of(backbone)
-    return space.folder.is_dir() and all(shard.file.exists() for shard in list_shards([space], images))
 
 
 def _identify_machine(backbone: Backbone, allowed: Sequence[str]) -> str:

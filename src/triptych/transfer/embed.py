@@ -1,34 +1,43 @@
 """Embeddings, the outputs of a frozen backbone, computed once per image and stored.
 
-The store is content-addressed. A space (a folder) is named by the hash of weights, transform, cut layer and number
-format; a shard (a file in it, of consecutive images) by the hash of its images' bytes. A killed run continues at the
-first missing shard, a changed image invalidates only its own shard, a damaged shard is computed again, and concurrent
-runs divide the missing shards among themselves.
+A space (a folder) is named by the hash of weights, transform, cut layer and number format. Its files are never changed:
+images that none of them holds are embedded and written to new files, 256 in each, wherever in a data set they are. A
+killed run continues at the first missing file, a damaged file is computed again, and concurrent runs divide the missing
+files among themselves.
+
+Networks add up in another order in small batches, so that the last bits of an embedding depend on the size of its
+batch, but not on the other images in it. Therefore every batch has the same size: one that is not full is padded.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from triptych.errors import DataError
 from triptych.images.pixels import Pixels
 from triptych.images.prefetch import AHEAD, crop_image, map_ahead, open_readers
 from triptych.images.preprocessing import Preprocessing
 from triptych.images.sources import ImageSource
 from triptych.networks.backbones import Backbone, fetch
+from triptych.system.slices import iterate_slices
 from triptych.system.threads import count_cores
+from triptych.transfer import records as embedding_record
+from triptych.transfer.places import Places
 from triptych.transfer.records import EmbeddingRecord, Embeddings
-from triptych.transfer.shards import POLL_SECONDS, try_lock, write_shard
-from triptych.transfer.store import EmbeddingSpace, Shard, list_shards, require_same_images
+from triptych.transfer.shards import POLL_SECONDS, Identities, try_lock
+from triptych.transfer.store import EmbeddingSpace, identify_images, list_indices, name_shard
 
 OnImages = Callable[[int, int], None]
 
@@ -42,37 +51,42 @@ def store_embeddings(
     numbers: range | None = None,
     on_images: OnImages = lambda done, total: None,
 ) -> list[EmbeddingRecord]:
-    """Compute the shards that are missing or damaged, and verify the checksums of the others.
+    """Compute the embeddings that are missing or damaged, and verify the checksums of the others.
 
-    Backbones with the same preprocessing share one pass over the images. A shard that another process is computing is
+    Backbones with the same preprocessing share one pass over the images. A file that another process is computing is
     waited for, not computed twice.
 
     Args:
         backbones: the frozen backbones, each in the number format to compute it in.
         images: the raw images.
-        batch_size: images per batch on the CPU; on a GPU a batch is a whole shard.
+        batch_size: images per batch on the CPU; on a GPU a batch is as large as a file.
         threads: threads of PyTorch; sets the global number.
-        numbers: indices of the shards to provide; None means all.
+        numbers: the parts of 256 images to provide; None means all.
         on_images: called with the number of embeddings done so far and their total.
 
     Returns:
-        One record for each backbone, of the requested shards.
+        One record for each backbone, of the requested images.
     """
     started = time.perf_counter()
     torch.set_num_threads(threads)
     spaces = [EmbeddingSpace.of(backbone) for backbone in backbones]
-    shards = list_shards(spaces, images, numbers)
-    provide_shards(shards, images, batch_size, on_images)
+    indices = list_indices(images, numbers)
+    identities = identify_images(images, indices.tolist())
+    found = provide_embeddings(spaces, indices, identities, images, batch_size, on_images)
+    for space in spaces:
+        space.merge()
     # The rest of the time, mostly spent on reading images, is divided equally among the backbones.
     shared = (time.perf_counter() - started - sum(space.seconds for space in spaces)) / len(spaces)
-    return [_record(space, [shard for shard in shards if shard.space is space], shared) for space in spaces]
+    return [_record(space, places, shared) for space, places in zip(spaces, found, strict=True)]
 
 
-def _record(space: EmbeddingSpace, shards: Sequence[Shard], shared_seconds: float) -> EmbeddingRecord:
+def _record(space: EmbeddingSpace, places: Places, shared_seconds: float) -> EmbeddingRecord:
+    parts = iterate_slices(len(places.rows), embedding_record.IMAGES_PER_SHARD)
     return EmbeddingRecord(
-        shards=tuple(shard.file for shard in shards),
+        runs=tuple(places.list_runs()),
+        contents=tuple(hashlib.sha256(places.contents[part].tobytes()).hexdigest() for part in parts),
         backbone_digest=space.digest,
-        images=sum(len(shard.indices) for shard in shards),
+        images=len(places.rows),
         computed_images=space.computed,
         seconds=space.seconds + shared_seconds,
         damaged_shards=tuple(space.damaged),
@@ -81,119 +95,188 @@ def _record(space: EmbeddingSpace, shards: Sequence[Shard], shared_seconds: floa
     )
 
 
-def provide_shards(shards: Sequence[Shard], images: ImageSource, batch_size: int, on_images: OnImages) -> None:
-    """Verify or compute shards, and wait for those that another process is computing.
+def provide_embeddings(
+    spaces: Sequence[EmbeddingSpace],
+    indices: NDArray[np.int64],
+    identities: Identities,
+    images: ImageSource,
+    batch_size: int,
+    on_images: OnImages,
+) -> list[Places]:
+    """Verify or compute embeddings, and wait for those that another process is computing.
 
     Args:
-        shards: all shards of the same images in a row.
+        spaces: the spaces, one for each backbone.
+        indices: (n,) the images.
+        identities: (n,) their SHA-256.
         images: the raw images.
         batch_size: images per batch on the CPU.
         on_images: called with the number of embeddings done so far and their total.
+
+    Returns:
+        For each space where the embeddings are.
     """
-    total = sum(len(shard.indices) for shard in shards)
-    missing = list(shards)
+    total = len(indices) * len(spaces)
     while True:
-        missing = [shard for shard in missing if not shard.space.verify(shard)]
-        done = total - sum(len(shard.indices) for shard in missing)
+        found = [space.find(identities) for space in spaces]
+        lacking = [_find_first(identities, places.missing) for places in found]
+        done = total - sum(map(len, lacking))
         if done:
             on_images(done, total)
-        if not missing:
-            return
+        if done == total:
+            return found
 
         def report(begun: int, done: int = done) -> None:
             on_images(done + begun, total)
 
-        computed = _compute_free(missing, images, batch_size, report)
-        missing = [shard for shard in missing if shard not in computed]
-        if missing and not computed:
+        pieces = _divide(spaces, lacking, indices, identities)
+        if not _compute_free(pieces, images, batch_size, report):
             time.sleep(POLL_SECONDS)
 
 
+def _find_first(identities: Identities, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the first position of each image, in order: equal images are embedded once."""
+    return positions[np.sort(np.unique(identities[positions], return_index=True)[1])]
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Images that some spaces lack, to be written to a file of each.
+
+    Attributes:
+        spaces: the spaces, whose backbones have the same preprocessing.
+        indices: (n,) the images.
+        identities: (n,) their SHA-256.
+    """
+
+    spaces: tuple[EmbeddingSpace, ...]
+    indices: NDArray[np.int64]
+    identities: Identities
+
+    def file_in(self, space: EmbeddingSpace) -> Path:
+        """Return the path of the file in a space."""
+        return space.folder / name_shard(self.identities)
+
+
+def _divide(
+    spaces: Sequence[EmbeddingSpace],
+    lacking: Sequence[NDArray[np.int64]],
+    indices: NDArray[np.int64],
+    identities: Identities,
+) -> list[Piece]:
+    """Divide what is lacking into pieces of up to 256 images that are lacking in the same spaces.
+
+    Processes with the same images divide them in the same way whenever they begin, as only whole pieces get done.
+    """
+    lacks = np.zeros((len(spaces), len(indices)), dtype=bool)
+    for number, positions in enumerate(lacking):
+        lacks[number, positions] = True
+    pieces = []
+    for preprocessing in dict.fromkeys(space.backbone.preprocessing for space in spaces):
+        alike = np.array([space.backbone.preprocessing == preprocessing for space in spaces])
+        for pattern in np.unique(lacks[alike], axis=1).T:
+            if pattern.any():
+                positions = np.flatnonzero((lacks[alike] == pattern[:, None]).all(axis=0))
+                these = tuple(spaces[number] for number in np.flatnonzero(alike)[pattern])
+                parts = [positions[part] for part in iterate_slices(len(positions), embedding_record.IMAGES_PER_SHARD)]
+                pieces += [Piece(these, indices[part], identities[part]) for part in parts]
+    return pieces
+
+
 def _compute_free(
-    shards: Sequence[Shard], images: ImageSource, batch_size: int, on_begun: Callable[[int], None]
-) -> list[Shard]:
-    """Compute the shards that no other process is computing, and return them."""
-    groups: dict[Preprocessing, list[Shard]] = {}
-    for shard in shards:
-        groups.setdefault(shard.space.backbone.preprocessing, []).append(shard)
-    computed: list[Shard] = []
-    begun = 0
-    for preprocessing, group in groups.items():
-        with ExitStack() as locks, open_readers(images, sum(len(shard.indices) for shard in group)) as pool:
-            claims = _claim(group, locks)
+    pieces: Sequence[Piece], images: ImageSource, batch_size: int, on_begun: Callable[[int], None]
+) -> int:
+    """Compute the pieces that no other process is computing, and return their number."""
+    computed = begun = 0
+    for preprocessing, group in groupby(pieces, key=lambda piece: piece.spaces[0].backbone.preprocessing):
+        same = list(group)
+        wanted = sum(len(piece.indices) for piece in same)
+        with ExitStack() as locks, open_readers(images, wanted) as pool:
+            claims = _claim(same, locks)
             for claim, crops in _read_batches(claims, pool, images, preprocessing, batch_size):
-                begun += claim.embed(crops)
+                begun += claim.embed(crops, _size_batch(claim.piece, batch_size))
                 on_begun(begun)
                 if claim.is_whole:
-                    require_same_images(claim.shards[0], images)
-                    computed += claim.write()
-                    images.release()
+                    claim.write(images)
+                    computed += 1
     return computed
+
+
+def _size_batch(piece: Piece, batch_size: int) -> int:
+    """Return the number of images in a batch: on a GPU as many as in a whole file."""
+    whole = embedding_record.IMAGES_PER_SHARD
+    return whole if piece.spaces[0].backbone.device == "cuda" else min(batch_size, whole)
 
 
 @dataclass(eq=False)
 class _Claim:
-    """Shards of the same images that this process has locked in order to compute them.
+    """A piece that this process has locked in order to compute it.
 
     Attributes:
-        shards: one for each backbone whose shard is missing.
-        locks: the locks on the shards, released when they are written.
-        parts: for each shard the batches of embeddings so far, (batch, dimension) float32, on the backbone's device.
+        piece: the images, and the spaces that lack them.
+        locks: the locks on the files, released when they are written.
+        parts: for each space the batches of embeddings so far, (batch, dimension) float32, on the backbone's device.
     """
 
-    shards: list[Shard]
+    piece: Piece
     locks: ExitStack
     parts: list[list[torch.Tensor]]
 
     @property
-    def indices(self) -> range:
-        """The indices of the images."""
-        return self.shards[0].indices
-
-    @property
     def is_whole(self) -> bool:
         """Whether every image has passed through every backbone."""
-        return sum(len(part) for part in self.parts[-1]) == len(self.indices)
+        return sum(len(part) for part in self.parts[-1]) == len(self.piece.indices)
 
-    def embed(self, crops: Pixels) -> int:
-        """Embed images, (n, crop, crop, 3) uint8, with every backbone; return the number of embeddings.
+    def embed(self, crops: Pixels, size: int) -> int:
+        """Embed images with every backbone, padded to a whole batch; return the number of embeddings.
 
         On a GPU the computation is only launched.
-        """
-        for shard, parts in zip(self.shards, self.parts, strict=True):
-            started = time.perf_counter()
-            parts.append(shard.space.backbone.launch(crops))
-            shard.space.seconds += time.perf_counter() - started
-        return len(crops) * len(self.shards)
 
-    def write(self) -> list[Shard]:
-        """Write the shards, release their locks and return them."""
-        for shard, parts in zip(self.shards, self.parts, strict=True):
+        Args:
+            crops: (n, crop, crop, 3) uint8.
+            size: number of images in a whole batch.
+        """
+        whole = np.concatenate([crops, np.repeat(crops[-1:], size - len(crops), axis=0)])
+        for space, parts in zip(self.piece.spaces, self.parts, strict=True):
+            started = time.perf_counter()
+            parts.append(space.backbone.launch(whole)[: len(crops)])
+            space.seconds += time.perf_counter() - started
+        return len(crops) * len(self.parts)
+
+    def write(self, images: ImageSource) -> None:
+        """Write the files and release their locks.
+
+        Raises:
+            DataError: an image was changed meanwhile.
+        """
+        changed = self.piece.identities != identify_images(images, self.piece.indices.tolist())
+        if changed.any():
+            index = self.piece.indices[changed][0]
+            raise DataError(f"image {index} was changed meanwhile: run the same command again")
+        for space, parts in zip(self.piece.spaces, self.parts, strict=True):
             started = time.perf_counter()
             rows = fetch(torch.cat(parts))
-            shard.space.seconds += time.perf_counter() - started
-            shard.space.computed += len(rows)
-            write_shard(shard.file, rows)
+            space.seconds += time.perf_counter() - started
+            space.computed += len(rows)
+            space.write(self.piece.file_in(space), self.piece.identities, rows)
         self.locks.close()
-        return self.shards
 
 
-def _claim(shards: Sequence[Shard], locks: ExitStack) -> Iterator[_Claim]:
-    """Lock and yield the shards that nobody else is computing, those of the same images together.
+def _claim(pieces: Sequence[Piece], locks: ExitStack) -> Iterator[_Claim]:
+    """Lock and yield the pieces that nobody else is computing.
 
-    A shard is locked only when it is reached, so that concurrent processes divide the work.
+    A piece is locked only when it is reached, so that concurrent processes divide the work.
     """
-    for _, same_images in groupby(shards, key=lambda shard: shard.indices):
+    for piece in pieces:
         held = locks.enter_context(ExitStack())
-        claimed: list[Shard] = []
-        for shard in same_images:
-            locked = held.enter_context(try_lock(shard.file))
-            # Another process may have finished the shard just before it was locked here.
-            if locked and not shard.space.verify(shard):
-                shard.space.describe()
-                claimed.append(shard)
+        claimed: list[EmbeddingSpace] = []
+        for space in piece.spaces:
+            file = piece.file_in(space)
+            # Another process may have finished the file just before it was locked here.
+            if held.enter_context(try_lock(file)) and not space.verify(file):
+                claimed.append(space)
         if claimed:
-            yield _Claim(claimed, held, [[] for _ in claimed])
+            yield _Claim(replace(piece, spaces=tuple(claimed)), held, [[] for _ in claimed])
         else:
             held.close()
 
@@ -206,10 +289,10 @@ def _read_batches(
     def read(item: tuple[_Claim, int]) -> Future[Pixels]:
         return pool.submit(crop_image, images.locate(item[1]), preprocessing)
 
-    wanted = ((claim, index) for claim in claims for index in claim.indices)
+    wanted = ((claim, index) for claim in claims for index in claim.piece.indices.tolist())
     ahead = max(AHEAD * count_cores(), batch_size)
     for claim, crops in groupby(map_ahead(read, wanted, ahead), key=lambda pair: pair[0][0]):
-        size = len(claim.indices) if claim.shards[0].space.backbone.device == "cuda" else batch_size
+        size = _size_batch(claim.piece, batch_size)
         while batch := [crop for _, crop in islice(crops, size)]:
             yield claim, np.stack(batch)
 

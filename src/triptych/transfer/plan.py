@@ -1,4 +1,4 @@
-"""The embeddings of a board: choose the number format of each backbone, compute the shards, find them again."""
+"""The embeddings of a board: choose the number format of each backbone, compute what is missing, find it again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from triptych.networks.precision import PRECISIONS, find_device
 from triptych.system.threads import count_threads
 from triptych.transfer.choose_precision import choose_format_for
 from triptych.transfer.embed import OnImages, store_embeddings
-from triptych.transfer.records import BoardEmbeddings, EmbeddingPlan, EmbeddingRecord, PlannedNetwork
+from triptych.transfer.records import BoardEmbeddings, EmbeddingPlan, EmbeddingRecord, PlannedNetwork, count_shards
 from triptych.transfer.shards import are_sound
 from triptych.transfer.weights import fetch_backbone
 
@@ -49,14 +49,14 @@ def _plan_network(data: BoardData, panel: str) -> PlannedNetwork:
 
 
 def embed_board(data: BoardData, plan: EmbeddingPlan, numbers: range, on_images: OnImages) -> BoardEmbeddings:
-    """Compute and store some shards of the embeddings of a board, for every backbone that is planned.
+    """Compute and store the embeddings of some images of a board, for every backbone that is planned.
 
     The backbones share one pass over the images. If that fails because of one of them, each is computed by itself.
 
     Args:
         data: the board.
         plan: the number format of each backbone.
-        numbers: indices of the shards.
+        numbers: the parts of 256 images.
         on_images: called with the number of embeddings done so far and their total.
     """
     try:
@@ -110,5 +110,5 @@ def provide_embeddings(data: BoardData, panel: str, record: EmbeddingRecord) -> 
     if are_sound(record.shards):
         return record
     plan = EmbeddingPlan({panel: PlannedNetwork(record.number_format, record.reason, 0.0)})
-    found = embed_board(data, plan, range(len(record.shards)), on_images=lambda done, total: None)
+    found = embed_board(data, plan, range(count_shards(record.images)), on_images=lambda done, total: None)
     return replace(found.record_of(panel), reason=record.reason)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,22 @@ COPIED_BYTES = 64 * 2**20
 ROWS_BETWEEN_RELEASES = 1024
 
 
+class Run(NamedTuple):
+    """Rows of a file of embeddings, in the order of the images of a data set.
+
+    Attributes:
+        file: the file.
+        start: the first row.
+        stop: the row after the last one.
+    """
+
+    file: Path
+    start: int
+    stop: int
+
+
 def count_shards(images: int) -> int:
-    """Return the number of files that the embeddings of a number of images are stored in.
+    """Return the number of parts that the images of a data set are embedded in, one file each in an empty store.
 
     >>> count_shards(256), count_shards(257)
     (1, 2)
@@ -39,7 +53,7 @@ class EmbeddingRecord:
     """The stored embeddings of one backbone; tasks pass it on in place of the arrays.
 
     Attributes:
-        shards: the files, in the order of the images.
+        runs: the rows of files that hold the embeddings, in the order of the images.
         backbone_digest: SHA-256 of the backbone's parameters and buffers, hexadecimal, taken before embedding.
         images: number of images.
         computed_images: how many of them were computed; the others were in the store already.
@@ -48,9 +62,10 @@ class EmbeddingRecord:
         number_format: the format that they were computed in, a row of `triptych.networks.precision.FORMATS`.
         reason: why this format was chosen, as text for the reader.
         panel: the panel that the backbone belongs to.
+        contents: the SHA-256 of the embeddings of each 256 images, hexadecimal, whatever files they are in.
     """
 
-    shards: tuple[Path, ...]
+    runs: tuple[Run, ...]
     backbone_digest: str
     images: int
     computed_images: int
@@ -59,6 +74,12 @@ class EmbeddingRecord:
     number_format: str = "float32"
     reason: str = ""
     panel: str = ""
+    contents: tuple[str, ...] = ()
+
+    @property
+    def shards(self) -> tuple[Path, ...]:
+        """The files, in the order of the first image of each."""
+        return tuple(dict.fromkeys(run.file for run in self.runs))
 
     def describe(self) -> str:
         """Return as text how many embeddings were computed.
@@ -71,10 +92,11 @@ class EmbeddingRecord:
         return f"{text}; {damaged} damaged file(s) computed again" if damaged else text
 
     def join(self, following: EmbeddingRecord) -> EmbeddingRecord:
-        """Return one record of these shards and of the shards that follow them."""
+        """Return one record of these images and of those that follow them."""
         return replace(
             self,
-            shards=self.shards + following.shards,
+            runs=self.runs + following.runs,
+            contents=self.contents + following.contents,
             images=self.images + following.images,
             computed_images=self.computed_images + following.computed_images,
             seconds=self.seconds + following.seconds,
@@ -134,11 +156,11 @@ class BoardEmbeddings:
 
 
 def collect_embeddings(plan: EmbeddingPlan, parts: Sequence[BoardEmbeddings]) -> BoardEmbeddings:
-    """Return one record for each panel, joined from the records of consecutive parts of the shards.
+    """Return one record for each panel, joined from the records of consecutive parts of the images.
 
     Args:
         plan: the number formats, whose reasons and seconds are added.
-        parts: the records of each part, in the order of the shards.
+        parts: the records of each part, in the order of the images.
     """
     failures = reduce(operator.or_, (part.failures for part in parts), plan.failures)
     records = {}
@@ -153,26 +175,30 @@ class MappedShards:
     """Memory-mapped files of embeddings; pages that were read are released again and again, to save memory.
 
     Attributes:
-        shards: the files, in the order of the images.
-        starts: (shards + 1,) int64, the first image of each file, then the number of images.
+        shards: the files.
+        owners: (n,) int32, for each image the index of its file.
+        rows: (n,) int64, its row in the file.
         dimension: length of an embedding.
     """
 
-    def __init__(self, files: Sequence[Path]) -> None:
+    def __init__(self, runs: Sequence[Run]) -> None:
         """Map the files; nothing is read yet."""
-        self.shards = [MappedShard(file) for file in files]
-        self.starts = np.cumsum([0, *(len(shard.rows) for shard in self.shards)])
+        numbers = {file: number for number, file in enumerate(dict.fromkeys(run.file for run in runs))}
+        self.shards = [MappedShard(file) for file in numbers]
+        lengths = [run.stop - run.start for run in runs]
+        self.owners = np.repeat(np.array([numbers[run.file] for run in runs], dtype=np.int32), lengths)
+        shifts = np.array([run.start for run in runs]) - np.cumsum([0, *lengths[:-1]])
+        self.rows: NDArray[np.int64] = np.arange(len(self.owners)) + np.repeat(shifts, lengths)
         self.dimension: int = self.shards[0].rows.shape[1]
         self._rows_read = 0
 
     def copy_rows(self, images: NDArray[np.int64]) -> Embeddings:
         """Return copies of the embeddings of images (n,) int64: (n, dimension) float32."""
         copied = np.empty((len(images), self.dimension), dtype=np.float32)
-        owners = np.searchsorted(self.starts, images, side="right") - 1
+        owners, rows = self.owners[images], self.rows[images]
         order = np.argsort(owners, kind="stable")
         for here in np.split(order, np.flatnonzero(np.diff(owners[order])) + 1) if len(order) else ():
-            owner = owners[here[0]]
-            copied[here] = self.shards[owner].rows[images[here] - self.starts[owner]]
+            copied[here] = self.shards[owners[here[0]]].rows[rows[here]]
         self._release_after(len(images))
         return copied
 
@@ -189,7 +215,7 @@ class ShardedEmbeddings:
     """Stored embeddings that are indexed like one array; they are memory-mapped and may exceed the memory.
 
     Attributes:
-        mapped: the files, in the order of the images.
+        mapped: the files.
         indices: (n,) int64, the image of each row.
     """
 
@@ -237,5 +263,5 @@ class ShardedEmbeddings:
 
 def load_embeddings(record: EmbeddingRecord) -> ShardedEmbeddings:
     """Return the stored embeddings, (n, dimension) float32, in the order of the images; nothing is read yet."""
-    mapped = MappedShards(record.shards)
-    return ShardedEmbeddings(mapped, np.arange(mapped.starts[-1]))
+    mapped = MappedShards(record.runs)
+    return ShardedEmbeddings(mapped, np.arange(len(mapped.rows)))

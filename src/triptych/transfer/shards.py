@@ -1,44 +1,74 @@
-"""Files of embeddings: a `.npy` array followed by its checksum, memory-mapped, written by one process at a time."""
+"""Files of embeddings, memory-mapped, written by one process at a time.
+
+A file is a `.npy` array, followed by 64 bytes for each row, which say whose embedding it is, and by a checksum.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from triptych.errors import DamagedFileError
-from triptych.system.checked import map_checked, verify, write_checked
+from triptych.system.checked import CHECKSUM_BYTES, reading, verify, write_checked
 from triptych.system.files import writing_to
 from triptych.system.memory_map import release_pages
 
+# The SHA-256 of each image, (n,) "S32".
+Identities = NDArray[np.bytes_]
+# For each row of a file the SHA-256 of the image and of its embedding.
+MARK = np.dtype([("identity", "S32"), ("content", "S32")])
+Marks = NDArray[np.void]
 # Time between two attempts to take locks that other processes hold.
 POLL_SECONDS = 0.1
 
 
-def write_shard(file: Path, rows: NDArray[np.float32]) -> None:
-    """Write an array (n, dimension) float32, followed by its checksum.
+def write_shard(file: Path, identities: Identities, rows: NDArray[np.float32]) -> None:
+    """Write embeddings, whose they are, and a checksum.
+
+    Args:
+        file: its path.
+        identities: (n,) "S32", the SHA-256 of each image.
+        rows: (n, dimension) float32.
 
     Raises:
         StorageError: there is no room, no permission, or something else in the way.
     """
+    marks = np.empty(len(rows), dtype=MARK)
+    marks["identity"] = identities
+    marks["content"] = [hashlib.sha256(row.tobytes()).digest() for row in rows]
     with write_checked(file) as stream:
         np.save(stream, rows, allow_pickle=False)
+        stream.write(marks.tobytes())
 
 
-def verify_shard(file: Path, shape: tuple[int, int]) -> None:
-    """Check that a file holds a float32 array of this shape that matches its checksum.
+def read_marks(file: Path, dimension: int) -> Marks:
+    """Return whose embeddings a file holds, (n,) `MARK`; a process reads them once, and verifies no checksum.
 
     Raises:
-        DamagedFileError: it does not.
+        DamagedFileError: it has another layout.
         FileNotFoundError: there is no such file.
     """
-    rows = map_checked(file)
-    if rows.shape != shape or rows.dtype != np.float32:
-        raise DamagedFileError(file, f"it holds {rows.shape} {rows.dtype}, not {shape} float32")
+    with reading(file):
+        found = file.stat()
+        return _read_marks(file, dimension, (found.st_ino, found.st_size))
+
+
+@lru_cache(maxsize=2**12)
+def _read_marks(file: Path, dimension: int, state: tuple[int, int]) -> Marks:
+    rows: np.memmap[Any, Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+    end = rows.offset + rows.nbytes
+    expected = end + len(rows) * MARK.itemsize + CHECKSUM_BYTES
+    if rows.shape != (len(rows), dimension) or rows.dtype != np.float32 or state[1] != expected:
+        raise DamagedFileError(file, f"it does not hold embeddings of {dimension} numbers each")
+    return np.fromfile(file, dtype=MARK, count=len(rows), offset=end)
 
 
 def are_sound(files: Iterable[Path]) -> bool:

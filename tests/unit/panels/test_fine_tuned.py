@@ -21,7 +21,7 @@ from triptych.training.examples import select_parts
 from triptych.training.jobs import PanelJob
 from triptych.training.loop import fit_network
 from triptych.transfer.finetuning.steps import FineTuning
-from triptych.transfer.records import EmbeddingRecord
+from triptych.transfer.records import EmbeddingRecord, Run
 from triptych.transfer.weights import load_backbone
 from triptych.tuning.trainers import load_trainer
 
@@ -64,7 +64,7 @@ def test_a_fine_tuned_panel_repeats_its_probabilities(prepared: PreparedBoard, f
 
 
 def test_test_images_go_through_the_network_that_was_trained(prepared: PreparedBoard, fitted: FittedPanel) -> None:
-    job, nowhere = make_job(prepared), EmbeddingRecord((Path("of-the-frozen-network.npy"),), "", 24, 0, 0.0)
+    job, nowhere = make_job(prepared), EmbeddingRecord((Run(Path("of-the-frozen-network.npy"), 0, 24),), "", 24, 0, 0.0)
     board, model = open_board(job.prepared), load_model(fitted.folder)
     evaluation = evaluate_logged_model(model, NAME, board, fitted.reference, nowhere)
     expected = predict_raw(model.get_raw_model(), board, None, board.split.test)

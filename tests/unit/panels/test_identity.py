@@ -8,7 +8,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import triptych
@@ -25,8 +24,7 @@ from triptych.panels.identity import (
 )
 from triptych.training.checkpoints import Checkpoint, CheckpointFile
 from triptych.training.jobs import PanelJob
-from triptych.transfer.records import EmbeddingRecord
-from triptych.transfer.shards import write_shard
+from triptych.transfer.records import EmbeddingRecord, Run
 
 PACKAGE = Path(triptych.__file__).parent
 
@@ -123,14 +121,12 @@ def test_settings_seed_split_and_data_count_but_not_when_results_are_written(pre
     assert len(others | {same}) == 7
 
 
-def test_the_bits_of_the_embeddings_count(prepared: PreparedBoard, tmp_path: Path) -> None:
-    names = []
-    for number, value in enumerate((1.0, np.nextafter(np.float32(1.0), np.float32(2.0)))):
-        file = tmp_path / str(number) / "same-name.npy"
-        write_shard(file, np.full((2, 3), value, dtype=np.float32))
-        record = EmbeddingRecord((file,), "digest", images=2, computed_images=2, seconds=0.0)
-        names.append(identify_training(PanelJob(prepared, "shufflenet_v2_x0_5", 0), record))
-    assert names[0] != names[1]
+def test_the_bits_of_the_embeddings_count_but_not_the_files_that_they_are_in(prepared: PreparedBoard) -> None:
+    def name_with(content: str, file: str) -> str:
+        record = EmbeddingRecord((Run(Path(file), 0, 2),), "digest", 2, 2, 0.0, contents=(content,))
+        return identify_training(PanelJob(prepared, "shufflenet_v2_x0_5", 0), record)
+
+    assert name_with("some bits", "a.npy") == name_with("some bits", "b.npy") != name_with("other bits", "a.npy")
 
 
 def test_a_comparison_is_named_by_its_trainings_and_not_by_where_they_run(prepared: PreparedBoard) -> None:

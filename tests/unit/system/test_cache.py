@@ -40,7 +40,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path))
     space = tmp_path / "embeddings" / "resnet18-1"
     for name, rows, days in (("old", 4, 40), ("new", 3, 1)):
-        write_shard(space / f"{name}.npy", np.zeros((rows, 2), dtype=np.float32))
+        write_shard(space / f"{name}.npy", np.array([b"an image"] * rows), np.zeros((rows, 2), dtype=np.float32))
         age(space / f"{name}.npy", days)
     describe(space / "space.json", {"network": "resnet18", "weights_as_configured": "imagenet"}, 40)
     write(tmp_path / "trainings" / "numpy-mlp-1" / "checkpoint.npz", "...", 50)

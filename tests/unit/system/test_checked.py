@@ -13,7 +13,6 @@ from triptych.errors import DamagedFileError, StorageError
 from triptych.system import checked
 from triptych.system.checked import (
     read_arrays,
-    read_checksum,
     read_json,
     recall,
     verify,
@@ -127,15 +126,6 @@ def test_an_unchanged_file_is_read_once(tmp_path: Path) -> None:
 def test_the_json_is_that_of_every_reader(tmp_path: Path) -> None:
     write_text(tmp_path / "stored.json")
     assert json.loads((tmp_path / "stored.json").read_text())["array"] == ARRAY.tolist()
-
-
-def test_the_checksum_of_an_array_follows_its_content(tmp_path: Path) -> None:
-    write_array(tmp_path / "stored.npy")
-    first = read_checksum(tmp_path / "stored.npy")
-    with write_checked(tmp_path / "stored.npy") as stream:
-        np.save(stream, ARRAY + 1)
-    assert len(first) == 64
-    assert read_checksum(tmp_path / "stored.npy") != first
 
 
 def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:

@@ -6,18 +6,22 @@ import numpy as np
 import pytest
 
 from triptych.transfer import records as embedding_record
-from triptych.transfer.records import ShardedEmbeddings, load_embeddings
-from triptych.transfer.shards import MappedShard, verify_shard, write_shard
+from triptych.transfer.records import Run, ShardedEmbeddings, load_embeddings
+from triptych.transfer.shards import MappedShard, write_shard
 
 
 @pytest.fixture
 def sharded(tmp_path: Path) -> tuple[ShardedEmbeddings, np.ndarray]:
     array = np.random.default_rng(1).normal(size=(11, 3)).astype(np.float32)
-    files = tuple(tmp_path / f"{start}.npy" for start in range(0, 11, 4))
-    for start, file in zip(range(0, 11, 4), files, strict=True):
-        write_shard(file, array[start : start + 4])
-        verify_shard(file, array[start : start + 4].shape)
-    return load_embeddings(embedding_record.EmbeddingRecord(files, "", 11, 0, 0.0)), array
+    a, b, c = (tmp_path / name for name in ("a.npy", "b.npy", "c.npy"))
+    # Images 4 to 7 are embedded in one go, 0 to 3 together with others, 8 to 10 one by one: 9 and 10 in another order.
+    runs = (Run(b, 1, 5), Run(a, 0, 4), Run(c, 2, 3), Run(c, 1, 2), Run(c, 0, 1))
+    other = np.zeros((1, 3), dtype=np.float32)
+    for file, rows in ((a, array[4:8]), (b, np.concatenate([other, array[:4], other])), (c, array[10:7:-1])):
+        write_shard(file, np.array([b"image"] * len(rows)), rows)
+    record = embedding_record.EmbeddingRecord(runs, "", 11, 0, 0.0)
+    assert record.shards == (b, a, c)
+    return load_embeddings(record), array
 
 
 @pytest.mark.parametrize(
