@@ -152,7 +152,7 @@ def test_the_comparison_run_holds_verdict_table_and_split(result: ComparisonResu
     assert {"comparison.json", "comparison.md", "curves.png"} <= artifacts
     logged = json.loads(mlflow.artifacts.load_text(f"{comparison.info.artifact_uri}/comparison.json"))
     assert logged["verdict"] == result.report.verdict
-    assert result.link in comparison.data.tags["mlflow.note.content"]
+    assert "compareRunsMode=CHART" in comparison.data.tags["mlflow.note.content"]
     split = json.loads(mlflow.artifacts.load_text(f"{comparison.info.artifact_uri}/{_split_file(artifacts)}"))
     assert split["split_id"] == read_tags(runs[0])["split_id"]
 
