@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from triptych.errors import DataError, UnreadableImageError
 from triptych.images.depth import WHITE, Depth, explain_misread, find_depth
@@ -16,7 +17,7 @@ from triptych.images.formats import IMAGE_SUFFIXES, explain_format, list_formats
 from triptych.images.pixels import Pixels
 from triptych.images.room import ROOM
 
-__all__ = ["IMAGE_SUFFIXES", "Decoded", "decode_image", "decode_opened", "decoding", "open_image", "read_orientation"]
+__all__ = ["IMAGE_SUFFIXES", "Decoded", "decode_image", "decode_opened", "decoding", "open_image"]
 
 SAVE_PLAIN = "save it with 8 bits"
 # A large picture is converted in strips of this size, so that no second copy of it is in memory.
@@ -42,10 +43,12 @@ class Decoded:
     Attributes:
         pixels: (height, width, 3) uint8 RGB, rotated as its EXIF orientation says.
         highest: its highest value of 16 bits by the kind of its `Depth`, if the file does not say which one is white.
+        turned: whether its EXIF orientation turned it.
     """
 
     pixels: Pixels
     highest: dict[str, int] = field(default_factory=dict)
+    turned: bool = False
 
 
 def decode_image(file: Path, white_level: int = WHITE) -> Pixels:
@@ -122,9 +125,13 @@ def decode_opened(image: Image.Image, file: Path, white_level: int = WHITE) -> D
     if misread := explain_misread(image):
         raise UnreadableImageError(file, misread, SAVE_PLAIN)
     depth = find_depth(image)
+    # Pillow turns a TIFF itself while it loads the pixels, and then forgets the tag.
+    orientation = image.tag_v2.get(ExifTags.Base.Orientation, 1) if isinstance(image, TiffImageFile) else 1
     image.load()
-    # Only now: Pillow turns a TIFF itself when it loads it, and a PNG may have its EXIF data at the end.
-    swap, row_step, column_step = TURNS[read_orientation(image)]
+    # Only now: to find the EXIF data at the end of a PNG, Pillow loads the pixels, and a second attempt to load damaged
+    # ones succeeds.
+    turn = _read_orientation(image)
+    swap, row_step, column_step = TURNS[turn]
     width, height = image.size
     upright = np.empty((width, height, 3) if swap else (height, width, 3), dtype=np.uint8)
     stored = (upright.swapaxes(0, 1) if swap else upright)[::row_step, ::column_step]
@@ -136,7 +143,8 @@ def decode_opened(image: Image.Image, file: Path, white_level: int = WHITE) -> D
         else:
             stored[top : top + rows], found = _scale(strip, depth, white_level, file)
             highest = max(highest, found)
-    return Decoded(upright, {depth.kind: highest} if depth and depth.white is None else {})
+    known = {depth.kind: highest} if depth and depth.white is None else {}
+    return Decoded(upright, known, turn > 1 or (orientation in TURNS and orientation > 1))
 
 
 def _scale(strip: Image.Image, depth: Depth, white_level: int, file: Path) -> tuple[Pixels, int]:
@@ -158,8 +166,8 @@ def _scale(strip: Image.Image, depth: Depth, white_level: int, file: Path) -> tu
     return (values * 255 // white).astype(np.uint8)[:, :, None], highest
 
 
-def read_orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation of an image, 1 to 8; 1 if it has none, or none that can be read.
+def _read_orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation of a loaded image, 1 to 8; 1 if it has none, or none that can be read.
 
     No other tag counts: one that is broken is no reason to refuse the photo.
     """

@@ -14,7 +14,7 @@ from PIL import Image
 
 from triptych.data.duplicates import identify_pixels, shrink
 from triptych.errors import UnreadableImageError
-from triptych.images.decoding import Decoded, decode_opened, open_image, read_orientation
+from triptych.images.decoding import Decoded, decode_opened, open_image
 from triptych.images.depth import WHITE, find_depth, is_white_zero
 from triptych.images.formats import list_formats
 from triptych.images.pixels import Pixels
@@ -56,6 +56,7 @@ def _is_plain(pixels: Pixels) -> bool:
     return all(bool((row == pixels[0, 0]).all()) for row in pixels)
 
 
+# Of an image that is not loaded yet. No row may load it: only the first attempt notices that the pixels are damaged.
 FILE_TRAITS: dict[str, Trait[Image.Image]] = {
     "cmyk": Trait(
         lambda image: image.mode == "CMYK",
@@ -73,10 +74,6 @@ FILE_TRAITS: dict[str, Trait[Image.Image]] = {
         lambda image: image.has_transparency_data,
         "have transparency: they are composited on white",
     ),
-    "turned": Trait(
-        lambda image: read_orientation(image) > 1,
-        "have an EXIF orientation: they are rotated or mirrored accordingly, as in a viewer",
-    ),
     "several_pictures": Trait(
         _has_several_pictures,
         "contain several frames or pages: only the first is read",
@@ -90,13 +87,17 @@ FILE_TRAITS: dict[str, Trait[Image.Image]] = {
         "are greyscale: the grey channel is repeated three times",
     ),
 }
-PIXEL_TRAITS: dict[str, Trait[Pixels]] = {
+DECODED_TRAITS: dict[str, Trait[Decoded]] = {
+    "turned": Trait(
+        lambda decoded: decoded.turned,
+        "have an EXIF orientation: they are rotated or mirrored accordingly, as in a viewer",
+    ),
     "one_colour": Trait(
-        _is_plain,
+        lambda decoded: _is_plain(decoded.pixels),
         "have one colour everywhere: they are read, but show nothing",
     ),
 }
-TRAITS: dict[str, Trait[Any]] = {**FILE_TRAITS, **PIXEL_TRAITS}
+TRAITS: dict[str, Trait[Any]] = {**FILE_TRAITS, **DECODED_TRAITS}
 
 
 @dataclass(frozen=True)
@@ -158,5 +159,5 @@ def inspect_file(file: Path, white_level: int = WHITE) -> Inspection:
 def _inspect_decoded(decoded: Decoded, traits: tuple[str, ...]) -> Inspection:
     pixels = decoded.pixels
     height, width, _ = pixels.shape
-    traits += tuple(name for name, trait in PIXEL_TRAITS.items() if trait.recognise(pixels))
+    traits += tuple(name for name, trait in DECODED_TRAITS.items() if trait.recognise(decoded))
     return Inspection("", height, width, traits, identify_pixels(pixels), shrink(pixels), decoded.highest)

@@ -4,16 +4,66 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
+import pytest
 from PIL import Image
 
 from triptych.data.checks.inspection import inspect_file
+from triptych.errors import UnreadableImageError
 from triptych.images.decoding import decode_image
+
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, size=(24, 30, 3), dtype=np.uint8))
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def _is_refused(file: Path) -> bool:
+    try:
+        decode_image(file)
+    except UnreadableImageError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("suffix", ["png", "apng", "tif", "webp", "gif", "jpg", "bmp", "jp2"])
+def test_whatever_cannot_be_decoded_fails_the_inspection(suffix: str, tmp_path: Path) -> None:
+    file = tmp_path / f"photo.{suffix}"
+    options = {"compression": "tiff_deflate"} if suffix == "tif" else {}
+    NOISE.save(file, exif=Image.Exif(), format="PNG" if suffix == "apng" else None, **options)
+    content, rng = file.read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for place in rng.integers(8, len(content), size=20).tolist():
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        for damage in (damaged, content[:place]):
+            file.write_bytes(damage)
+            assert bool(inspect_file(file).problem) == _is_refused(file)
+            refused += _is_refused(file)
+    assert refused > 5
+
+
+def test_a_bomb_of_text_after_the_pixels_fails_the_inspection(tmp_path: Path) -> None:
+    file = tmp_path / "bomb.png"
+    NOISE.save(file)
+    content = file.read_bytes()
+    bomb = chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(2**27)))
+    file.write_bytes(content[:-12] + bomb + content[-12:])
+    assert inspect_file(file).problem
+    assert _is_refused(file)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp", "jpg"])
+def test_a_turned_picture_is_noted(suffix: str, tmp_path: Path) -> None:
+    for orientation in (1, 6):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        NOISE.save(tmp_path / f"photo.{suffix}", exif=exif)
+        assert inspect_file(tmp_path / f"photo.{suffix}").traits == (("turned",) if orientation > 1 else ())
 
 
 def test_sixteen_bits_of_colour_are_known_although_pillow_shows_eight(tmp_path: Path) -> None:
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
     row = b"\0" + struct.pack(">3H", 0x80FF, 0, 0xFFFF)
     header = struct.pack(">2I5B", 1, 1, 16, 2, 0, 0, 0)
     content = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(row)), chunk(b"IEND", b"")]
