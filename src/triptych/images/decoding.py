@@ -89,7 +89,9 @@ def open_image(file: Path) -> Iterator[Image.Image]:
             pixels.
     """
     try:
-        with Image.open(file, formats=list_formats()) as image:
+        # A stream, as Pillow maps a file that it opens itself into memory: a turned TIFF would be scrambled, and a file
+        # that is cut off meanwhile would kill the process.
+        with file.open("rb") as stream, Image.open(stream, formats=list_formats()) as image:
             _refuse_bomb(image, file)
             yield image
     except DataError:

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from helpers.tiff import COMPRESSION, DEFLATE, ORIENTATION, write_tiff
 from triptych.data.checks.inspection import inspect_file
 from triptych.errors import DataError
 from triptych.images import decoding
@@ -42,6 +46,41 @@ def test_all_eight_turns_are_undone(orientation: int, suffix: str, tmp_path: Pat
     with Image.open(tmp_path / f"turned.{suffix}") as image:
         expected = np.asarray(ImageOps.exif_transpose(image))
     np.testing.assert_array_equal(decode_image(tmp_path / f"turned.{suffix}"), expected)
+
+
+NOISE = np.random.default_rng(0).integers(0, 2**16, size=(6, 8, 3), dtype=np.uint16)
+# By EXIF orientation, how the stored picture is turned until it is upright.
+TURNED: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    1: lambda pixels: pixels,
+    2: np.fliplr,
+    3: lambda pixels: np.rot90(pixels, 2),
+    4: np.flipud,
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: np.rot90(pixels, 2).swapaxes(0, 1),
+    8: np.rot90,
+}
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_deflate"])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "I;16", "I;16B", "RGB", "RGBA", "CMYK"])
+def test_a_turned_tiff_has_the_pixels_of_one_that_is_not(mode: str, compression: str | None, tmp_path: Path) -> None:
+    file = tmp_path / "turned.tif"
+    found = []
+    for orientation, turn in TURNED.items():
+        if mode == "I;16B":
+            tags = {ORIENTATION: orientation, COMPRESSION: DEFLATE if compression else 1}
+            file.write_bytes(write_tiff(NOISE[..., 0], tags, ">"))
+        else:
+            deep = Image.fromarray(NOISE[..., 0])
+            image = deep if mode == "I;16" else Image.fromarray((NOISE >> 8).astype(np.uint8)).convert(mode)
+            image.save(file, compression=compression, tiffinfo={ORIENTATION: orientation})
+        found.append(decode_image(file))
+        np.testing.assert_array_equal(found[-1], turn(found[0]))
+    if mode.startswith("I;16"):
+        np.testing.assert_array_equal(found[0][..., 0], NOISE[..., 0] // 257)
+    if mode in {"RGB", "RGBA"}:
+        np.testing.assert_array_equal(found[0], NOISE >> 8)
 
 
 @pytest.mark.parametrize("broken", BROKEN_TAGS)

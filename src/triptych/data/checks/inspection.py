@@ -46,7 +46,8 @@ def _has_several_pictures(image: Image.Image) -> bool:
     """
     if not hasattr(type(image), "n_frames"):
         return bool(getattr(image, "n_frames", 1) > 1)
-    with suppress(Exception), Image.open(getattr(image, "filename", ""), formats=list_formats()) as again:
+    stream: Any = getattr(image, "fp", None)
+    with suppress(Exception), Image.open(stream.name, formats=list_formats()) as again:
         return bool(getattr(again, "n_frames", 1) > 1)
     return False
 
