@@ -162,8 +162,9 @@ def _scale(strip: Image.Image, depth: Depth, white_level: int, file: Path) -> tu
     values = np.asarray(strip).astype(np.uint32)
     highest = int(values.max())
     if highest > white:
-        reason = f"it has the value {highest}, above data.white_level={white}"
-        raise UnreadableImageError(file, reason, f"set data.white_level to {highest} or more")
+        reason = f"it has the value {highest}, above data.white_level={white} of the training"
+        remedy = f"train with data.white_level={highest} or more, or save it with values up to {white}"
+        raise UnreadableImageError(file, reason, remedy)
     values = white - values if depth.inverted else values
     return (values * 255 // white).astype(np.uint8)[:, :, None], highest
 
