@@ -132,6 +132,11 @@ def test_the_highest_value_is_known_where_the_file_does_not_say_what_is_white(tm
             assert decoded.highest == highest, name
 
 
-def test_a_picture_of_one_colour_is_read_and_noted(tmp_path: Path) -> None:
-    Image.new("RGB", (9, 9), "red").save(tmp_path / "red.png")
+@pytest.mark.parametrize("size", [(9, 9), (1, 2_000_000), (2_000_000, 1)])
+def test_a_picture_of_one_colour_is_read_and_noted(size: tuple[int, int], tmp_path: Path) -> None:
+    picture = Image.new("RGB", size, "red")
+    picture.save(tmp_path / "red.png")
     assert inspect_file(tmp_path / "red.png").traits == ("one_colour",)
+    picture.putpixel((size[0] - 1, size[1] - 1), (254, 0, 0))
+    picture.save(tmp_path / "red.png")
+    assert inspect_file(tmp_path / "red.png").traits == ()

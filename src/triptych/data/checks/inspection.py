@@ -20,8 +20,10 @@ from triptych.images.formats import list_formats
 from triptych.images.pixels import Pixels
 from triptych.images.room import ROOM
 from triptych.images.sources import FileImages, ImageSource
+from triptych.system.slices import iterate_slices
 
 READING_THREADS = 4
+SLICE_PIXELS = 2**18
 Looked = TypeVar("Looked")
 
 
@@ -53,8 +55,10 @@ def _has_several_pictures(image: Image.Image) -> bool:
 
 
 def _is_plain(pixels: Pixels) -> bool:
-    """Return whether all pixels have one colour; most images answer in their first row."""
-    return all(bool((row == pixels[0, 0]).all()) for row in pixels)
+    """Return whether all pixels have one colour; most images answer in their first row, the others in slices."""
+    first, rows = pixels[0, 0], max(1, SLICE_PIXELS // pixels.shape[1])
+    slices = (slice(0, 1), *iterate_slices(len(pixels), rows))
+    return all(bool((pixels[part] == first).all()) for part in slices)
 
 
 # Of an image that is not loaded yet. No row may load it: only the first attempt notices that the pixels are damaged.
