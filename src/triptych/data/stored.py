@@ -25,7 +25,7 @@ from triptych.system.paths import cache_home
 
 DECODING_THREADS = 4
 # Part of the folder's name. Change it when pixels are computed differently, so that old ones are not found.
-PIXELS_METHOD = "pixels-5"
+PIXELS_METHOD = "pixels-6"
 # Written in this order: if the last one exists, so do all.
 PIXELS_FILE, IDS_FILE, DESCRIPTION_FILE = "pixels.npy", "image-ids.npy", "dataset.json"
 FILES = (PIXELS_FILE, IDS_FILE, DESCRIPTION_FILE)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median_high
 from typing import NamedTuple
 
 from PIL import Image
@@ -10,8 +11,10 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 # The highest value of 16 bits, and white unless a file or `data.white_level` says otherwise.
 WHITE = 2**16 - 1
-# If no 16-bit image of a data set has a higher value, most likely they have 14 bits or fewer.
+# If most 16-bit images of a data set have no higher value, most likely they have 14 bits or fewer.
 DARK = 2**14 - 1
+# If those of one class reach values so many times as high as those of another, most likely their depths differ.
+MIXED = 8
 PHOTOMETRIC, BITS, SAMPLE_FORMAT, PLANES = 262, 258, 339, 284
 SIGNED, SEPARATE = 2, 2
 
@@ -65,35 +68,64 @@ def explain_misread(image: Image.Image) -> str:
     return ""
 
 
-def merge_highest(found: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """Return the highest value of all images for each kind of depth.
+def merge_highest(found: Iterable[Mapping[str, int]]) -> dict[str, list[int]]:
+    """Return the highest value of every 16-bit image for each kind of depth, the lowest first.
 
-    >>> merge_highest([{}, {"grey": 7}, {"grey": 9}])
-    {'grey': 9}
+    >>> merge_highest([{}, {"grey": 9}, {"grey": 7}])
+    {'grey': [7, 9]}
     """
-    merged: dict[str, int] = {}
+    merged: dict[str, list[int]] = {}
     for kind, highest in (item for one in found for item in one.items()):
-        merged[kind] = max(highest, merged.get(kind, 0))
-    return merged
+        merged.setdefault(kind, []).append(highest)
+    return {kind: sorted(values) for kind, values in merged.items()}
 
 
-def explain_dark(highest: Mapping[str, int], white_level: int | None) -> str:
-    """Return why the 16-bit images of a data set would become nearly black, and the remedy; empty if they would not.
+def explain_dark(highest: Mapping[str, Sequence[int]], white_level: int | None) -> str:
+    """Return why most 16-bit images of a data set would be nearly black, and the remedy; empty if they would not.
 
     Args:
-        highest: the highest value for each kind of depth, of all images.
+        highest: the highest value of every image for each kind of depth. A few bright images, or broken pixels, change
+            nothing for the others.
         white_level: what is white, as configured: it is believed. None if nothing was configured.
 
-    >>> explain_dark({"grey": 3_808}, None)
+    >>> explain_dark({"grey": [3_808]}, None)
     'the 16-bit grey images have no value above 3,808 of 65,535, so they would be nearly black: set \
 data.white_level=4095 (12 bits), or data.white_level=65535 if they are dark'
     """
-    for kind, value in highest.items():
-        if white_level is None and value <= DARK:
-            bits = max(8, value.bit_length())
+    for kind, values in highest.items():
+        dark = [value for value in values if value <= DARK]
+        if white_level is None and 2 * len(dark) > len(values):
+            bits = max(8, max(dark).bit_length())
             remedy = f"set data.white_level={2**bits - 1} ({bits} bits)" if kind == "grey" else "save them with 8 bits"
+            which, others = f"the 16-bit {kind} images", ""
+            if len(dark) < len(values):
+                which = f"{len(dark):,} of the {len(values):,} 16-bit {kind} images"
+                others = f"; the highest value of the others is {max(values):,}"
             return (
-                f"the 16-bit {kind} images have no value above {value:,} of {WHITE:,}, so they would be nearly black: "
-                f"{remedy}, or data.white_level={WHITE} if they are dark"
+                f"{which} have no value above {max(dark):,} of {WHITE:,}, so they would be nearly black: "
+                f"{remedy}, or data.white_level={WHITE} if they are dark{others}"
             )
     return ""
+
+
+def explain_mixed(highest: Mapping[str, Sequence[int]], white_level: int | None) -> str:
+    """Return that the 16-bit images of some classes are much darker than those of others; empty if they are not.
+
+    Args:
+        highest: the highest value of every 16-bit image of each class that has any.
+        white_level: as for `explain_dark`.
+
+    >>> explain_mixed({"a": [60_000, 65_535, 4_000], "b": [4_095]}, None).partition(":")[0]
+    "half of the 16-bit images of class 'a' reach 60,000, those of class 'b' only 4,095"
+    """
+    medians = {name: median_high(values) for name, values in highest.items()}
+    if white_level is not None or not medians:
+        return ""
+    most, least = max(medians, key=medians.__getitem__), min(medians, key=medians.__getitem__)
+    if medians[most] <= MIXED * medians[least]:
+        return ""
+    return (
+        f"half of the 16-bit images of class {most!r} reach {medians[most]:,}, those of class {least!r} only "
+        f"{medians[least]:,}: save all with the same depth, or a network learns to tell depths apart; set "
+        f"data.white_level={WHITE} if they have the same"
+    )

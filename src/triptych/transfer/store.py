@@ -29,7 +29,7 @@ from triptych.transfer.shards import Identities, MappedShard, Marks, are_sound, 
 # Describes a space to people; no program reads it.
 DESCRIPTION = "space.json"
 # Part of the key. Change it when images are read differently, so that old embeddings are not found.
-READING_METHOD = "rgb-upright-white-3"
+READING_METHOD = "rgb-upright-white-4"
 FILE_FORMAT = "npy-marks-sha256-3"
 # With more files than this that are not whole, small ones are merged.
 MOST_SMALL_FILES = 16

@@ -88,3 +88,26 @@ def test_check_refuses_what_the_preparation_would(dark: Path) -> None:
     [finding] = examine(str(dark)).of("error")
     assert len(finding.examples) == 15
     assert finding.examples[0].images[0].name == "a/1.tif"
+
+
+def test_a_broken_pixel_hides_no_dark_images_and_each_class_is_looked_at(dark: Path) -> None:
+    def brighten(files: list[Path], factor: int) -> None:
+        for file in files:
+            with Image.open(file) as image:
+                values = np.asarray(image) * np.uint16(factor)
+            values[0, 0] = 65535
+            Image.fromarray(values).save(file)
+
+    brighten([dark / "b" / "3.tif"], 1)
+    message = r"14 of the 15 16-bit grey images have no value above .* the highest value of the others is 65,535"
+    with pytest.raises(DataError, match=message):
+        prepare_board(BoardConfig(data=DataConfig(source=str(dark))))
+    assert [finding.kind for finding in examine(str(dark)).of("error")] == ["dark"]
+    brighten(sorted((dark / "b").glob("*.tif")), 16)
+    examination = examine(str(dark))
+    assert examination.can_train
+    [message] = [finding.message for finding in examination.findings if finding.kind == "mixed_depth"]
+    assert "class 'b' reach 65,535, those of class 'a' only 2,208:" in message
+    prepare_board(BoardConfig(data=DataConfig(source=str(dark))))
+    known = examine(DataConfig(source=str(dark), white_level=65535))
+    assert "mixed_depth" not in {finding.kind for finding in known.findings}

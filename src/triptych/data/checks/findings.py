@@ -34,6 +34,7 @@ KINDS: dict[str, Severity] = {
     "similar_in_parts": "warning",
     "few_images": "warning",
     "imbalance": "warning",
+    "mixed_depth": "warning",
     "classes_alike": "warning",
     "same": "note",
     "similar": "note",

@@ -13,7 +13,7 @@ from triptych.data.checks.findings import Example, Finding, ImageName, Subject
 from triptych.data.checks.inspection import TRAITS
 from triptych.data.duplicates import SMALLEST_COMPARED_PIXELS, find_leaked, spans
 from triptych.data.folders import describe_twins, explain_empty, find_twins
-from triptych.images.depth import explain_dark, merge_highest
+from triptych.images.depth import explain_dark, explain_mixed, merge_highest
 from triptych.images.sources import FileImages
 from triptych.images.walk import REASONS, describe_left_out
 
@@ -51,6 +51,16 @@ def find_dark(subject: Subject) -> list[Finding]:
         if found.highest
     )
     return [Finding("dark", problem, examples)] if problem else []
+
+
+def find_mixed_depths(subject: Subject) -> list[Finding]:
+    """Return whether the 16-bit images of some classes are much darker than those of others."""
+    highest: dict[str, list[int]] = {}
+    for label, found in zip(subject.dataset.labels, subject.inspections, strict=True):
+        if found.highest:
+            highest.setdefault(subject.dataset.classes[int(label)], []).extend(found.highest.values())
+    problem = explain_mixed(highest, subject.white_level)
+    return [Finding("mixed_depth", problem)] if problem else []
 
 
 def find_empty_classes(subject: Subject) -> list[Finding]:
@@ -298,6 +308,7 @@ def _round(value: float) -> str:
 CHECKS: tuple[Callable[[Subject], list[Finding]], ...] = (
     find_unreadable,
     find_dark,
+    find_mixed_depths,
     find_empty_classes,
     find_split_problem,
     find_leaks,
