@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from triptych.errors import DataError, UnreadableImageError
-from triptych.images.depth import WHITE, Depth, explain_misread, find_depth
+from triptych.images.depth import WHITE, Depth, explain_misread, find_depth, scale_transparency
 from triptych.images.formats import IMAGE_SUFFIXES, explain_format, list_formats
 from triptych.images.pixels import Pixels
 from triptych.images.room import ROOM
@@ -127,6 +127,7 @@ def decode_opened(image: Image.Image, file: Path, white_level: int = WHITE) -> D
     if misread := explain_misread(image):
         raise UnreadableImageError(file, misread, SAVE_PLAIN)
     depth = find_depth(image)
+    scale_transparency(image)
     # Pillow turns a TIFF itself while it loads the pixels, and then forgets the tag.
     orientation = image.tag_v2.get(ExifTags.Base.Orientation, 1) if isinstance(image, TiffImageFile) else 1
     image.load()
@@ -160,12 +161,15 @@ def _scale(strip: Image.Image, depth: Depth, white_level: int, file: Path) -> tu
         highest = int(np.asarray(strip)[..., : len(strip.getbands()) - ("A" in strip.getbands())].max())
         return np.asarray(convert_to_rgb(strip, file)), highest << 8 | 255
     values = np.asarray(strip).astype(np.uint32)
+    transparent = values == strip.info.get("transparency", -1)
+    values[transparent] = 0
     highest = int(values.max())
     if highest > white:
         reason = f"it has the value {highest}, above data.white_level={white} of the training"
         remedy = f"train with data.white_level={highest} or more, or save it with values up to {white}"
         raise UnreadableImageError(file, reason, remedy)
     values = white - values if depth.inverted else values
+    values[transparent] = white
     return (values * 255 // white).astype(np.uint8)[:, :, None], highest
 
 

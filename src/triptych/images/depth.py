@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median_high
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
@@ -33,10 +33,31 @@ class Depth(NamedTuple):
     inverted: bool = False
 
 
+def _list_words(image: Image.Image) -> list[Any]:
+    """Return what Pillow tells its decoders, among it how the pixels are stored, such as "L;4"."""
+    tiles = getattr(image, "tile", [])
+    return [word for tile in tiles for word in (tile[3] if isinstance(tile[3], tuple) else (tile[3],))]
+
+
+def scale_transparency(image: Image.Image) -> None:
+    """Give the transparent value of a PNG that is not loaded yet the range of its pixels; Pillow leaves it as stored.
+
+    Of 16-bit colours, only the upper 8 bits are read and can be compared. 16-bit grey pixels keep their range.
+    """
+    value = image.info.get("transparency")
+    if image.format != "PNG" or value is None:
+        return
+    words = _list_words(image)
+    factor = next((factor for word, factor in (("L;2", 85), ("L;4", 17)) if word in words), 1)
+    if isinstance(value, tuple) and find_depth(image) is not None:
+        image.info["transparency"] = tuple(one >> 8 for one in value)
+    elif isinstance(value, int):
+        image.info["transparency"] = value * factor
+
+
 def find_depth(image: Image.Image) -> Depth | None:
     """Return what is known about the 16 bits of an image that is not loaded yet; None if it has 8 or fewer."""
-    tiles = getattr(image, "tile", [])
-    words = [word for tile in tiles for word in (tile[3] if isinstance(tile[3], tuple) else (tile[3],))]
+    words = _list_words(image)
     if image.format == "PPM":
         # Pillow has scaled the values to 16 bits, for colours to 8, by the highest one that the header allows.
         most = next((word for word in words if isinstance(word, int)), WHITE if image.mode == "I" else 255)

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from helpers.png import write_png
 from helpers.tiff import BITS, COMPRESSION, DEFLATE, PHOTOMETRIC, PLANES, SAMPLE_FORMAT, SEPARATE, write_tiff
 from triptych.data.checks.inspection import inspect_file
 from triptych.errors import UnreadableImageError
@@ -130,6 +131,25 @@ def test_the_highest_value_is_known_where_the_file_does_not_say_what_is_white(tm
     for name, highest in files.items():
         with decoding(tmp_path / name) as decoded:
             assert decoded.highest == highest, name
+
+
+@pytest.mark.parametrize(("channels", "bits"), [(1, 1), (1, 2), (1, 4), (1, 8), (1, 16), (3, 8), (3, 16)])
+def test_the_transparent_value_of_a_png_is_white(channels: int, bits: int, tmp_path: Path) -> None:
+    pixels = RNG.integers(0, 2**bits, size=(9, 13, channels), dtype=np.uint16)
+    pixels[0, 0], pixels[0, 1] = 2 ** (bits - 2) if bits > 1 else 0, 2**bits - 1
+    (tmp_path / "image.png").write_bytes(write_png(pixels, bits, pixels[0, 0]))
+    hidden = (pixels == pixels[0, 0]).all(axis=2, keepdims=True)
+    expected = np.broadcast_to(np.where(hidden, 255.0, pixels * (255.0 / (2**bits - 1))), (9, 13, 3))
+    assert np.abs(decode_image(tmp_path / "image.png") - expected).max() <= 1
+
+
+def test_a_transparent_value_above_the_white_level_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    values = TWELVE[:, :, None].copy()
+    values[0, 0] = 65535
+    (tmp_path / "image.png").write_bytes(write_png(values, 16, values[0, 0]))
+    with decoding(tmp_path / "image.png", 4095) as decoded:
+        assert decoded.highest == {"grey": int(TWELVE.ravel()[1:].max())}
+        assert decoded.pixels[0, 0, 0] == 255
 
 
 @pytest.mark.parametrize("size", [(9, 9), (1, 2_000_000), (2_000_000, 1)])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import struct
 import zlib
 from pathlib import Path
 
@@ -8,15 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.png import chunk, write_png
 from triptych.data.checks.inspection import inspect_file
 from triptych.errors import UnreadableImageError
 from triptych.images.decoding import decode_image
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, size=(24, 30, 3), dtype=np.uint8))
-
-
-def chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
 def _is_refused(file: Path) -> bool:
@@ -64,10 +60,7 @@ def test_a_turned_picture_is_noted(suffix: str, tmp_path: Path) -> None:
 
 
 def test_sixteen_bits_of_colour_are_known_although_pillow_shows_eight(tmp_path: Path) -> None:
-    row = b"\0" + struct.pack(">3H", 0x80FF, 0, 0xFFFF)
-    header = struct.pack(">2I5B", 1, 1, 16, 2, 0, 0, 0)
-    content = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(row)), chunk(b"IEND", b"")]
-    (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(content))
+    (tmp_path / "deep.png").write_bytes(write_png(np.array([[[0x80FF, 0, 0xFFFF]]], dtype=np.uint16), 16))
     assert inspect_file(tmp_path / "deep.png").traits == ("sixteen_bits", "one_colour")
     assert decode_image(tmp_path / "deep.png").tolist() == [[[0x80, 0, 0xFF]]]
 
