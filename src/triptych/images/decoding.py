@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -91,7 +93,7 @@ def open_image(file: Path) -> Iterator[Image.Image]:
     try:
         # A stream, as Pillow maps a file that it opens itself into memory: a turned TIFF would be scrambled, and a file
         # that is cut off meanwhile would kill the process.
-        with file.open("rb") as stream, Image.open(stream, formats=list_formats()) as image:
+        with _open_regular(file) as stream, Image.open(stream, formats=list_formats()) as image:
             _refuse_bomb(image, file)
             yield image
     except DataError:
@@ -104,6 +106,13 @@ def open_image(file: Path) -> Iterator[Image.Image]:
         # Damaged files raise almost any error in Pillow's readers, from struct.error to AttributeError.
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise UnreadableImageError(file, reason) from error
+
+
+def _open_regular(file: Path) -> BinaryIO:
+    """Open a regular file for reading; others, such as a pipe, would be waited for forever."""
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise UnreadableImageError(file, "it is no regular file")
+    return file.open("rb")
 
 
 def _refuse_bomb(image: Image.Image, file: Path) -> None:

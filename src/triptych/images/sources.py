@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -98,7 +100,8 @@ class ImageFile:
             DataError: the file was changed after the data set was read, or is gone.
         """
         try:
-            if self.identity and self.state == read_state(self.path):
+            state = read_state(self.path)
+            if self.identity and self.state == state:
                 return self.identity
             found = hash_file(self.path)
         except OSError as error:
@@ -193,8 +196,14 @@ class SelectedImages(Sequence[Pixels]):
 
 
 def read_state(file: Path) -> State:
-    """Return the size of a file in bytes, and the time of its last change in nanoseconds."""
+    """Return the size of a file in bytes, and the time of its last change in nanoseconds.
+
+    Raises:
+        OSError: there is no such file, or it is a pipe or the like, which would be waited for forever.
+    """
     found = file.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
     return found.st_size, found.st_mtime_ns
 
 

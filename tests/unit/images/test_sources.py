@@ -47,6 +47,11 @@ def test_a_photo_that_was_changed_is_read_by_nobody(name: str, images: FileImage
     images.files[1].unlink()
     with pytest.raises(DataError, match=r"a/1\.jpg cannot be read \(No such file or directory\): restore it"):
         READERS[name](images)
+    os.mkfifo(images.files[1])
+    with pytest.raises(DataError, match=r"a/1\.jpg cannot be read \(it is no regular file\): restore it"):
+        READERS[name](images)
+    with pytest.raises(DataError, match=r"a/1\.jpg cannot be read \(it is no regular file\): replace"):
+        FileImages(images.files)[1]
 
 
 def test_a_photo_is_hashed_again_only_if_its_size_or_time_differ(
