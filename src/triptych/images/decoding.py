@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.PngImagePlugin import MAX_TEXT_CHUNK
 from PIL.TiffImagePlugin import TiffImageFile
 
 from triptych.errors import DataError, UnreadableImageError
@@ -105,6 +106,9 @@ def open_image(file: Path) -> Iterator[Image.Image]:
     except Exception as error:
         # Damaged files raise almost any error in Pillow's readers, from struct.error to AttributeError.
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        if "MAX_TEXT" in reason:
+            reason = f"its comments, or its colour profile, unpack to more than {MAX_TEXT_CHUNK:,} bytes"
+            raise UnreadableImageError(file, reason, "save it without metadata") from error
         raise UnreadableImageError(file, reason) from error
 
 

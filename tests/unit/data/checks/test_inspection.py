@@ -46,7 +46,7 @@ def test_a_bomb_of_text_after_the_pixels_fails_the_inspection(tmp_path: Path) ->
     content = file.read_bytes()
     bomb = chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(2**27)))
     file.write_bytes(content[:-12] + bomb + content[-12:])
-    assert inspect_file(file).problem
+    assert inspect_file(file).problem.endswith("unpack to more than 1,048,576 bytes: save it without metadata")
     assert _is_refused(file)
 
 
