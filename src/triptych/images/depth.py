@@ -15,7 +15,7 @@ WHITE = 2**16 - 1
 DARK = 2**14 - 1
 # If those of one class reach values so many times as high as those of another, most likely their depths differ.
 MIXED = 8
-PHOTOMETRIC, BITS, SAMPLE_FORMAT, PLANES = 262, 258, 339, 284
+PHOTOMETRIC, BITS, SAMPLE_FORMAT, PLANES, COLOUR_MAP = 262, 258, 339, 284, 320
 SIGNED, SEPARATE = 2, 2
 
 
@@ -86,6 +86,8 @@ def explain_misread(image: Image.Image) -> str:
         return "its channels are stored one after the other, which Pillow misreads here"
     if SIGNED in tags.get(SAMPLE_FORMAT, ()):
         return "its pixels are signed numbers, whose range is unknown"
+    if image.mode in {"P", "PA"} and 0 < max(tags.get(COLOUR_MAP) or (0,)) < 2**8:
+        return "the colours of its palette have 8 bits instead of 16, which Pillow reads as black"
     return ""
 
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from helpers.png import write_png
 from helpers.tiff import BITS, COMPRESSION, DEFLATE, PHOTOMETRIC, PLANES, SAMPLE_FORMAT, SEPARATE, write_tiff
@@ -78,6 +79,17 @@ WRONG = {
     "32 bits": (write_tiff(GREY.astype(np.uint32), {}), "whose range is unknown"),
     "big-endian, white is 0": (write_tiff(GREY, {PHOTOMETRIC: 0}, ">"), "unusual pixels"),
 }
+
+
+def test_a_palette_of_eight_bits_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(BYTES).quantize(16).save(tmp_path / "image.tif")
+    with Image.open(tmp_path / "image.tif") as image:
+        colours = np.array(cast("TiffImageFile", image).tag_v2[320], dtype="<u2")
+    assert decode_image(tmp_path / "image.tif").max() > 0
+    content = (tmp_path / "image.tif").read_bytes()
+    (tmp_path / "image.tif").write_bytes(content.replace(colours.tobytes(), (colours >> 8).tobytes()))
+    with pytest.raises(UnreadableImageError, match=r"of its palette have 8 bits instead of 16.*\): save it"):
+        decode_image(tmp_path / "image.tif")
 
 
 @pytest.mark.parametrize("name", WRONG)
