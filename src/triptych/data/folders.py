@@ -19,10 +19,12 @@ from triptych.errors import DataError, suggest
 from triptych.images.decoding import IMAGE_SUFFIXES
 from triptych.images.walk import (
     BESIDE,
+    CROSSING,
     LOCKED,
     LeftOut,
     classify,
     describe_endings,
+    leads_back,
     list_folders,
     walk_images,
 )
@@ -195,7 +197,7 @@ def _list_beside(directory: Path, layout: Layout) -> list[LeftOut]:
         found += images or [LeftOut(folder, BESIDE, directory)]
     for top in dict.fromkeys([directory, *layout.between, *layout.tops.values()]):
         for path in sorted(top.iterdir()):
-            reason = classify(path)
-            if reason or not path.is_dir():
-                found.append(LeftOut(path, reason or BESIDE, directory))
+            reason = classify(path) or (CROSSING if leads_back(path) else "" if path.is_dir() else BESIDE)
+            if reason:
+                found.append(LeftOut(path, reason, directory))
     return found

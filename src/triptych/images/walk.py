@@ -132,6 +132,14 @@ def walk_images(top: Path, root: Path | None = None) -> Walk:
     return walk
 
 
+def leads_back(path: Path) -> bool:
+    """Return whether a path is a link to a folder that is in the same folder as the link, or has that in it."""
+    if not (path.is_symlink() and path.is_dir()):
+        return False
+    target, here = path.resolve(), path.parent.resolve()
+    return here.is_relative_to(target) or target.is_relative_to(here)
+
+
 def _crosses(target: Path, inside: Path, whole: Path) -> bool:
     """Return whether a folder is in the data set but not in the folder that is walked, or has both in it."""
     return (
@@ -204,7 +212,7 @@ def list_folders(top: Path) -> list[str]:
     Raises:
         PermissionError: the folder may not be read, or what is in it may not be looked at.
     """
-    reasons = {path: classify(path) for path in top.iterdir()}
+    reasons = {path: classify(path) or (CROSSING if leads_back(path) else "") for path in top.iterdir()}
     if reasons and all(reason == LOCKED for reason in reasons.values()):
         raise PermissionError(top)
     return sorted(path.name for path, reason in reasons.items() if not reason and path.is_dir())

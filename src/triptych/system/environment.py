@@ -23,6 +23,8 @@ DEFAULTS = {
     # Models state their exact requirements; MLflow need not look for a uv project in the working directory.
     "MLFLOW_UV_AUTO_DETECT": "false",
     "MLFLOW_LOG_UV_FILES": "false",
+    # To find what a model reads, MLflow watches the environment of all threads, and fails if another one reads it, too.
+    "MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # Figures are drawn without a window system.

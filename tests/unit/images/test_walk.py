@@ -114,3 +114,10 @@ def test_links_to_a_folder_above_or_to_another_class_are_left_out(tmp_path: Path
     assert walk.images == [tmp_path / "train" / "ants" / "1.jpg"]
     reasons = {one.path.name: one.reason for one in walk.left_out}
     assert reasons == dict.fromkeys(["up", "top", "bees", "other"], "crossing")
+
+
+def test_a_link_to_a_folder_above_or_beside_is_no_folder_of_its_own(tmp_path: Path) -> None:
+    touch(tmp_path, "data/ants/1.jpg", "far/2.jpg")
+    for name, target in {"up": "..", "here": ".", "bees": "ants", "wasps": "../far"}.items():
+        (tmp_path / "data" / name).symlink_to(target)
+    assert list_folders(tmp_path / "data") == ["ants", "wasps"]

@@ -40,6 +40,7 @@ def test_a_logged_model_predicts_what_its_trainer_did(recorded: Recorded) -> Non
     np.testing.assert_allclose(model.predict(images), reference.probabilities, rtol=0, atol=1e-6)
     np.testing.assert_array_equal(reference.probabilities, recorded.fitted.reference.probabilities)
     assert model.metadata.signature is not None
+    assert model.metadata.env_vars is None  # MLflow would watch the environment of all threads
     assert model.metadata.metadata["white_level"] is None
 
 
