@@ -141,12 +141,12 @@ def hint(directory: Path) -> str:
         if found := [file for file in files if file.suffix.lower() in endings]:
             return remedy.format(file=found[0])
     named = Counter(match[1] for file in files if not classify(file) and (match := NUMBERED.fullmatch(file.stem)))
-    if len(named) > 1:
+    if 1 < len(named) <= named.total() / 2:  # otherwise the names are those of a camera or a web page
         return f"the names of its images look like the classes {shorten(sorted(named))}: put each into a folder"
     if any(not classify(file) and file.is_file() for file in files):
         return (
-            "it holds images itself: put those of each class into a folder, or give a table of them, table:FILE; if "
-            "they have no class, move them elsewhere and use `triptych predict`"
+            "it holds images itself: if it is one class, give the folder above; otherwise put the images of each class "
+            "into a folder, give a table of them, table:FILE, or, if they have no class, use `triptych predict` on them"
         )
     return ""
 

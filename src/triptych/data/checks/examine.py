@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from triptych.config.schema import NO_GROUPS, DataConfig, SplitConfig
+from triptych.config.schema import GROUP, NO_GROUPS, DataConfig, SplitConfig
 from triptych.data.checks.findings import SEVERITIES, Examination, Finding, Subject
 from triptych.data.checks.inspection import Inspection, inspect_images
 from triptych.data.checks.rules import CHECKS
@@ -17,6 +18,7 @@ from triptych.data.folders import Parts, scan_folder
 from triptych.data.groups import find_keys
 from triptych.data.splits import check_classes, draw_split
 from triptych.data.stored import ID_TYPE, StoredDataset, read_with, shorten_identity
+from triptych.data.tables.scan import GROUPS_UNUSED
 from triptych.errors import DataError, InputError, SplitSeedError, describe_error
 from triptych.images.sources import ArrayImages
 
@@ -64,6 +66,8 @@ def _inspect_data(data: str | DataConfig, split: SplitConfig, on_image: Callable
     else:
         dataset = fetch_dataset(config.source, nested=nested, columns=config.columns)
     dataset = read_with(dataset, config)
+    if split.group_by == GROUP:
+        dataset = replace(dataset, notes=tuple(note for note in dataset.notes if note != GROUPS_UNUSED))
     inspections = inspect_images(dataset.images, on_image)
     equal = group_equal(inspection.identity for inspection in inspections)
     similar = find_similar([inspection.shrunk for inspection in inspections], equal)

@@ -270,3 +270,14 @@ def test_groups_are_kept_together_as_compare_does(tmp_path: Path) -> None:
     examination = examine(str(days), SplitConfig(group_by="folder", seed=1))
     assert examination.can_train
     assert examination.classes["a"] == examination.classes["b"]  # the same days
+
+
+@pytest.mark.parametrize("group_by", ["none", "group"])
+def test_a_column_of_groups_is_called_unused_only_where_it_is(tmp_path: Path, group_by: str) -> None:
+    make_layout(tmp_path, " ".join(f"{name}/{number}" for name in "ab" for number in range(20)))
+    rows = [f"{name}/{number}.png,{name},{number}" for name in "ab" for number in range(20)]
+    (tmp_path / "table.csv").write_text("\n".join(["path,label,group", *rows]))
+    findings = examine(str(tmp_path / "table.csv"), SplitConfig(group_by=group_by, seed=1)).findings
+    assert any("a column of groups, which is not used" in finding.message for finding in findings) is (
+        group_by == "none"
+    )
