@@ -33,6 +33,7 @@ def record_comparison(
     curves = load_logged_curves(panels)
     promotion = verdict.text if verdict else NOTHING_CHOSEN
     facts = {"comparison": comparison.comparison, "champion": promotion}
+    facts["is this what it says?"] = f"triptych verify {comparison.comparison}"
     facts |= describe_board(comparison.prepared) | describe_flow_run()
     page = render_page(data, report, panels, predictions, curves, facts)
     link = finish_comparison(comparison, report.as_json(), report.as_markdown(), curves, page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +67,19 @@ class Predictions:
         names = np.asarray(self.classes)[self.predicted] if self.classes else ()
         return dict(zip(self.ids.tolist(), map(str, names), strict=False))
 
+    def digest(self) -> str:
+        """Return the SHA-256, hexadecimal, of the probabilities, the images by content, and their classes."""
+        digest = hashlib.sha256("\0".join(self.classes).encode())
+        for array in (self.ids, self.labels, self.columns, self.probabilities):
+            if array is not None:
+                digest.update(f"{array.dtype.str} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def compact(self) -> Predictions:
+        """Return the predictions as they are stored: of very many probabilities, those of the most probable classes."""
+        large = self.probabilities.size > ALL_PROBABILITIES and self.probabilities.shape[1] > MOST_PROBABLE
+        return self.keep_most_probable() if large else self
+
     def keep_most_probable(self) -> Predictions:
         """Return the predictions with the probabilities of each image's 20 most probable classes only."""
         parts = iterate_rows(self.probabilities)
@@ -92,9 +106,8 @@ def find_most_probable(probabilities: NDArray[np.floating[Any]], kept: int) -> N
 
 def save_predictions(predictions: Predictions, file: Path) -> None:
     """Write predictions to an npz file, atomically; of very many probabilities those of the most probable classes."""
-    if predictions.probabilities.size > ALL_PROBABILITIES and predictions.probabilities.shape[1] > MOST_PROBABLE:
-        predictions = predictions.keep_most_probable()
-    arrays = {one.name: getattr(predictions, one.name) for one in fields(predictions)}
+    stored = predictions.compact()
+    arrays = {one.name: getattr(stored, one.name) for one in fields(stored)}
     with replace_atomically(file) as partial:
         np.savez_compressed(partial, **{name: array for name, array in arrays.items() if array is not None})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +15,13 @@ from triptych.config.trainers import TrainingConfig
 from triptych.data.boards import BoardData
 from triptych.images.sources import require_unchanged
 from triptych.networks.saved import Network, save_model
-from triptych.panels.identity import TRAINING, identify_training, open_checkpoint
+from triptych.panels.identity import TRAINING, identify_training, list_ingredients, open_checkpoint
 from triptych.panels.kinds import find_kind, name_kind
 from triptych.panels.reference import ReferencePredictions, choose_reference_images
 from triptych.panels.twins import keeps_weights
 from triptych.system.files import writing_to
 from triptych.system.peak_memory import peak_memory_mebibytes
-from triptych.system.threads import limit_blas_threads
+from triptych.system.threads import describe_processor, limit_blas_threads
 from triptych.training.checkpoints import CheckpointFile
 from triptych.training.epochs import EpochMetrics, OnEpoch
 from triptych.training.jobs import PanelJob
@@ -92,6 +93,7 @@ class FittedPanel:
         curves: the metrics of every epoch, by name.
         restored_epochs: number of epochs that were restored from a checkpoint.
         tags: further facts about the training.
+        ingredients: everything that its result depends on, by name, as JSON values.
     """
 
     folder: Path
@@ -100,6 +102,7 @@ class FittedPanel:
     curves: dict[str, list[float]]
     restored_epochs: int = 0
     tags: dict[str, str] = field(default_factory=dict)
+    ingredients: dict[str, Any] = field(default_factory=dict)
 
 
 class CurveRecorder:
@@ -172,7 +175,16 @@ def fit_panel(
         TRAINING: identify_training(job, trainer.embedded),
         **trained.describe(),
     }
-    return FittedPanel(folder, reference, metrics, recorder.curves, restored, tags)
+    ingredients = list_ingredients(job, trainer.embedded) | {"processor": _describe_processor(kind.requirements)}
+    return FittedPanel(folder, reference, metrics, recorder.curves, restored, tags, ingredients)
+
+
+def _describe_processor(requirements: Sequence[str]) -> dict[str, str]:
+    """Return what else the last bits depend on: this machine, and the instructions that PyTorch uses on it."""
+    instructions = (
+        {"pytorch": sys.modules["torch"].backends.cpu.get_cpu_capability()} if "torch" in requirements else {}
+    )
+    return describe_processor() | instructions
 
 
 def describe_epochs(curve: Sequence[EpochMetrics], settings: TrainingConfig) -> dict[str, str]:

@@ -49,9 +49,19 @@ def identify_training(job: PanelJob, embedded: EmbeddingRecord | None = None) ->
         job: the panel and its repeat.
         embedded: the record of its embeddings; None if it uses none.
     """
+    return f"{job.panel}-{_hash(list_ingredients(job, embedded))}"
+
+
+def list_ingredients(job: PanelJob, embedded: EmbeddingRecord | None = None) -> dict[str, Any]:
+    """Return everything that the result of a training depends on, by name, as JSON values.
+
+    Args:
+        job: the panel and its repeat.
+        embedded: the record of its embeddings; None if it uses none.
+    """
     config, settings = job.prepared.config, job.settings
     kind = find_kind(config, job.panel)
-    depends_on = {
+    return {
         "data": job.prepared.data_digest,
         "pixels": job.prepared.dataset_folder.name,
         "split": job.prepared.split_id,
@@ -67,7 +77,6 @@ def identify_training(job: PanelJob, embedded: EmbeddingRecord | None = None) ->
         "code": hash_code(HERE),
         "libraries": find_libraries(HERE),
     }
-    return f"{job.panel}-{_hash(depends_on)}"
 
 
 def identify_comparison(prepared: PreparedBoard) -> str:

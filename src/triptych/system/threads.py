@@ -1,19 +1,35 @@
-"""Counting the cores and threads for a piece of work, and limiting the threads of NumPy's matrix products."""
+"""The processor, counting the cores and threads for a piece of work, and limiting the threads of matrix products."""
 
 from __future__ import annotations
 
 import os
+import platform
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 
 def count_cores() -> int:
     """Return the number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def describe_processor() -> dict[str, str]:
+    """Return what the last bits of a result may depend on: Python, the system, the cores and NumPy's BLAS kernels."""
+    kernels = {
+        f"{library['internal_api']} {library['version']} for {library.get('architecture', 'any processor')}"
+        for library in threadpool_info()
+        if library["user_api"] == "blas" and "numpy" in library["filepath"]
+    }
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": str(count_cores()),
+        "blas": ", ".join(sorted(kernels)),
+    }
 
 
 def count_threads() -> int:

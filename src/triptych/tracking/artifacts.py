@@ -44,7 +44,7 @@ from triptych.tracking.client import connect
 from triptych.tracking.leases import own_leases
 from triptych.tracking.links import link_to_charts, link_to_view
 from triptych.tracking.metrics import MetricLog, read_metrics
-from triptych.tracking.provenance import pin_requirements
+from triptych.tracking.provenance import PREDICTIONS, pin_requirements, write_record
 from triptych.tracking.queries import REPORT_FILE
 from triptych.tracking.records import ComparisonRecord
 from triptych.tracking.tags import EVALUATED, RELOAD_DIFFERENCE, REPORTED, read_tags, set_tags
@@ -75,11 +75,12 @@ def log_fitted(run_id: str, job: PanelJob, fitted: FittedPanel, data: BoardData)
     """
     client = connect()
     MetricLog(run_id).log(fitted.metrics)
-    set_tags(client, run_id, fitted.tags)
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / REFERENCE_FILE
-        save_reference(fitted.reference, file)
-        client.log_artifact(run_id, str(file))
+        logged = Path(folder) / "logged"
+        logged.mkdir()
+        save_reference(fitted.reference, logged / REFERENCE_FILE)
+        set_tags(client, run_id, {**fitted.tags, **write_record(logged, job, fitted)})
+        client.log_artifacts(run_id, str(logged))
         package = copy_package(Path(folder) / "code")
         return _log_model(job, fitted, data, package)
 
@@ -176,6 +177,7 @@ def log_evaluation(run_id: str, job: PanelJob, evaluation: Evaluation) -> dict[s
     # Last, because it says that all of the above is logged.
     shown = json.dumps([{"path": table, "type": "table"}])
     done = {RELOAD_DIFFERENCE: f"{evaluation.reload_difference:.3g}", EVALUATED: "true"}
+    done[PREDICTIONS] = evaluation.predictions.compact().digest()
     set_tags(client, run_id, {MLFLOW_LOGGED_ARTIFACTS: shown, **done})
     return read_metrics(client.get_run(run_id))
 

@@ -138,7 +138,7 @@ def fetch_report(reference: str | None = None) -> Path:
         StorageError: there is no room for it, or no permission.
     """
     client = connect()
-    run = _find_comparison(client, reference)
+    run = find_comparison(client, reference)
     comparison = read_tags(run)[COMPARISON]
     file = cache_home() / "reports" / comparison / REPORT_FILE
     if file.is_dir():
@@ -154,7 +154,16 @@ def fetch_report(reference: str | None = None) -> Path:
     return file
 
 
-def _find_comparison(client: mlflow.MlflowClient, reference: str | None) -> Run:
+def find_comparison(client: mlflow.MlflowClient, reference: str | None) -> Run:
+    """Return the run of a comparison.
+
+    Args:
+        client: of the tracking store.
+        reference: the comparison or its run id; None means the last comparison of all boards.
+
+    Raises:
+        ConfigError: there is no such comparison.
+    """
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     if reference is None:
         found = search(client, experiments, {ROLE: "comparison"}, most=1)

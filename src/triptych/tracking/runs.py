@@ -16,6 +16,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import fluent
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
+from triptych.config.documents import write_board
 from triptych.data.boards import PreparedBoard
 from triptych.errors import ConcurrentRunError
 from triptych.evaluation.figures.style import choose_colours
@@ -25,7 +26,7 @@ from triptych.system.text import escape_markdown
 from triptych.tracking.client import connect, find_or_create_experiment
 from triptych.tracking.leases import Lease, own_leases
 from triptych.tracking.links import save_view
-from triptych.tracking.provenance import describe_board, describe_dataset
+from triptych.tracking.provenance import CONFIG_FILE, describe_board, describe_dataset
 from triptych.tracking.records import ComparisonRecord, TrainedPanel
 from triptych.tracking.resume import claim_interrupted, close_abandoned, name_share
 from triptych.tracking.store import is_sqlite
@@ -99,6 +100,7 @@ def _create_comparison(
     if prepared.notes:
         client.set_tag(run_id, MLFLOW_RUN_NOTE, "\n\n".join(map(escape_markdown, prepared.notes)))
     client.log_artifact(run_id, str(prepared.split_file), "split")
+    client.log_text(run_id, write_board(prepared.config), CONFIG_FILE)
     return comparison, run_id
 
 

@@ -4,10 +4,22 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 
+import mlflow
 import pytest
 
+from helpers.comparisons import Recorded
 from triptych.data.boards import BoardData
-from triptych.tracking.provenance import describe_board, describe_dataset, find_commit, pin_requirements
+from triptych.errors import ConfigError
+from triptych.tracking.client import connect
+from triptych.tracking.provenance import (
+    PREDICTIONS,
+    describe_board,
+    describe_dataset,
+    find_commit,
+    load_record,
+    pin_requirements,
+)
+from triptych.tracking.tags import PREFIX
 
 
 def test_the_tags_say_where_a_result_comes_from(digits: BoardData) -> None:
@@ -35,3 +47,26 @@ def test_outside_of_a_checkout_there_is_no_commit(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("triptych.tracking.provenance.project_root", lambda: tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
     assert find_commit() is None
+
+
+def test_the_record_of_a_run_says_what_it_depends_on(recorded: Recorded) -> None:
+    record = load_record(connect().get_run(recorded.panel.run_id))
+    prepared = recorded.comparison.prepared
+    assert (record.panel, record.repeat) == ("numpy-mlp", 0)
+    assert record.config == prepared.config
+    assert record.ingredients["data"] == prepared.data_digest
+    assert record.ingredients["settings"]["epochs"] == 2
+    assert {"python", "system", "cores", "blas"} == set(record.ingredients["processor"])
+    assert record.ingredients["libraries"]["numpy"] == version("numpy")
+
+
+def test_the_configuration_of_a_comparison_is_an_artifact(recorded: Recorded) -> None:
+    text = mlflow.artifacts.load_text(f"runs:/{recorded.comparison.run_id}/config.yaml")
+    assert "epochs: 2" in text
+
+
+def test_a_run_without_a_record_is_refused(recorded: Recorded) -> None:
+    client = connect()
+    client.delete_tag(recorded.panel.run_id, f"{PREFIX}{PREDICTIONS}")
+    with pytest.raises(ConfigError, match=r"has no complete record .* run `triptych compare` again"):
+        load_record(client.get_run(recorded.panel.run_id))

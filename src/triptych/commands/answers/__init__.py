@@ -1,0 +1,1 @@
+"""The commands that answer a question about a board or a run."""
