@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from triptych.data.boards import open_board
+from triptych.evaluation.doctor.checks import examine_models
+from triptych.evaluation.doctor.evidence import gather_evidence
 from triptych.evaluation.page import render_page
 from triptych.evaluation.report import ComparisonResult, EvaluatedPanel, MissingPanel, write_report
 from triptych.orchestration import describe_flow_run, name_key, step
@@ -31,6 +35,8 @@ def record_comparison(
     groups = None if data.groups is None else data.groups[data.split.test]
     report = write_report(comparison.prepared, panels, predictions, drifts, missing, groups)
     curves = load_logged_curves(panels)
+    findings = examine_models(gather_evidence(data, report, panels, predictions, curves))
+    report = replace(report, findings=findings)
     promotion = verdict.text if verdict else NOTHING_CHOSEN
     facts = {"comparison": comparison.comparison, "champion": promotion}
     facts["is this what it says?"] = f"triptych verify {comparison.comparison}"

@@ -126,8 +126,8 @@ def _print_comparison(result: ComparisonResult) -> None:
     title = f"{report.board}, accuracy on {report.test_images} test images{means}"
     terminal.print(build_table(title, report.as_rows("terminal")))
     terminal.print(report.verdict, style="bold", highlight=False)
-    for caveat in report.caveats:
-        terminal.print(f"- {caveat}", highlight=False)
+    for line in (*report.caveats, *report.findings):
+        terminal.print(f"- {line}", highlight=False)
     terminal.print(f"Champion: {result.promotion}", highlight=False)
     for line in explain_champion(report.board):
         terminal.print(line, soft_wrap=True, highlight=False)

@@ -57,6 +57,7 @@ class PreparedBoard:
         sizes: the number of images in each part.
         notes: caveats about the data for readers of the results.
         grows: whether images may be added or removed from one day to the next, as in a folder.
+        tuned: the panels with settings that a study found.
     """
 
     config: BoardConfig
@@ -71,6 +72,7 @@ class PreparedBoard:
     sizes: dict[str, int]
     notes: tuple[str, ...]
     grows: bool
+    tuned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

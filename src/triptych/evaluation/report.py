@@ -107,6 +107,7 @@ class Report:
         verdict: the result in one sentence.
         caveats: what limits the result.
         missing: repeats that could not be compared.
+        findings: what the checks of the models found, each as a line with its code.
     """
 
     board: str
@@ -116,6 +117,7 @@ class Report:
     verdict: str
     caveats: tuple[str, ...]
     missing: tuple[MissingPanel, ...] = ()
+    findings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -130,7 +132,8 @@ class Report:
         """Return everything as Markdown."""
         tables = [self.as_rows(), build_pair_rows(self.pairs)]
         text = "\n\n".join(_format_table(rows) for rows in tables if rows)
-        return "\n".join([self.verdict, "", text, "", *(f"- {escape_markdown(caveat)}" for caveat in self.caveats)])
+        lines = [f"- {escape_markdown(line)}" for line in (*self.caveats, *self.findings)]
+        return "\n".join([self.verdict, "", text, "", *lines])
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import log
 from typing import Any
 
 
@@ -39,6 +40,8 @@ class Choice:
 
 
 Space = Mapping[str, Range | Choice]
+# How near to the edge of a range the best value counts as at the edge, as a share of the range.
+EDGE = 0.02
 
 BATCH_SIZES = Choice((16, 32, 64, 100))
 MLP_SPACE: Space = {
@@ -63,3 +66,31 @@ NEAREST_NEIGHBOURS_SPACE: Space = {
     "vote": Choice(("uniform", "distance")),
 }
 NOTHING_TO_TUNE: Space = {}
+
+
+def find_edges(settings: Any, space: Space, images: int) -> list[str]:
+    """Return the fields of a setting that lie at an edge of the search space, as text; beyond it may be better ones.
+
+    What cannot go on is no edge: 0 of a linear scale, one neighbour, or as many as there are training images.
+
+    Args:
+        settings: the panel's section.
+        space: the search space.
+        images: number of training images.
+
+    >>> from types import SimpleNamespace
+    >>> settings = SimpleNamespace(learning_rate=0.999, momentum=0.0)
+    >>> find_edges(settings, {"learning_rate": Range(1e-3, 1.0, log=True), "momentum": Range(0.0, 0.95)}, images=100)
+    ['learning_rate=0.999 of 0.001 to 1']
+    """
+    found = []
+    for name, searched in space.items():
+        if isinstance(searched, Choice):
+            continue
+        value, low, high = (float(number) for number in (getattr(settings, name), searched.low, searched.high))
+        scale = log if searched.log else float
+        place = (scale(value) - scale(low)) / (scale(high) - scale(low))
+        ends = searched.counts_images and value >= images
+        if (place > 1.0 - EDGE and not ends) or (place < EDGE and searched.log):
+            found.append(f"{name}={value:.3g} of {low:g} to {high:g}")
+    return found

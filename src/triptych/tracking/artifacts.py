@@ -47,7 +47,7 @@ from triptych.tracking.metrics import MetricLog, read_metrics
 from triptych.tracking.provenance import PREDICTIONS, pin_requirements, write_record
 from triptych.tracking.queries import REPORT_FILE
 from triptych.tracking.records import ComparisonRecord
-from triptych.tracking.tags import EVALUATED, RELOAD_DIFFERENCE, REPORTED, read_tags, set_tags
+from triptych.tracking.tags import EVALUATED, FINDINGS, RELOAD_DIFFERENCE, REPORTED, read_tags, set_tags
 from triptych.training.jobs import PanelJob
 
 Loaded = TypeVar("Loaded")
@@ -271,7 +271,8 @@ def finish_comparison(
     client.set_tag(record.run_id, MLFLOW_RUN_NOTE, note)
     # In this order, so that an interruption in between leaves a comparison that is continued, not one that stays open.
     client.set_terminated(record.run_id, "FAILED" if result["missing"] else "FINISHED")
-    set_tags(client, record.run_id, {REPORTED: "true"})
+    codes = dict.fromkeys(line.split()[0] for line in result["findings"])
+    set_tags(client, record.run_id, {FINDINGS: " ".join(codes), REPORTED: "true"})
     own_leases.release(record.run_id)
     data = escape_markdown(record.prepared.data_name)
     about = f"Board `{record.prepared.config.name}`: {data}, every panel on the same split."

@@ -45,6 +45,8 @@ MODEL, RESTORED = "model_uri", "restored_epochs"
 RESUMED = "resumed"
 # Set on a panel's run that has all its final metrics and predictions.
 EVALUATED, RELOAD_DIFFERENCE = "evaluated", "reload_difference"
+# Of a comparison: the codes of what was found about its models.
+FINDINGS = "findings"
 # Set on a comparison with its report: nothing is left to do.
 REPORTED = "reported"
 # Of a registered version: the version that was champion before it, which `rollback` goes back to.

@@ -182,7 +182,8 @@ def use_tuned(prepared: PreparedBoard) -> PreparedBoard:
     for findings in found:
         config = use_setting(config, findings.panel, findings.settings)
     tuned = ", ".join(_describe_origin(prepared, findings) for findings in found)
-    return replace(prepared, config=config, notes=(*prepared.notes, f"tuned on the validation set: {tuned}"))
+    notes = (*prepared.notes, f"tuned on the validation set: {tuned}")
+    return replace(prepared, config=config, notes=notes, tuned=tuple(findings.panel for findings in found))
 
 
 def _describe_origin(prepared: PreparedBoard, findings: Findings) -> str:

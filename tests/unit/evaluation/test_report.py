@@ -139,7 +139,7 @@ def test_readers_of_earlier_reports_find_their_keys(
     digits: BoardData, panels: list[tuple[EvaluatedPanel, Predictions]]
 ) -> None:
     content = report_on(digits, panels).as_json()
-    assert set(content) == {"board", "test_images", "standings", "pairs", "verdict", "caveats", "missing"}
+    assert set(content) == {"board", "test_images", "standings", "pairs", "verdict", "caveats", "missing", "findings"}
     best, other = content["standings"]
     assert set(best) >= OLD_KEYS <= set(other)
     assert (best["embed_seconds"], other["embed_seconds"]) == (4.17, None)

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from helpers.evidence import make_evidence
+from triptych.data.boards import BoardData
+from triptych.evaluation.doctor.learning import find_stopped_early
+
+EPOCHS = 60
+FALLING = np.geomspace(1.0, 0.1, EPOCHS).tolist()
+SATURATED = [0.99] * EPOCHS
+RISING = np.linspace(0.1, 0.9, EPOCHS).tolist()
+
+SILENT = {
+    "accuracy does not rise any more": {"val_loss": FALLING, "val_accuracy": SATURATED},
+    "patience ended it": {"val_loss": FALLING[:40], "val_accuracy": RISING[:40]},
+    "the loss rises again": {"val_loss": [*FALLING[:-6], *FALLING[-12:-6]], "val_accuracy": RISING},
+}
+
+
+@pytest.mark.parametrize("curves", SILENT.values(), ids=SILENT)
+def test_a_training_that_is_done_is_not_called_unfinished(curves: dict[str, list[float]], digits: BoardData) -> None:
+    assert digits.prepared.config.numpy_mlp.epochs == EPOCHS
+    evidence = make_evidence(digits, {"name": "numpy-mlp", "curves": {"train_loss": curves["val_loss"], **curves}})
+    assert [*find_stopped_early(evidence)] == []
+
+
+def test_without_validation_the_training_loss_counts(digits: BoardData) -> None:
+    evidence = make_evidence(digits, {"name": "numpy-mlp", "curves": {"train_loss": FALLING, "train_accuracy": RISING}})
+    [found] = find_stopped_early(evidence)
+    assert "its training loss fell by" in found.text
+    assert found.remedy.startswith("set numpy_mlp.epochs=120")
