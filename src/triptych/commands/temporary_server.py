@@ -6,6 +6,7 @@ python -m triptych.commands.temporary_server PORT PARENT
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import re
 import secrets
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 # As Prefect itself starts a server where none is configured: without pages and schedules.
 TEMPORARY = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+# The types of blocks are for its pages; to see that they are registered takes as long as importing Dask.
+TEMPORARY |= {"PREFECT_API_BLOCKS_REGISTER_ON_START": "0", "PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION": "0"}
 # Its log goes to a file, and ends with an error if the server could not start.
 TEMPORARY |= {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR"}
 ERROR_LINE = re.compile(r"[\w.]+(Error|Exception): ")
@@ -131,6 +134,7 @@ def main() -> None:
         return  # another server is configured, without the second that Prefect's settings take to import
     port, parent = map(int, sys.argv[1:])
     threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
+    gc.disable()  # until it serves: what it imports is never garbage
     from prefect.settings import get_current_settings
 
     settings = get_current_settings()
@@ -148,6 +152,8 @@ def _serve(port: int, home: Path) -> None:
             # It creates or updates the database, which two servers must not do at the same time.
             with FileLock(home / ".starting.lock"):
                 await super().startup(sockets)
+            gc.freeze()
+            gc.enable()
 
     home.mkdir(parents=True, exist_ok=True)
     app = "prefect.server.api.server:create_app"
