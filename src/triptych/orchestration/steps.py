@@ -63,7 +63,8 @@ def train_in_run(comparison: ComparisonRecord, job: PanelJob, embedded: Embeddin
 
         on_epoch = report_epochs(job.run_label, log_epoch)
         try:
-            fitted = fit_panel(data, job, Path(folder) / "model", on_epoch, embedded)
+            with log:
+                fitted = fit_panel(data, job, Path(folder) / "model", on_epoch, embedded)
         except DivergenceError as error:
             raise DivergenceError(f"{job.run_label}: {error} ({job.kind}.learning_rate)") from error
         own_leases.require(comparison.run_id)

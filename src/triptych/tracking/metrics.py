@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Self
 
 from mlflow.entities import Metric, Run
 
+from triptych.errors import ConcurrentRunError
 from triptych.tracking.client import connect
 from triptych.training.epochs import EpochMetrics
 
@@ -14,6 +16,8 @@ from triptych.training.epochs import EpochMetrics
 SYSTEM_METRICS = "system/"
 # MLflow takes at most 1000 metrics in one call.
 METRICS_PER_CALL = 1000
+# While a panel or a trial is trained.
+SECONDS_BETWEEN_CALLS = 1.0
 
 
 def read_metrics(run: Run) -> dict[str, float]:
@@ -22,7 +26,11 @@ def read_metrics(run: Run) -> dict[str, float]:
 
 
 class MetricLog:
-    """Logs the metrics of a run, except those that the run has already."""
+    """Logs the metrics of a run, except those that the run has already.
+
+    Each call is a transaction of the tracking store, which takes longer than a short epoch: metrics of epochs are
+    logged together once a second. As a context manager, it logs the last ones at the end of the block.
+    """
 
     def __init__(self, run_id: str) -> None:
         """Read which metrics the run has already."""
@@ -30,27 +38,47 @@ class MetricLog:
         client = connect()
         names = list(read_metrics(client.get_run(run_id)))
         self._logged = {(name, point.step) for name in names for point in client.get_metric_history(run_id, name)}
+        self._waiting: list[Metric] = []
+        self._sent = time.monotonic()
+
+    def __enter__(self) -> Self:
+        """Return the log."""
+        return self
+
+    def __exit__(self, raised: type[BaseException] | None, *details: object) -> None:
+        """Log what waits, also if the block raises, unless another machine has taken the run over."""
+        if raised is None or not issubclass(raised, ConcurrentRunError):
+            self._send()
 
     def log(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log some metrics in one call.
+        """Log some metrics at once.
 
         Args:
             values: the metrics by name.
             step: the epoch, from 1; 0 for metrics that belong to no epoch.
         """
-        self._log((name, value, step) for name, value in values.items())
+        self._collect((name, value, step) for name, value in values.items())
+        self._send()
 
     def log_epoch(self, metrics: EpochMetrics) -> None:
-        """Log the metrics of one epoch, with the epoch as the step."""
-        self.log(metrics.values(), metrics.epoch)
+        """Log the metrics of one epoch, with the epoch as the step, within a second if further epochs follow."""
+        self._collect((name, value, metrics.epoch) for name, value in metrics.values().items())
+        if metrics.epoch == metrics.epochs or time.monotonic() - self._sent >= SECONDS_BETWEEN_CALLS:
+            self._send()
 
     def log_series(self, name: str, values: Sequence[float]) -> None:
         """Log the values that a metric had after each epoch, the first epoch first."""
-        self._log((name, value, epoch) for epoch, value in enumerate(values, start=1))
+        self._collect((name, value, epoch) for epoch, value in enumerate(values, start=1))
+        self._send()
 
-    def _log(self, points: Iterable[tuple[str, float, int]]) -> None:
+    def _collect(self, points: Iterable[tuple[str, float, int]]) -> None:
         now = int(time.time() * 1000)
         new = [Metric(name, value, now, step) for name, value, step in points if (name, step) not in self._logged]
-        for start in range(0, len(new), METRICS_PER_CALL):
-            connect().log_batch(self._run_id, metrics=new[start : start + METRICS_PER_CALL])
+        self._waiting += new
         self._logged |= {(metric.key, metric.step) for metric in new}
+
+    def _send(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for start in range(0, len(waiting), METRICS_PER_CALL):
+            connect().log_batch(self._run_id, metrics=waiting[start : start + METRICS_PER_CALL])
+        self._sent = time.monotonic()

@@ -18,6 +18,7 @@ from triptych.system.processes import find_host
 from triptych.tracking.client import connect, find_or_create_experiment
 from triptych.tracking.leases import own_leases
 from triptych.tracking.links import link_to_run, page_address
+from triptych.tracking.metrics import SECONDS_BETWEEN_CALLS
 from triptych.tracking.provenance import describe_board
 from triptych.tracking.records import StudyRecord
 from triptych.tracking.resume import claim_study, close_abandoned_trials, name_share
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
     from triptych.tuning.results import Findings
     from triptych.tuning.study import TrialOutcome
 
-# While a trial trains.
-SECONDS_BETWEEN_CALLS = 1.0
 # MLflow's status of the run of a trial.
 STATUS_OF_OUTCOME = {"complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED"}
 

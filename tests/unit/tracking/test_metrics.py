@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import pytest
 from mlflow import MlflowClient
 
+from triptych.errors import ConcurrentRunError, DivergenceError
+from triptych.tracking import metrics
 from triptych.tracking.metrics import MetricLog, read_metrics
 from triptych.training.epochs import EpochMetrics
 
@@ -31,3 +34,19 @@ def test_measurements_of_the_machine_are_left_out(own_store: str) -> None:
     run_id = client.create_run("0").info.run_id
     client.log_metric(run_id, "system/cpu_utilization_percentage", 50.0)
     assert read_metrics(client.get_run(run_id)) == {}
+
+
+@pytest.mark.parametrize(("error", "logged"), [(DivergenceError, [1, 2]), (ConcurrentRunError, [])])
+def test_epochs_that_wait_are_logged_with_an_error_but_not_to_a_run_of_another_machine(
+    own_store: str, monkeypatch: pytest.MonkeyPatch, error: type[Exception], logged: list[int]
+) -> None:
+    monkeypatch.setattr(metrics, "SECONDS_BETWEEN_CALLS", float("inf"))
+    client = MlflowClient(own_store)
+    run_id = client.create_run("0").info.run_id
+    log = MetricLog(run_id)
+    for epoch in (1, 2):
+        log.log_epoch(EpochMetrics(epoch, 4, 1.0 / epoch, 0.5, 0.1))
+    assert read_metrics(client.get_run(run_id)) == {}
+    with pytest.raises(error), log:
+        raise error
+    assert [point.step for point in client.get_metric_history(run_id, "train_loss")] == logged
