@@ -114,11 +114,12 @@ class TemporaryServer:
         import httpx
 
         deadline = time.monotonic() + seconds
-        while self.process.poll() is None and time.monotonic() < deadline:
-            with suppress(httpx.TransportError):
-                if httpx.get(f"{self.address}/health", trust_env=False).is_success:
-                    return True
-            time.sleep(SECONDS_BETWEEN_CALLS)
+        with httpx.Client(trust_env=False) as client:  # one for all calls: each client reads all certificates
+            while self.process.poll() is None and time.monotonic() < deadline:
+                with suppress(httpx.TransportError):
+                    if client.get(f"{self.address}/health").is_success:
+                        return True
+                time.sleep(SECONDS_BETWEEN_CALLS)
         self.stop()
         return False
 
