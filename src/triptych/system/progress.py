@@ -38,7 +38,8 @@ def show_progress(console: Console) -> Iterator[None]:
         TimeElapsedColumn(),
         TextColumn("[dim]{task.fields[detail]}"),
     )
-    with Progress(*columns, console=console) as display:
+    # Elsewhere than in a terminal only the last state is printed.
+    with Progress(*columns, console=console, auto_refresh=console.is_terminal) as display:
         token = _display.set(display)
         try:
             yield
