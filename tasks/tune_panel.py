@@ -16,7 +16,14 @@ from triptych.tracking.registry.weights import pin_weights
 from triptych.tracking.studies import finish_study, start_study
 from triptych.transfer.records import BoardEmbeddings
 from triptych.tuning.results import TuningResult, save_best, summarise_study
-from triptych.tuning.study import check_validation, identify_journal, identify_study, prepare_study
+from triptych.tuning.study import (
+    check_validation,
+    identify_journal,
+    identify_study,
+    list_failed,
+    load_study,
+    prepare_study,
+)
 from triptych.tuning.trainers import load_trainer
 
 
@@ -28,8 +35,8 @@ def start_tuning(config: BoardConfig, panel: str, trials: int, workers: int) -> 
     shares = prepare_study(prepared, panel, trials, workers)
     name = identify_study(prepared, panel)
     continued = sum(map(len, shares)) < trials
-    journal = identify_journal(name)
-    return start_study(prepared, panel, name, shares, describe_flow_run(), journal=journal, continued=continued)
+    failed, journal, flow_run = list_failed(load_study(name)), identify_journal(name), describe_flow_run()
+    return start_study(prepared, panel, name, shares, flow_run, failed=failed, journal=journal, continued=continued)
 
 
 @long_step("tune {study.panel}, share {worker}")

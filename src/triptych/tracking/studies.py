@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -32,6 +32,7 @@ from triptych.tracking.tags import (
     LABEL,
     OUTCOME,
     PANEL,
+    PREFIX,
     ROLE,
     STUDY,
     TRAINED_EPOCHS,
@@ -60,6 +61,7 @@ def start_study(
     shares: tuple[range, ...],
     tags: Mapping[str, str],
     *,
+    failed: Collection[int] = (),
     journal: str = "",
     continued: bool = True,
 ) -> StudyRecord:
@@ -73,6 +75,7 @@ def start_study(
         study: the study's name.
         shares: the trials of each worker.
         tags: the flow run that works on it.
+        failed: numbers of the trials that were interrupted.
         journal: the file of the study's trials; a run with the trials of another file is not reopened.
         continued: whether there are trials already; otherwise a run of unknown file, as earlier versions wrote them, is
             not reopened either.
@@ -93,9 +96,24 @@ def start_study(
         run_id = create_run(client, experiment_id, f"tune {panel}", {**own, **describe_board(prepared)}, prepared)
     claim_study(client, client.get_run(run_id), tags[FLOW_RUN])
     close_abandoned_trials(client, experiment_id, tags[FLOW_RUN])
+    _withdraw_outcomes(client, experiment_id, run_id, study, failed)
     set_tags(client, run_id, own)
     client.update_run(run_id, status="RUNNING")
     return StudyRecord(study, experiment_id, run_id, prepared, panel, shares, tags)
+
+
+def _withdraw_outcomes(
+    client: mlflow.MlflowClient, experiment_id: str, run_id: str, study: str, failed: Collection[int]
+) -> None:
+    """Mark the runs of trials as KILLED that were interrupted after they were logged, before the study had the result.
+
+    They are run again, and would count twice.
+    """
+    for run in find_trial_runs(experiment_id, study) if failed else []:
+        tags = read_tags(run)
+        if OUTCOME in tags and tags.get(MLFLOW_PARENT_RUN_ID) == run_id and int(tags[TRIAL]) in failed:
+            client.update_run(run.info.run_id, status="KILLED")
+            client.delete_tag(run.info.run_id, PREFIX + OUTCOME)
 
 
 class TrialRun:

@@ -201,6 +201,11 @@ def fail_dead_trials(study: Study) -> None:
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
+def list_failed(study: Study) -> list[int]:
+    """Return the numbers of the trials that were interrupted."""
+    return [trial.number for trial in study.get_trials(deepcopy=False, states=(TrialState.FAIL,))]
+
+
 def list_settled(study: Study) -> list[FrozenTrial]:
     """Return the trials that are complete, pruned or diverged, but not those that were interrupted."""
     return study.get_trials(deepcopy=False, states=SETTLED)

@@ -16,9 +16,9 @@ from triptych.tracking.leases import own_leases
 from triptych.tracking.records import StudyRecord
 from triptych.tracking.resume import name_share
 from triptych.tracking.studies import find_trial_runs, start_study
-from triptych.tracking.tags import FLOW_RUN
+from triptych.tracking.tags import FLOW_RUN, read_tags
 from triptych.training.epochs import EpochMetrics, OnEpoch
-from triptych.tuning.study import Fit, identify_study, prepare_study
+from triptych.tuning.study import Fit, identify_study, list_failed, load_study, prepare_study
 
 
 def test_a_trial_has_the_settings_that_were_suggested(digits: BoardData) -> None:
@@ -43,8 +43,9 @@ def count_transactions(store: str) -> int:
 @contextmanager
 def open_runner(digits: BoardData, name: str, fit: Fit) -> Iterator[tuple[TrialRunner, StudyRecord]]:
     prepared = name_board(digits.prepared, name)
-    shares = prepare_study(prepared, PANEL, 1, workers=1)
-    record = start_study(prepared, PANEL, identify_study(prepared, PANEL), shares, {FLOW_RUN: name})
+    shares, study = prepare_study(prepared, PANEL, 1, workers=1), identify_study(prepared, PANEL)
+    failed = list_failed(load_study(study))
+    record = start_study(prepared, PANEL, study, shares, {FLOW_RUN: name}, failed=failed)
     yield TrialRunner(record, fit), record
     own_leases.release(record.run_id, name_share(name))
 
@@ -92,3 +93,25 @@ def test_a_long_trial_is_logged_while_it_trains_and_whole_if_it_is_interrupted(
         runner.run(0, lambda text: None)
     assert (seen, count_epochs()) == ([1, 2, 2], 3)
     assert find_trial_runs(record.experiment_id, record.study)[0].info.status == "FAILED"
+
+
+@pytest.mark.usefixtures("own_store")
+def test_a_trial_that_is_logged_but_not_in_the_study_counts_once(
+    digits: BoardData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*result: object) -> None:
+        del result
+        raise KeyboardInterrupt
+
+    fit = pretend(distance_from_a_tenth)
+    with monkeypatch.context() as patched, open_runner(digits, "twice", fit) as (runner, _):
+        patched.setattr("triptych.orchestration.trials.store_outcome", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            runner.run(0, lambda text: None)
+    with open_runner(digits, "twice", fit) as (runner, record):
+        runner.run(0, lambda text: None)
+    runs = find_trial_runs(record.experiment_id, record.study)
+    assert [(run.info.status, read_tags(run).get("outcome")) for run in runs] == [
+        ("KILLED", None),
+        ("FINISHED", "complete"),
+    ]
