@@ -28,6 +28,7 @@ from tuning_trials import measure_trials
 from triptych.config.resolve import resolve_config
 from triptych.config.trainers import TransferConfig
 from triptych.data.boards import BoardData, load_board, prepare_board
+from triptych.data.shards.rows import ShardedRows
 from triptych.networks.backbones import Backbone
 from triptych.networks.head import Head
 from triptych.networks.light_torch import build_linear
@@ -38,7 +39,7 @@ from triptych.system.threads import count_cores
 from triptych.transfer.choose_precision import choose_format_for
 from triptych.transfer.embed import store_embeddings
 from triptych.transfer.heads import train_head
-from triptych.transfer.records import ShardedEmbeddings, load_embeddings
+from triptych.transfer.records import load_embeddings
 from triptych.transfer.weights import load_backbone
 
 SECTION = "transfer"
@@ -100,13 +101,13 @@ def check_answer(data: BoardData, backbone: Backbone) -> None:
             raise SystemExit(f"a head has a test accuracy of {accuracy:.3f}: at least {LEAST_ACCURACY} is expected")
 
 
-def measure_accuracy(data: BoardData, head: Head, stored: ShardedEmbeddings) -> float:
+def measure_accuracy(data: BoardData, head: Head, stored: ShardedRows) -> float:
     """Return the accuracy of a head on the test photos."""
     test = data.split.test
     return float((head.predict_proba(np.asarray(stored[test])).argmax(axis=1) == data.labels[test]).mean())
 
 
-def run_ours(data: BoardData, backbone: Backbone, epochs: int = EPOCHS) -> list[tuple[Head, ShardedEmbeddings]]:
+def run_ours(data: BoardData, backbone: Backbone, epochs: int = EPOCHS) -> list[tuple[Head, ShardedRows]]:
     """Choose the number format, embed the missing photos, and train the head of every repeat."""
     settings = TransferConfig(epochs=epochs, batch_size=BATCH, learning_rate=LEARNING_RATE, momentum=MOMENTUM)
     # Training a head limits this thread to one.

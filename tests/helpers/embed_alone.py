@@ -16,10 +16,10 @@ from typing import IO
 
 import numpy as np
 
+from triptych.data.shards import files as shard_files
 from triptych.images.preprocessing import Preprocessing
 from triptych.images.sources import ArrayImages
 from triptych.networks.backbones import Backbone
-from triptych.transfer import records as embedding_record
 from triptych.transfer.embed import store_embeddings
 from triptych.transfer.weights import load_backbone
 
@@ -48,7 +48,7 @@ class Job:
 def embed(job: Job, full: Backbone) -> None:
     """Embed the images, and write how many were computed and the paths of the files."""
     os.environ["TRIPTYCH_CACHE_HOME"] = job.cache
-    embedding_record.IMAGES_PER_SHARD = job.images_per_shard
+    shard_files.IMAGES_PER_SHARD = job.images_per_shard
     pixels = np.random.default_rng(0).integers(0, 256, size=(job.images, job.side, job.side, 3), dtype=np.uint8)
     preprocessing = Preprocessing(job.side, job.side, (0.5,) * 3, (0.25,) * 3, "bilinear")
     with Path(job.pipe).open("w", encoding="utf-8", buffering=1) as pipe:

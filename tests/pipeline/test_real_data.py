@@ -12,7 +12,6 @@ from helpers.embeddings import check_faster_is_near, check_stored_is_live
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import load_board, prepare_board
 from triptych.data.datasets import fetch_dataset
-from triptych.transfer import records as embedding_record
 from triptych.transfer.bundled.card import read_card
 from triptych.transfer.bundled.digits import load_digits
 from triptych.transfer.bundled.fitting import build_network, measure_accuracy
@@ -43,7 +42,7 @@ def test_the_real_mnist_has_the_known_counts(data_home: Path) -> None:
 def _small_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty store, in files of four images."""
     monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(embedding_record, "IMAGES_PER_SHARD", 4)
+    monkeypatch.setattr("triptych.data.shards.files.IMAGES_PER_SHARD", 4)
 
 
 @pytest.mark.usefixtures("_small_shards")

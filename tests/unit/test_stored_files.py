@@ -220,7 +220,7 @@ def test_what_was_edited_is_made_anew(
 
 def test_the_embeddings_of_other_images_are_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("triptych.transfer.records.IMAGES_PER_SHARD", 30)
+    monkeypatch.setattr("triptych.data.shards.files.IMAGES_PER_SHARD", 30)
     shards, read = embed_small(tmp_path / "data")
     expected = read()
     shards[0].write_bytes(shards[1].read_bytes())

@@ -15,13 +15,14 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from triptych.data.shards.space import identify_images
 from triptych.images.sources import ImageSource
 from triptych.networks.precision import EXACT, FORMATS
 from triptych.system.checked import read_json, recall, write_json
 from triptych.system.files import touch
 from triptych.system.paths import cache_home
 from triptych.system.threads import count_cores
-from triptych.transfer.store import EmbeddingSpace, identify_images
+from triptych.transfer.store import EmbeddingSpace
 
 if TYPE_CHECKING:
     from triptych.images.pixels import Pixels

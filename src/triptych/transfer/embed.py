@@ -25,6 +25,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from triptych.data.shards import files as shard_files
+from triptych.data.shards.files import POLL_SECONDS, Identities, try_lock
+from triptych.data.shards.places import Places, find_first
+from triptych.data.shards.space import identify_images, name_shard
 from triptych.errors import DataError
 from triptych.images.pixels import Pixels
 from triptych.images.prefetch import AHEAD, crop_image, map_ahead, open_readers
@@ -33,11 +37,8 @@ from triptych.images.sources import ImageSource
 from triptych.networks.backbones import Backbone, fetch
 from triptych.system.slices import iterate_slices
 from triptych.system.threads import count_cores
-from triptych.transfer import records as embedding_record
-from triptych.transfer.places import Places
 from triptych.transfer.records import EmbeddingRecord, Embeddings
-from triptych.transfer.shards import POLL_SECONDS, Identities, try_lock
-from triptych.transfer.store import EmbeddingSpace, identify_images, list_indices, name_shard
+from triptych.transfer.store import EmbeddingSpace, list_indices
 
 OnImages = Callable[[int, int], None]
 
@@ -81,10 +82,10 @@ def store_embeddings(
 
 
 def _record(space: EmbeddingSpace, places: Places, shared_seconds: float) -> EmbeddingRecord:
-    parts = iterate_slices(len(places.rows), embedding_record.IMAGES_PER_SHARD)
+    parts = iterate_slices(len(places.rows), shard_files.IMAGES_PER_SHARD)
     return EmbeddingRecord(
         runs=tuple(places.list_runs()),
-        contents=tuple(hashlib.sha256(places.contents[part].tobytes()).hexdigest() for part in parts),
+        contents=tuple(hashlib.sha256(places.marks["content"][part].tobytes()).hexdigest() for part in parts),
         backbone_digest=space.digest,
         images=len(places.rows),
         computed_images=space.computed,
@@ -119,7 +120,7 @@ def provide_embeddings(
     total = len(indices) * len(spaces)
     while True:
         found = [space.find(identities) for space in spaces]
-        lacking = [_find_first(identities, places.missing) for places in found]
+        lacking = [find_first(identities, places.missing) for places in found]
         done = total - sum(map(len, lacking))
         if done:
             on_images(done, total)
@@ -132,11 +133,6 @@ def provide_embeddings(
         pieces = _divide(spaces, lacking, indices, identities)
         if not _compute_free(pieces, images, batch_size, report):
             time.sleep(POLL_SECONDS)
-
-
-def _find_first(identities: Identities, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the first position of each image, in order: equal images are embedded once."""
-    return positions[np.sort(np.unique(identities[positions], return_index=True)[1])]
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +174,7 @@ def _divide(
             if pattern.any():
                 positions = np.flatnonzero((lacks[alike] == pattern[:, None]).all(axis=0))
                 these = tuple(spaces[number] for number in np.flatnonzero(alike)[pattern])
-                parts = [positions[part] for part in iterate_slices(len(positions), embedding_record.IMAGES_PER_SHARD)]
+                parts = [positions[part] for part in iterate_slices(len(positions), shard_files.IMAGES_PER_SHARD)]
                 pieces += [Piece(these, indices[part], identities[part]) for part in parts]
     return pieces
 
@@ -204,7 +200,7 @@ def _compute_free(
 
 def _size_batch(piece: Piece, batch_size: int) -> int:
     """Return the number of images in a batch: on a GPU as many as in a whole file."""
-    whole = embedding_record.IMAGES_PER_SHARD
+    whole = shard_files.IMAGES_PER_SHARD
     return whole if piece.spaces[0].backbone.device == "cuda" else min(batch_size, whole)
 
 

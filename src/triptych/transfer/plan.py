@@ -9,13 +9,13 @@ from dataclasses import replace
 import torch
 
 from triptych.data.boards import BoardData
+from triptych.data.shards.files import are_sound
 from triptych.errors import WeightsError
 from triptych.networks.precision import PRECISIONS, find_device
 from triptych.system.threads import count_threads
 from triptych.transfer.choose_precision import choose_format_for
 from triptych.transfer.embed import OnImages, store_embeddings
 from triptych.transfer.records import BoardEmbeddings, EmbeddingPlan, EmbeddingRecord, PlannedNetwork, count_shards
-from triptych.transfer.shards import are_sound
 from triptych.transfer.weights import fetch_backbone
 
 # What concerns one backbone alone; PyTorch raises the second where memory is short or a layer does not fit.

@@ -1,4 +1,4 @@
-"""Records of stored embeddings, and reading them as one array; imports no PyTorch."""
+"""Records of stored embeddings; imports no PyTorch."""
 
 from __future__ import annotations
 
@@ -7,36 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.transfer.shards import MappedShard
+from triptych.data.shards import files as shard_files
+from triptych.data.shards.places import Run
+from triptych.data.shards.rows import ShardedRows
 
 Embeddings = NDArray[np.float32]
-
-IMAGES_PER_SHARD = 256
-
-# A selection up to this size is copied into memory: taking batches from one array is faster than from many files.
-COPIED_BYTES = 64 * 2**20
-# Pages that were read count as the process's memory until they are released, after this many rows. The system maps
-# up to 64 KiB around an isolated row, so unreleased pages take at most 64 MiB.
-ROWS_BETWEEN_RELEASES = 1024
-
-
-class Run(NamedTuple):
-    """Rows of a file of embeddings, in the order of the images of a data set.
-
-    Attributes:
-        file: the file.
-        start: the first row.
-        stop: the row after the last one.
-    """
-
-    file: Path
-    start: int
-    stop: int
 
 
 def count_shards(images: int) -> int:
@@ -45,7 +24,7 @@ def count_shards(images: int) -> int:
     >>> count_shards(256), count_shards(257)
     (1, 2)
     """
-    return -(-images // IMAGES_PER_SHARD)
+    return -(-images // shard_files.IMAGES_PER_SHARD)
 
 
 @dataclass(frozen=True)
@@ -171,97 +150,6 @@ def collect_embeddings(plan: EmbeddingPlan, parts: Sequence[BoardEmbeddings]) ->
     return BoardEmbeddings(records, failures)
 
 
-class MappedShards:
-    """Memory-mapped files of embeddings; pages that were read are released again and again, to save memory.
-
-    Attributes:
-        shards: the files.
-        owners: (n,) int32, for each image the index of its file.
-        rows: (n,) int64, its row in the file.
-        dimension: length of an embedding.
-    """
-
-    def __init__(self, runs: Sequence[Run]) -> None:
-        """Map the files; nothing is read yet."""
-        numbers = {file: number for number, file in enumerate(dict.fromkeys(run.file for run in runs))}
-        self.shards = [MappedShard(file) for file in numbers]
-        lengths = [run.stop - run.start for run in runs]
-        self.owners = np.repeat(np.array([numbers[run.file] for run in runs], dtype=np.int32), lengths)
-        shifts = np.array([run.start for run in runs]) - np.cumsum([0, *lengths[:-1]])
-        self.rows: NDArray[np.int64] = np.arange(len(self.owners)) + np.repeat(shifts, lengths)
-        self.dimension: int = self.shards[0].rows.shape[1]
-        self._rows_read = 0
-
-    def copy_rows(self, images: NDArray[np.int64]) -> Embeddings:
-        """Return copies of the embeddings of images (n,) int64: (n, dimension) float32."""
-        copied = np.empty((len(images), self.dimension), dtype=np.float32)
-        owners, rows = self.owners[images], self.rows[images]
-        order = np.argsort(owners, kind="stable")
-        for here in np.split(order, np.flatnonzero(np.diff(owners[order])) + 1) if len(order) else ():
-            copied[here] = self.shards[owners[here[0]]].rows[rows[here]]
-        self._release_after(len(images))
-        return copied
-
-    def _release_after(self, rows: int) -> None:
-        self._rows_read += rows
-        if self._rows_read >= ROWS_BETWEEN_RELEASES:
-            self._rows_read = 0
-            for shard in self.shards:
-                shard.release()
-
-
-@dataclass(frozen=True)
-class ShardedEmbeddings:
-    """Stored embeddings that are indexed like one array; they are memory-mapped and may exceed the memory.
-
-    Attributes:
-        mapped: the files.
-        indices: (n,) int64, the image of each row.
-    """
-
-    mapped: MappedShards
-    indices: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Number of rows and length of an embedding."""
-        return len(self.indices), self.mapped.dimension
-
-    @property
-    def dtype(self) -> np.dtype[np.float32]:
-        """Number format."""
-        return np.dtype(np.float32)
-
-    def select(self, rows: Any) -> ShardedEmbeddings | Embeddings:
-        """Return some of the rows: an array if it is small, else embeddings that stay on disk.
-
-        Args:
-            rows: a slice, indices or a boolean mask.
-        """
-        chosen = replace(self, indices=self.indices[rows])
-        return chosen[:] if len(chosen) * chosen.shape[1] * self.dtype.itemsize <= COPIED_BYTES else chosen
-
-    def __getitem__(self, rows: Any) -> Embeddings:
-        """Return copies of some rows, (chosen, dimension) float32; of one row, (dimension,).
-
-        Args:
-            rows: a slice, indices, a boolean mask or one index.
-        """
-        chosen = self.indices[rows]
-        copied = self.mapped.copy_rows(np.atleast_1d(chosen))
-        return copied if np.ndim(chosen) else copied[0]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001 - NumPy's protocol
-        """Return all rows as an array in memory."""
-        if copy is False:
-            raise ValueError("embeddings in files cannot become an array without copying: leave out copy=False")
-        return self[:] if dtype is None else self[:].astype(dtype, copy=False)
-
-
-def load_embeddings(record: EmbeddingRecord) -> ShardedEmbeddings:
+def load_embeddings(record: EmbeddingRecord) -> ShardedRows:
     """Return the stored embeddings, (n, dimension) float32, in the order of the images; nothing is read yet."""
-    mapped = MappedShards(record.runs)
-    return ShardedEmbeddings(mapped, np.arange(len(mapped.rows)))
+    return ShardedRows.of(record.runs)

@@ -1,33 +1,22 @@
-"""Files of embeddings, memory-mapped, written by one process at a time.
-
-A file is a `.npy` array, followed by 64 bytes for each row, which say whose embedding it is, and by a checksum.
-"""
+"""What the files of the embedding store hold; imports no PyTorch."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from triptych.errors import DamagedFileError
-from triptych.system.checked import CHECKSUM_BYTES, reading, verify, write_checked
-from triptych.system.files import writing_to
-from triptych.system.memory_map import release_pages
+from triptych.data.shards.files import Identities, Layout, write_rows
 
-# The SHA-256 of each image, (n,) "S32".
-Identities = NDArray[np.bytes_]
 # For each row of a file the SHA-256 of the image and of its embedding.
 MARK = np.dtype([("identity", "S32"), ("content", "S32")])
-Marks = NDArray[np.void]
-# Time between two attempts to take locks that other processes hold.
-POLL_SECONDS = 0.1
+
+
+def lay_out(dimension: int) -> Layout:
+    """Return what a file of embeddings of some length holds."""
+    return Layout((dimension,), np.dtype(np.float32), MARK)
 
 
 def write_shard(file: Path, identities: Identities, rows: NDArray[np.float32]) -> None:
@@ -44,82 +33,4 @@ def write_shard(file: Path, identities: Identities, rows: NDArray[np.float32]) -
     marks = np.empty(len(rows), dtype=MARK)
     marks["identity"] = identities
     marks["content"] = [hashlib.sha256(row.tobytes()).digest() for row in rows]
-    with write_checked(file) as stream:
-        np.save(stream, rows, allow_pickle=False)
-        stream.write(marks.tobytes())
-
-
-def read_marks(file: Path, dimension: int) -> Marks:
-    """Return whose embeddings a file holds, (n,) `MARK`; a process reads them once, and verifies no checksum.
-
-    Raises:
-        DamagedFileError: it has another layout.
-        FileNotFoundError: there is no such file.
-    """
-    with reading(file):
-        found = file.stat()
-        return _read_marks(file, dimension, (found.st_ino, found.st_size))
-
-
-@lru_cache(maxsize=2**12)
-def _read_marks(file: Path, dimension: int, state: tuple[int, int]) -> Marks:
-    rows: np.memmap[Any, Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    end = rows.offset + rows.nbytes
-    expected = end + len(rows) * MARK.itemsize + CHECKSUM_BYTES
-    if rows.shape != (len(rows), dimension) or rows.dtype != np.float32 or state[1] != expected:
-        raise DamagedFileError(file, f"it does not hold embeddings of {dimension} numbers each")
-    return np.fromfile(file, dtype=MARK, count=len(rows), offset=end)
-
-
-def are_sound(files: Iterable[Path]) -> bool:
-    """Return whether all files exist and match their checksums."""
-    try:
-        for file in files:
-            verify(file)
-    except (FileNotFoundError, DamagedFileError):
-        return False
-    return True
-
-
-class MappedShard:
-    """The array of a file, memory-mapped: only the rows that are used are read.
-
-    Attributes:
-        rows: (n, dimension) float32.
-    """
-
-    def __init__(self, file: Path) -> None:
-        """Map a file."""
-        mapped = np.load(file, mmap_mode="r", allow_pickle=False)
-        # A plain view, because indexing a `numpy.memmap` takes several times as long.
-        self.rows: NDArray[np.float32] = mapped.view(np.ndarray)
-
-    def release(self) -> None:
-        """Return the pages that were read to the system."""
-        release_pages(self.rows)
-
-
-@contextmanager
-def try_lock(file: Path) -> Iterator[bool]:
-    """Lock `file` while the block runs; yield False at once if another thread or process holds the lock.
-
-    The operating system releases the lock when the process ends, however it ends.
-
-    Raises:
-        StorageError: the lock cannot be written.
-    """
-    lock_file = file.with_suffix(".lock")
-    lock = FileLock(lock_file)
-    try:
-        with writing_to(lock_file):
-            lock_file.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire(blocking=False)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        # Removed before it is released: a process that has it open then sees that it is gone, and creates a new one.
-        lock_file.unlink(missing_ok=True)
-        lock.release()
+    write_rows(file, marks, rows)

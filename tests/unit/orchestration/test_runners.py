@@ -9,7 +9,6 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from triptych.data.boards import BoardData
 from triptych.orchestration.runners import run_on, share_shards
-from triptych.transfer import records
 
 
 class Flow:
@@ -48,7 +47,7 @@ def test_a_cluster_is_reached_by_its_address_or_started() -> None:
 def test_only_on_a_cluster_there_is_a_task_for_each_shard(
     runner: Any, shares: list[range], digits: BoardData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "IMAGES_PER_SHARD", 4)
+    monkeypatch.setattr("triptych.data.shards.files.IMAGES_PER_SHARD", 4)
     context = None if runner is None else SimpleNamespace(task_runner=runner)
     monkeypatch.setattr("triptych.orchestration.runners.FlowRunContext.get", lambda: context)
     assert share_shards(replace(digits.prepared, sizes={"train": 6, "validation": 2, "test": 3})) == shares

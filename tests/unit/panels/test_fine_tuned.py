@@ -11,6 +11,7 @@ import pytest
 from triptych.config.resolve import resolve_config
 from triptych.config.trainers import TransferConfig
 from triptych.data.boards import PreparedBoard, open_board, prepare_board
+from triptych.data.shards.places import Run
 from triptych.evaluation.evaluator import check_reload, evaluate_logged_model
 from triptych.networks.head import TransferNetwork
 from triptych.networks.saved import load_model
@@ -21,7 +22,7 @@ from triptych.training.examples import select_parts
 from triptych.training.jobs import PanelJob
 from triptych.training.loop import fit_network
 from triptych.transfer.finetuning.steps import FineTuning
-from triptych.transfer.records import EmbeddingRecord, Run
+from triptych.transfer.records import EmbeddingRecord
 from triptych.transfer.weights import load_backbone
 from triptych.tuning.trainers import load_trainer
 

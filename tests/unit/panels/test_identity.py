@@ -13,6 +13,7 @@ import pytest
 import triptych
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import PreparedBoard, prepare_board
+from triptych.data.shards.places import Run
 from triptych.panels import identity
 from triptych.panels.identity import (
     PACKAGES,
@@ -24,7 +25,7 @@ from triptych.panels.identity import (
 )
 from triptych.training.checkpoints import Checkpoint, CheckpointFile
 from triptych.training.jobs import PanelJob
-from triptych.transfer.records import EmbeddingRecord, Run
+from triptych.transfer.records import EmbeddingRecord
 
 PACKAGE = Path(triptych.__file__).parent
 

@@ -18,6 +18,8 @@ from triptych.config.resolve import resolve_config
 from triptych.config.trainers import TransferConfig
 from triptych.data.boards import load_board, prepare_board
 from triptych.data.datasets import fetch_dataset
+from triptych.data.shards.files import MappedShard, try_lock
+from triptych.data.shards.rows import ShardedRows
 from triptych.errors import DataError
 from triptych.images import sources
 from triptych.images.decoding import Decoded, decode_image, decoding
@@ -28,11 +30,10 @@ from triptych.networks.backbones import Backbone, Embeddings
 from triptych.networks.head import Head
 from triptych.networks.minibatches import Examples
 from triptych.system.cache import list_cache, select_unused
-from triptych.transfer import records as embedding_record
 from triptych.transfer.embed import LiveEmbeddings, store_embeddings
 from triptych.transfer.heads import train_head
-from triptych.transfer.records import ShardedEmbeddings, load_embeddings
-from triptych.transfer.shards import MappedShard, try_lock, write_shard
+from triptych.transfer.records import EmbeddingRecord, load_embeddings
+from triptych.transfer.shards import write_shard
 from triptych.transfer.weights import load_backbone
 
 Damage = Callable[[Path], None]
@@ -42,7 +43,7 @@ Damage = Callable[[Path], None]
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty store for each test, in files of four images."""
     monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(embedding_record, "IMAGES_PER_SHARD", 4)
+    monkeypatch.setattr("triptych.data.shards.files.IMAGES_PER_SHARD", 4)
     return tmp_path / "cache"
 
 
@@ -58,7 +59,7 @@ def backbone() -> Backbone:
     return replace(full, preprocessing=Preprocessing(40, 32, (0.5,) * 3, (0.25,) * 3, "bilinear"))
 
 
-def store(backbone: Backbone, images: ArrayImages | FileImages) -> embedding_record.EmbeddingRecord:
+def store(backbone: Backbone, images: ArrayImages | FileImages) -> EmbeddingRecord:
     return store_embeddings([backbone], images, batch_size=4, threads=1)[0]
 
 
@@ -326,9 +327,9 @@ def test_training_on_embeddings_is_training_behind_the_frozen_network(
     backbone: Backbone, images: ArrayImages, dropout: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labels = np.arange(10) % 2
-    monkeypatch.setattr(embedding_record, "COPIED_BYTES", 0)
+    monkeypatch.setattr("triptych.data.shards.rows.COPIED_BYTES", 0)
     stored = load_embeddings(store(backbone, images)).select(np.arange(10))
-    assert isinstance(stored, ShardedEmbeddings)
+    assert isinstance(stored, ShardedRows)
     before = backbone.digest()
     cached, copied = train(stored, labels, dropout), train(stored[:], labels, dropout)
     live = train(LiveEmbeddings(backbone, images, np.arange(10), 4), labels, dropout)

@@ -5,17 +5,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from triptych.transfer.places import find_places
-from triptych.transfer.records import Run
-from triptych.transfer.shards import MARK, Marks
+from triptych.data.shards.files import Identities, Marks
+from triptych.data.shards.places import Places, Run, find_places
 
 SMALL, LARGE, SAME = Path("a.npy"), Path("b.npy"), Path("c.npy")
+MARK = np.dtype([("identity", "S32"), ("content", "S32")])
 
 
 def mark(images: str) -> Marks:
     """Return the marks of a file of images that are named by a letter; the last byte of an identity may be zero."""
     rows = [(letter.encode() * 31 + b"\0", f"{letter} in a file of {len(images)}") for letter in images]
     return np.array(rows, dtype=MARK)
+
+
+def find(held: dict[Path, Marks], identities: Identities) -> Places:
+    return find_places(held, identities, MARK)
 
 
 HELD = {SMALL: mark("xy"), SAME: mark("pqy"), LARGE: mark("xop")}
@@ -31,13 +35,13 @@ HELD = {SMALL: mark("xy"), SAME: mark("pqy"), LARGE: mark("xop")}
     ],
 )
 def test_an_image_is_found_in_the_largest_file_that_holds_it(wanted: str, runs: list[Run]) -> None:
-    places = find_places(HELD, mark(wanted)["identity"])
+    places = find(HELD, mark(wanted)["identity"])
     assert list(places.list_runs()) == runs
-    assert places.contents.tolist() == [f"{letter} in a file of 3".encode() for letter in wanted]
+    assert places.marks["content"].tolist() == [f"{letter} in a file of 3".encode() for letter in wanted]
     assert set(places.used) == {run.file for run in runs}
 
 
 def test_what_no_file_holds_is_missing() -> None:
-    assert find_places(HELD, mark("axzy")["identity"]).missing.tolist() == [0, 2]
-    nowhere = find_places({}, mark("xy")["identity"])
+    assert find(HELD, mark("axzy")["identity"]).missing.tolist() == [0, 2]
+    nowhere = find({}, mark("xy")["identity"])
     assert (nowhere.missing.tolist(), nowhere.used) == ([0, 1], [])

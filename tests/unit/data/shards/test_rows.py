@@ -5,23 +5,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from triptych.transfer import records as embedding_record
-from triptych.transfer.records import Run, ShardedEmbeddings, load_embeddings
-from triptych.transfer.shards import MappedShard, write_shard
+from triptych.data.shards import rows as sharded_rows
+from triptych.data.shards.files import MappedShard, write_rows
+from triptych.data.shards.places import Run
+from triptych.data.shards.rows import ShardedRows
 
 
 @pytest.fixture
-def sharded(tmp_path: Path) -> tuple[ShardedEmbeddings, np.ndarray]:
+def sharded(tmp_path: Path) -> tuple[ShardedRows, np.ndarray]:
     array = np.random.default_rng(1).normal(size=(11, 3)).astype(np.float32)
     a, b, c = (tmp_path / name for name in ("a.npy", "b.npy", "c.npy"))
-    # Images 4 to 7 are embedded in one go, 0 to 3 together with others, 8 to 10 one by one: 9 and 10 in another order.
+    # Images 4 to 7 are written in one go, 0 to 3 together with others, 8 to 10 one by one: 9 and 10 in another order.
     runs = (Run(b, 1, 5), Run(a, 0, 4), Run(c, 2, 3), Run(c, 1, 2), Run(c, 0, 1))
     other = np.zeros((1, 3), dtype=np.float32)
     for file, rows in ((a, array[4:8]), (b, np.concatenate([other, array[:4], other])), (c, array[10:7:-1])):
-        write_shard(file, np.array([b"image"] * len(rows)), rows)
-    record = embedding_record.EmbeddingRecord(runs, "", 11, 0, 0.0)
-    assert record.shards == (b, a, c)
-    return load_embeddings(record), array
+        write_rows(file, np.zeros(len(rows), dtype=[("identity", "S32")]), rows)
+    return ShardedRows.of(runs), array
 
 
 @pytest.mark.parametrize(
@@ -41,7 +40,7 @@ def sharded(tmp_path: Path) -> tuple[ShardedEmbeddings, np.ndarray]:
     ids=str,
 )
 def test_mapped_shards_are_read_like_one_array(
-    sharded: tuple[ShardedEmbeddings, np.ndarray], rows: object, monkeypatch: pytest.MonkeyPatch
+    sharded: tuple[ShardedRows, np.ndarray], rows: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mapped, array = sharded
     taken = mapped[rows]
@@ -49,16 +48,16 @@ def test_mapped_shards_are_read_like_one_array(
     assert taken.dtype == np.float32
     if not isinstance(rows, int):
         np.testing.assert_array_equal(mapped.select(rows)[:], array[rows])  # type: ignore[call-overload]
-        monkeypatch.setattr(embedding_record, "COPIED_BYTES", 0)
+        monkeypatch.setattr(sharded_rows, "COPIED_BYTES", 0)
         left = mapped.select(rows)
-        assert isinstance(left, ShardedEmbeddings) == bool(len(taken))
+        assert isinstance(left, ShardedRows) == bool(len(taken))
         np.testing.assert_array_equal(left[:], array[rows])  # type: ignore[call-overload]
 
 
 def test_pages_that_were_read_are_given_back(
-    sharded: tuple[ShardedEmbeddings, np.ndarray], monkeypatch: pytest.MonkeyPatch
+    sharded: tuple[ShardedRows, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedding_record, "ROWS_BETWEEN_RELEASES", 3)
+    monkeypatch.setattr(sharded_rows, "ROWS_BETWEEN_RELEASES", 3)
     mapped, array = sharded
     released: list[MappedShard] = []
     release = MappedShard.release
@@ -74,7 +73,7 @@ def test_pages_that_were_read_are_given_back(
     assert released == mapped.mapped.shards * 7
 
 
-def test_mapped_shards_have_the_properties_of_an_array(sharded: tuple[ShardedEmbeddings, np.ndarray]) -> None:
+def test_mapped_shards_have_the_properties_of_an_array(sharded: tuple[ShardedRows, np.ndarray]) -> None:
     mapped, array = sharded
     assert (len(mapped), mapped.shape, mapped.dtype) == (11, (11, 3), np.dtype(np.float32))
     np.testing.assert_array_equal(np.asarray(mapped), array)
