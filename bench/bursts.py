@@ -68,7 +68,7 @@ def _classify(data: BoardData, photos: int, rng: np.random.Generator) -> float:
     """Return the accuracy of the nearest neighbour on the test set, the mean over many draws of the photos' labels."""
     files = cast("FileImages", data.images).files
     photo_of = np.array([int(file.name.partition("-")[0]) for file in files])
-    rows, test = data.pixels.reshape(len(data.labels), -1), data.split.test
+    rows, test = np.asarray(data.pixels).reshape(len(data.labels), -1), data.split.test
     known = np.concatenate([data.split.train, data.split.validation])
     nearest = NearestNeighbors(n_neighbors=1).fit(rows[known]).kneighbors(rows[test], return_distance=False)[:, 0]
     labels = np.array([draw_labels(photos, rng) for _ in range(LABELLINGS)])  # (labellings, photos)

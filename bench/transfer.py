@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from additions import measure_additions
+from additions import measure_additions, measure_folder_changes
 from embedding import measure_files, measure_forward, measure_similarity
 from examples import find_photos
 from measure import Figure, publish
@@ -191,7 +191,7 @@ def measure_all(data: BoardData, backbone: Backbone, *, quick: bool) -> list[Fig
     # A pass of VGG16 takes seconds in plain float32.
     figures += [measure_forward(name, quick=quick) for name in ("resnet50", *(() if quick else ("vgg16",)))]
     figures.append(measure_memory(quick=quick))
-    figures += measure_additions(SECTION)
+    figures += measure_additions(SECTION) + measure_folder_changes(SECTION)
     return figures
 
 

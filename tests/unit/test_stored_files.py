@@ -12,8 +12,10 @@ import pytest
 
 from helpers.damages import DAMAGES
 from helpers.idx import write_idx
+from helpers.photos import write_photos
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import PreparedBoard, open_board, prepare_board
+from triptych.system.paths import cache_home
 
 # Returns what is read from a file that is made if it is missing, as bytes.
 Read = Callable[[], bytes]
@@ -33,7 +35,7 @@ def prepare_small(folder: Path) -> PreparedBoard:
 def read_board(prepared: PreparedBoard) -> bytes:
     data = open_board(prepared)
     arrays = (data.pixels, data.image_ids, data.labels, data.split.train, data.split.test)
-    return b"".join(array.tobytes() for array in arrays)
+    return b"".join(np.asarray(array).tobytes() for array in arrays)
 
 
 def keep_pixels(folder: Path) -> tuple[Path, Read]:
@@ -49,6 +51,13 @@ def keep_image_ids(folder: Path) -> tuple[Path, Read]:
 def keep_description(folder: Path) -> tuple[Path, Read]:
     prepared = prepare_small(folder)
     return prepared.dataset_folder / "dataset.json", lambda: read_board(prepared)
+
+
+def keep_thumbnails(folder: Path) -> tuple[Path, Read]:
+    config = resolve_config("photos", data=str(write_photos(folder, {"a": 8, "b": 8}))).boards[0]
+    prepared = prepare_board(config)
+    [file] = cache_home().glob("thumbnails/*/*.npy")
+    return file, lambda: read_board(prepared)
 
 
 def keep_split(folder: Path) -> tuple[Path, Read]:
@@ -86,7 +95,6 @@ def keep_weights(folder: Path) -> tuple[Path, Read]:
 
 def keep_training(folder: Path, name: str) -> tuple[Path, Read]:
     from triptych.panels.identity import identify_training
-    from triptych.system.paths import cache_home
     from triptych.training.jobs import PanelJob
 
     prepared = prepare_small(folder)
@@ -126,7 +134,6 @@ def embed_small(folder: Path) -> tuple[tuple[Path, ...], Read]:
 
 
 def keep_number_format(folder: Path) -> tuple[Path, Read]:
-    from triptych.system.paths import cache_home
     from triptych.transfer import choose_precision
     from triptych.transfer.weights import load_backbone
 
@@ -148,6 +155,7 @@ KINDS = {
     "pixels": keep_pixels,
     "hashes of images": keep_image_ids,
     "labels and file names": keep_description,
+    "thumbnails": keep_thumbnails,
     "split": keep_split,
     "split, next command": keep_split_of_the_next_command,
     "checkpoint": keep_checkpoint,

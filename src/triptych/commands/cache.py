@@ -80,7 +80,7 @@ def prune(
     ] = 30.0,
     kind: Annotated[
         list[str] | None,
-        typer.Option(help="Delete only these, such as embeddings, trainings, datasets or reports. Repeatable."),
+        typer.Option(help="Delete only these, such as embeddings, thumbnails, trainings or reports. Repeatable."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     debug: DebugOption = False,

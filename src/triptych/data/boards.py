@@ -1,6 +1,6 @@
 """The data of a board, prepared once on disk and read by every task.
 
-Each image is decoded once, to check that it can be read and to store the thumbnails that the MLPs use.
+Each image is decoded once, to check that it can be read and to store the thumbnail that the MLPs use.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from triptych.data.duplicates import find_leaked, group_equal
 from triptych.data.folders import describe_twins, find_twins
 from triptych.data.groups import find_keys
 from triptych.data.layouts import VAL_IS_TEST
+from triptych.data.shards.rows import ShardedRows
 from triptych.data.splits import (
     Split,
     check_classes,
@@ -84,7 +85,7 @@ class BoardData:
         images: the raw images, of any size.
         pixels: (n, height, width, channels) uint8, memory-mapped: the arrays or thumbnails that the MLPs use.
         labels: (n,) int64, indices into `prepared.classes`.
-        image_ids: (n,) "S32", memory-mapped: a hash of the pixels of each raw image, whatever its file.
+        image_ids: (n,) "S32", a hash of the pixels of each raw image, whatever its file.
         split: the split, the same for every panel.
         image_weights: (n,) float64, positive: the weight of each training image in the loss of every panel; None: all
             weigh the same.
@@ -92,7 +93,7 @@ class BoardData:
 
     prepared: PreparedBoard
     images: ImageSource
-    pixels: Pixels
+    pixels: Pixels | ShardedRows
     labels: NDArray[np.int64]
     image_ids: ImageIds
     split: Split
@@ -247,11 +248,14 @@ def load_board(prepared: PreparedBoard) -> BoardData:
         DamagedFileError: a file is not what was stored.
         FileNotFoundError: a file is missing.
     """
-    stored = load_stored(prepared.dataset_folder)
+    stored = load_stored(prepared.dataset_folder, prepared.config.data)
     content = stored.description
-    images: ImageSource = ArrayImages(stored.pixels)
-    if prepared.root is not None:
-        files = tuple(prepared.root / name for name in content["files"])
+    images: ImageSource
+    if not isinstance(stored.pixels, ShardedRows):
+        images = ArrayImages(stored.pixels)
+    else:
+        root = prepared.root or Path()
+        files = tuple(root / name for name in content["files"])
         states = tuple((size, time) for size, time in content["states"])
         identities = tuple(map(bytes.fromhex, content["identities"]))
         images = FileImages(files, identities, states, prepared.config.data.white_level or WHITE)

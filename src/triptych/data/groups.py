@@ -18,7 +18,8 @@ from PIL import ExifTags, Image
 from triptych.config.schema import NO_GROUPS, SIMILAR
 from triptych.data.datasets import Dataset
 from triptych.data.duplicates import SMALLEST_COMPARED_PIXELS
-from triptych.data.stored import ID_DIGITS, ID_TYPE, ImageIds, StoredDataset
+from triptych.data.shards.thumbnails import ID_DIGITS, ID_TYPE
+from triptych.data.stored import ImageIds, StoredDataset
 from triptych.errors import DataError
 from triptych.images.decoding import open_image
 from triptych.images.sources import ArrayImages, FileImages, require_unchanged

@@ -165,8 +165,11 @@ class FileImages:
         Raises:
             DataError: the file was changed after the data set was read, or is gone.
         """
-        identity = self.locate(index).identify()
-        return identity if self.white_level == WHITE else hashlib.sha256(identity + b"%d" % self.white_level).digest()
+        return identify_at(self.locate(index).identify(), self.white_level)
+
+    def list_identities(self) -> list[bytes]:
+        """Return what `identify` returns of every image, as long as none is changed; no file is looked at."""
+        return [identify_at(identity, self.white_level) for identity in self.identities]
 
 
 @dataclass(frozen=True)
@@ -193,6 +196,11 @@ class SelectedImages(Sequence[Pixels]):
         if isinstance(rows, slice):
             return replace(self, indices=self.indices[rows])
         return self.images[int(self.indices[rows])]
+
+
+def identify_at(identity: bytes, white_level: int) -> bytes:
+    """Return the SHA-256 that an image is known by, given that of its file and the white level it is read with."""
+    return identity if white_level == WHITE else hashlib.sha256(identity + b"%d" % white_level).digest()
 
 
 def read_state(file: Path) -> State:

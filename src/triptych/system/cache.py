@@ -41,7 +41,7 @@ class CacheFile:
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """Files that belong together: the embeddings of one network, a training, a data set's pixels, a split, a report.
+    """Files that belong together: the embeddings of one network, a training, a data set, a split, a report.
 
     Attributes:
         kind: a row of `KINDS`, or `OTHER`.
@@ -70,12 +70,12 @@ class CacheEntry:
     def select_unused(self, before: float) -> tuple[CacheFile, ...]:
         """Return the files to delete, which were last used before a time in seconds since 1970.
 
-        Embeddings are selected file by file, since each file holds images of its own; any other entry as a whole. What
-        could not be made again is never selected.
+        Embeddings and thumbnails are selected file by file, since each file holds images of its own; any other entry as
+        a whole. What could not be made again is never selected.
         """
         if self.kind not in PRUNED:
             return ()
-        if self.kind == "embeddings" and self.used >= before:
+        if self.kind in SHARDED and self.used >= before:
             return tuple(file for file in self.files if file.used < before and file.path.suffix == ".npy")
         return self.files if self.used < before else ()
 
@@ -181,9 +181,12 @@ def _find_last_use(path: Path) -> float:
 
 def _describe_embeddings(place: Path) -> tuple[str, int]:
     described = read_json(place / "space.json")
+    return f"{described['network']}, weights {described['weights_as_configured']}", _count_rows(place)
+
+
+def _count_rows(place: Path) -> int:
     shards = [file for file in place.rglob("*.npy") if not file.name.startswith(".")]
-    images = sum(len(np.load(shard, mmap_mode="r", allow_pickle=False)) for shard in shards)
-    return f"{described['network']}, weights {described['weights_as_configured']}", images
+    return sum(len(np.load(shard, mmap_mode="r", allow_pickle=False)) for shard in shards)
 
 
 def _describe_training(place: Path) -> tuple[str, None]:
@@ -192,7 +195,12 @@ def _describe_training(place: Path) -> tuple[str, None]:
 
 def _describe_dataset(place: Path) -> tuple[str, int]:
     described = read_json(place / "dataset.json")
-    return "photos as thumbnails" if described["files"] else "arrays", len(described["labels"])
+    return "a list of photos" if described["files"] else "arrays", len(described["labels"])
+
+
+def _describe_thumbnails(place: Path) -> tuple[str, int]:
+    side = place.name.split("-")[2]
+    return f"thumbnails of {side} x {side} pixels of all photos", _count_rows(place)
 
 
 def _describe_split(place: Path) -> tuple[str, int]:
@@ -222,6 +230,7 @@ KINDS: dict[str, Callable[[Path], tuple[str, int | None]]] = {
     "embeddings": _describe_embeddings,
     "trainings": _describe_training,
     "datasets": _describe_dataset,
+    "thumbnails": _describe_thumbnails,
     "splits": _describe_split,
     "number-formats": _describe_format,
     "backbones": _describe_backbone,
@@ -229,6 +238,8 @@ KINDS: dict[str, Callable[[Path], tuple[str, int | None]]] = {
     "data": _describe_name,
     "studies": _describe_name,
 }
+# Those whose files hold images of their own.
+SHARDED = ("embeddings", "thumbnails")
 # What is downloaded for long, or could not be made again.
 KEPT = ("data", "studies")
 PRUNED = tuple(kind for kind in KINDS if kind not in KEPT)

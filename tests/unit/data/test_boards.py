@@ -24,7 +24,7 @@ def test_a_machine_without_the_shared_cache_prepares_the_board_itself(
     monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "head"))
     prepared = prepare_board(resolve_config("photos", data=str(photos)).boards[0])
     there = load_board(prepared)
-    pixels, split = there.pixels.copy(), there.split
+    pixels, split = np.array(there.pixels), there.split
     shutil.rmtree(tmp_path / "head")
     monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "worker"))
     here = open_board(prepared)

@@ -158,7 +158,7 @@ def test_frames_in_both_parts_give_labels_away(bursts: Path) -> None:
     for group_by in ("none", "similar"):
         data = open_grouped(bursts, group_by)
         photo = np.array([int(name.removeprefix("IMG").partition("_")[0]) for name in name_files(data)])
-        rows, test = data.pixels.reshape(len(photo), -1).astype(float), data.split.test
+        rows, test = np.asarray(data.pixels).reshape(len(photo), -1).astype(float), data.split.test
         known = np.flatnonzero(data.split.parts() != "test")
         nearest = known[[int(np.square(rows[known] - row).sum(axis=1).argmin()) for row in rows[test]]]
         accuracy[group_by] = float((labels[:, photo[test]] == labels[:, photo[nearest]]).mean())

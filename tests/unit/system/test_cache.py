@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from triptych.data.shards.files import write_rows
 from triptych.errors import ConfigError
 from triptych.system.cache import KINDS, OTHER, SECONDS_PER_DAY, delete_files, list_cache, measure_cache, select_unused
 from triptych.system.checked import write_json
@@ -34,9 +35,14 @@ def describe(file: Path, content: dict[str, object], days: float) -> None:
     age(file, days)
 
 
+def write_thumbnails(file: Path) -> Path:
+    write_rows(file, np.zeros(5, dtype=[("identity", "S32")]), np.zeros((5, 32, 32, 3), dtype=np.uint8))
+    return file
+
+
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache with one entry of each kind; of the embeddings one file is old, one new."""
+    """A cache with one entry of each kind; of the embeddings and thumbnails one file is old, one new."""
     monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path))
     space = tmp_path / "embeddings" / "resnet18-1"
     for name, rows, days in (("old", 4, 40), ("new", 3, 1)):
@@ -46,6 +52,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write(tmp_path / "trainings" / "numpy-mlp-1" / "checkpoint.npz", "...", 50)
     write(tmp_path / "trainings" / "numpy-mlp-1" / "weights" / "epoch-00001.npz", "...", 60)
     describe(tmp_path / "datasets" / "d-1" / "dataset.json", {"files": [], "labels": [0, 1]}, 2)
+    for name, days in (("old", 40), ("new", 1)):
+        age(write_thumbnails(tmp_path / "thumbnails" / "pixels-6-32-pillow-1" / f"{name}.npy"), days)
     describe(tmp_path / "splits" / "s-1.json", {"train": [0], "validation": [], "test": [1]}, 60)
     describe(tmp_path / "number-formats" / "resnet18-1.json", {"chosen": "bfloat16"}, 60)
     write(tmp_path / "backbones" / "a-store" / "digits-resnet18" / "3" / "backbone.safetensors", "...", 60)
@@ -61,7 +69,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_listing_names_everything_that_lies_there(cache: Path) -> None:
     entries = {entry.kind: entry for entry in list_cache()}
     assert list(entries) == [*KINDS, OTHER]
-    assert [entry.images for entry in entries.values()] == [7, None, 2, 2] + [None] * 6
+    assert [entry.images for entry in entries.values()] == [7, None, 2, 10, 2] + [None] * 6
     assert [entry.details for entry in list_cache(["number-formats", "backbones", "reports"])] == [
         "the number format of resnet18 here is bfloat16",
         "registered weights, version 3 of digits-resnet18",
@@ -70,6 +78,7 @@ def test_the_listing_names_everything_that_lies_there(cache: Path) -> None:
     ]
     assert sum(entry.size_bytes for entry in list_cache()) == sum(measure_cache().values()) == measure_folder(cache)
     assert entries["embeddings"].details == "resnet18, weights imagenet"
+    assert entries["thumbnails"].details == "thumbnails of 32 x 32 pixels of all photos"
     assert entries["trainings"].details == "a training of numpy-mlp"
     row = entries["embeddings"].as_row()
     assert row["unused_days"] == pytest.approx(1.0, abs=0.01)
@@ -87,6 +96,7 @@ def test_what_was_not_used_for_some_days_is_deleted(cache: Path) -> None:
         "embeddings/resnet18-1/new.npy",
         "embeddings/resnet18-1/space.json",
         "datasets/d-1/dataset.json",
+        "thumbnails/pixels-6-32-pillow-1/new.npy",
         "backbones/a-store/digits-resnet18/3/backbone.safetensors",
         "backbones/a-store/digits-resnet18/3/origin.json",
         *STAYING,

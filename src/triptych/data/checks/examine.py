@@ -16,8 +16,9 @@ from triptych.data.datasets import Dataset, build_folder_dataset, fetch_dataset,
 from triptych.data.duplicates import Group, find_similar, group_equal
 from triptych.data.folders import Parts, scan_folder
 from triptych.data.groups import find_keys
+from triptych.data.shards.thumbnails import ID_TYPE, shorten_identity
 from triptych.data.splits import check_classes, draw_split
-from triptych.data.stored import ID_TYPE, StoredDataset, read_with, shorten_identity
+from triptych.data.stored import StoredDataset, read_with
 from triptych.data.tables.scan import GROUPS_UNUSED
 from triptych.errors import DataError, InputError, SplitSeedError, describe_error
 from triptych.images.sources import ArrayImages
