@@ -149,7 +149,7 @@ def save_network(data: BoardData, patterns: Patterns, job: PanelJob, folder: Pat
     save_model(name_kind(data.prepared.config, job.panel), network, data.prepared.classes, folder)
     indices = choose_reference_images(data, data.prepared.config.evaluate.reference_images)
     reference = ReferencePredictions(indices, network.predict_images(data.pixels[indices]))
-    metrics = {"fit_seconds": 1.0 + place, "parameters": 1e6, "model_mebibytes": 4.0, "process_peak_mebibytes": 500.0}
+    metrics = {"fit_seconds": 1.0 + place, "parameters": 1e6, "model_mebibytes": 4.0, "fit_memory_mebibytes": 500.0}
     return FittedPanel(folder, reference, metrics, {})
 
 

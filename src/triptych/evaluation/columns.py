@@ -66,7 +66,7 @@ COLUMNS = (
     Column("images/s", "{predict_images_per_second:,.0f}", ("ranking", "costs")),
     Column("parameters", "{parameters:,}", ("ranking", "costs")),
     Column("size on disk (MiB)", "{model_mebibytes:.2f}", ("costs",)),
-    Column("peak memory of the process (MiB)", "{process_peak_mebibytes:,.0f}", ("costs",)),
+    Column("memory of the fit (MiB)", "{fit_memory_mebibytes:,.0f}", ("costs",)),
 )
 
 

@@ -21,6 +21,7 @@ from triptych.images.sources import SelectedImages
 from triptych.networks.saved import Network
 from triptych.panels.kinds import find_kind
 from triptych.panels.reference import ReferencePredictions
+from triptych.system.own_memory import taking_memory
 from triptych.system.threads import release_torch_threads
 from triptych.transfer.records import EmbeddingRecord
 
@@ -103,6 +104,7 @@ def time_predictions(network: Network, data: BoardData, reference: ReferencePred
     return len(images) / median(durations)
 
 
+@taking_memory()
 def evaluate_logged_model(
     model: Any, panel: str, data: BoardData, reference: ReferencePredictions, embedded: EmbeddingRecord | None
 ) -> Evaluation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from triptych.panels.kinds import find_kind, name_kind
 from triptych.panels.reference import ReferencePredictions, choose_reference_images
 from triptych.panels.twins import keeps_weights
 from triptych.system.files import writing_to
-from triptych.system.peak_memory import peak_memory_mebibytes
+from triptych.system.own_memory import measuring_memory
 from triptych.system.threads import describe_processor, limit_blas_threads
 from triptych.training.checkpoints import CheckpointFile
 from triptych.training.epochs import EpochMetrics, OnEpoch
@@ -155,11 +156,13 @@ def fit_panel(
     """
     config = data.prepared.config
     kind = find_kind(config, job.panel)
-    trainer: Trainer = kind.find_trainer()(data, job, embedded)
+    prepare = kind.find_trainer()
+    pkgutil.resolve_name(kind.network)  # libraries are no memory of this panel: others share them
     recorder = CurveRecorder(on_epoch)
-    checkpoint = open_checkpoint(job, trainer.embedded, with_weights=keeps_weights(config, job.panel))
-    restored = checkpoint.count_epochs() if checkpoint else 0
-    with limit_blas_threads(job.settings.threads):
+    with measuring_memory() as growth, limit_blas_threads(job.settings.threads):
+        trainer: Trainer = prepare(data, job, embedded)
+        checkpoint = open_checkpoint(job, trainer.embedded, with_weights=keeps_weights(config, job.panel))
+        restored = checkpoint.count_epochs() if checkpoint else 0
         trained = trainer.train(job.settings, recorder, checkpoint)
         indices = choose_reference_images(data, config.evaluate.reference_images)
         reference = ReferencePredictions(indices, trainer.predict(trained.network, indices))
@@ -168,6 +171,8 @@ def fit_panel(
     with writing_to(folder):
         save_model(name_kind(config, job.panel), trained.network, data.prepared.classes, folder)
     metrics = measure_fit(recorder, folder, trained.parameters)
+    if growth.mebibytes is not None and not restored:
+        metrics["fit_memory_mebibytes"] = growth.mebibytes
     if trainer.embedded:
         metrics["embed_seconds"] = trainer.embedded.seconds
     tags = {
@@ -202,5 +207,4 @@ def measure_fit(recorder: CurveRecorder, folder: Path, parameters: int) -> dict[
         "fit_seconds": recorder.fit_seconds,
         "parameters": float(parameters),
         "model_mebibytes": size / MEBIBYTE,
-        "process_peak_mebibytes": peak_memory_mebibytes(),
     }

@@ -35,6 +35,7 @@ from triptych.images.prefetch import AHEAD, crop_image, map_ahead, open_readers
 from triptych.images.preprocessing import Preprocessing
 from triptych.images.sources import ImageSource
 from triptych.networks.backbones import Backbone, fetch
+from triptych.system.own_memory import taking_memory
 from triptych.system.slices import iterate_slices
 from triptych.system.threads import count_cores
 from triptych.transfer.records import EmbeddingRecord, Embeddings
@@ -43,6 +44,7 @@ from triptych.transfer.store import EmbeddingSpace, list_indices
 OnImages = Callable[[int, int], None]
 
 
+@taking_memory()
 def store_embeddings(
     backbones: Sequence[Backbone],
     images: ImageSource,

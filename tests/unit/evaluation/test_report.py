@@ -29,7 +29,7 @@ COSTS = {
     "predict_images_per_second": 12_345.6,
     "parameters": 41_910.0,
     "model_mebibytes": 0.16,
-    "process_peak_mebibytes": 850.0,
+    "fit_memory_mebibytes": 850.0,
 }
 LONGEST_LABEL = "logistic-regression"
 
