@@ -16,7 +16,7 @@ from triptych.errors import ConfigError
 from triptych.system.environment import apply_environment
 
 if TYPE_CHECKING:
-    from triptych.system.cache import CacheEntry
+    from triptych.system.cache import CacheEntry, CacheFile
 
 CACHE_EXAMPLES = """
 List the contents of the cache, such as embeddings, trainings, prepared data sets and reports.
@@ -87,14 +87,22 @@ def prune(
 ) -> None:
     """Print what would be deleted, ask for confirmation, and delete it."""
     apply_environment(quiet=not debug)
-    from triptych.system.cache import MEBIBYTE, delete_files, list_cache, select_unused
+    from triptych.system.cache import delete_files, list_cache, select_unused
 
     files = select_unused(list_cache(kind or ()), older_than)
-    found = f"{len(files)} file(s), {sum(file.size_bytes for file in files) / MEBIBYTE:,.1f} MiB"
+    found = _count(files)
     if not files:
         terminal.print(f"everything in the cache was used within {older_than:g} days", highlight=False)
     elif not yes and not sys.stdin.isatty():
         raise ConfigError(f"{found} to delete, but there is no terminal to ask for confirmation: add --yes")
     elif yes or typer.confirm(f"Delete {found}, not used for {older_than:g} days?"):
+        # Whatever was used while the question was open stays.
+        files = select_unused(list_cache(kind or ()), older_than)
         delete_files(files)
-        terminal.print(f"deleted {found}", highlight=False)
+        terminal.print(f"deleted {_count(files)}", highlight=False)
+
+
+def _count(files: list[CacheFile]) -> str:
+    from triptych.system.cache import MEBIBYTE
+
+    return f"{len(files)} file(s), {sum(file.size_bytes for file in files) / MEBIBYTE:,.1f} MiB"

@@ -6,22 +6,26 @@ A link in the cache is listed and deleted as a link: what it leads to stays.
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from triptych.errors import ConfigError, DamagedFileError, suggest
+from triptych.errors import ConfigError, DamagedFileError, StorageError, suggest
 from triptych.system.checked import read_json
 from triptych.system.files import measure_folder
 from triptych.system.paths import cache_home
 
 SECONDS_PER_DAY = 86_400
 MEBIBYTE = 2**20
+# Files that a link leads to.
+MOST_LOOKED_AT = 10_000
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,13 @@ class CacheFile:
         path: its path.
         size_bytes: its size.
         used: time of its last use, in seconds since 1970.
+        regular: whether it is a file, not a link, a pipe or the like, which nothing may read.
     """
 
     path: Path
     size_bytes: int
     used: float
+    regular: bool = True
 
 
 @dataclass(frozen=True)
@@ -126,14 +132,29 @@ def select_unused(entries: Iterable[CacheEntry], days: float) -> list[CacheFile]
 
 
 def delete_files(files: Iterable[CacheFile]) -> None:
-    """Delete files in the cache, and the folders that this leaves empty."""
+    """Delete files in the cache, and the folders that this leaves empty.
+
+    Raises:
+        StorageError: this user may not delete some of them; all others are gone.
+    """
+    refused: list[tuple[Path, OSError]] = []
     for file in files:
-        file.path.unlink(missing_ok=True)
+        try:
+            file.path.unlink(missing_ok=True)
+        except OSError as error:
+            refused.append((file.path, error))
+            continue
         for folder in file.path.parents:
             if cache_home() in {folder, folder.parent}:
                 break
             with suppress(OSError):  # not empty
                 folder.rmdir()
+    if refused:
+        path, reason = refused[0]
+        raise StorageError(
+            f"{len(refused)} file(s) of the cache cannot be deleted, such as {path} ({reason.strerror}): allow this "
+            "user to write to their folders, or let their owner delete them; the others are deleted"
+        )
 
 
 def _list_entries(kind: str) -> list[CacheEntry]:
@@ -142,20 +163,33 @@ def _list_entries(kind: str) -> list[CacheEntry]:
 
 
 def _list_places(kind: str) -> list[Path]:
-    """Return the folder or file of each entry of a kind; the folder of the kind itself if it is a link."""
-    top = cache_home() / kind
+    """Return the folder or file of each entry of a kind; a link or a file above them in place of those below."""
     if kind == OTHER:
-        return [place for place in cache_home().glob("*") if place.name not in KINDS]
-    return [top] if top.is_symlink() else [*top.glob(DEPTHS.get(kind, "*"))]
+        return [place for place in _list_below(cache_home()) if place.name not in KINDS]
+    places = [cache_home() / kind]
+    for _ in range(DEPTHS.get(kind, 1)):
+        places = [below for place in places for below in _list_below(place)]
+    return places
+
+
+def _list_below(place: Path) -> list[Path]:
+    """Return what lies in a folder; anything else is returned as it is. No link is followed."""
+    if place.is_symlink() or not place.is_dir():
+        return [place]
+    with suppress(OSError):  # another process may be deleting it
+        return sorted(place.iterdir())
+    return []
 
 
 def _read_entry(kind: str, place: Path) -> CacheEntry:
     files = tuple(_list_files(place))
     if place.is_symlink():
         return CacheEntry(kind, place.name, files, f"a link to {place.readlink()}", None)
+    if not files or not all(file.regular for file in files):
+        return CacheEntry(kind, place.name, files, "holds links, pipes or the like: it was not read", None)
     try:
         details, images = KINDS.get(kind, _describe_name)(place)
-    except (OSError, ValueError, EOFError, DamagedFileError):
+    except (OSError, ValueError, EOFError, LookupError, TypeError, DamagedFileError):
         details, images = "damaged, or written by another version", None
     return CacheEntry(kind, place.name, files, details, images)
 
@@ -166,16 +200,24 @@ def _list_files(place: Path) -> Iterator[CacheFile]:
     for path in [place] if place.is_symlink() or not place.is_dir() else sorted(inside):
         # Another process may be deleting it.
         with suppress(FileNotFoundError):
-            if path.is_symlink() or not path.is_dir():
-                yield CacheFile(path, path.lstat().st_size, _find_last_use(path))
+            found = path.lstat()
+            if not stat.S_ISDIR(found.st_mode):
+                yield CacheFile(path, found.st_size, _find_last_use(path), stat.S_ISREG(found.st_mode))
 
 
 def _find_last_use(path: Path) -> float:
-    """Return when a file was last used, in seconds since 1970; of a link, a file that it leads to."""
+    """Return when a file was last used, in seconds since 1970; of a link, a file that it leads to.
+
+    A link that leads to very many files counts as used now: they are not all looked at.
+    """
     used = path.lstat().st_mtime
-    for file in (path, *path.rglob("*")) if path.is_symlink() else ():
-        if file.is_file():
-            used = max(used, file.stat().st_mtime)
+    if not path.is_symlink():
+        return used
+    for looked_at, file in enumerate(chain([path], path.rglob("*"))):
+        with suppress(OSError):
+            used = max(used, file.stat().st_mtime if file.is_file() else 0.0)
+        if looked_at == MOST_LOOKED_AT:
+            return time.time()
     return used
 
 
@@ -190,7 +232,12 @@ def _count_rows(place: Path) -> int:
 
 
 def _describe_training(place: Path) -> tuple[str, None]:
-    return f"a training of {place.name.rpartition('-')[0]}", None
+    return f"a training of {_cut(place.stem)}", None
+
+
+def _cut(name: str) -> str:
+    """Return a name without the hash at its end, if it has one."""
+    return name.rpartition("-")[0] or name
 
 
 def _describe_dataset(place: Path) -> tuple[str, int]:
@@ -210,10 +257,12 @@ def _describe_split(place: Path) -> tuple[str, int]:
 
 
 def _describe_format(place: Path) -> tuple[str, None]:
-    return f"the number format of {place.name.rpartition('-')[0]} here is {read_json(place)['chosen']}", None
+    return f"the number format of {_cut(place.stem)} here is {read_json(place)['chosen']}", None
 
 
 def _describe_backbone(place: Path) -> tuple[str, None]:
+    if place.parents[2] != cache_home() / "backbones":
+        raise ValueError(f"{place} is no version of a model")
     return f"registered weights, version {place.name} of {place.parent.name}", None
 
 
@@ -246,4 +295,4 @@ PRUNED = tuple(kind for kind in KINDS if kind not in KEPT)
 # Whatever else lies in the cache.
 OTHER = "other"
 # Where the entries of a kind are, if not directly in its folder.
-DEPTHS = {"backbones": "*/*/*"}
+DEPTHS = {"backbones": 3}

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.rights import permissions_obeyed
 from triptych.data.shards.files import write_rows
-from triptych.errors import ConfigError
+from triptych.errors import ConfigError, StorageError
 from triptych.system.cache import KINDS, OTHER, SECONDS_PER_DAY, delete_files, list_cache, measure_cache, select_unused
 from triptych.system.checked import write_json
 from triptych.system.files import measure_folder, touch
@@ -133,6 +134,55 @@ def test_a_link_is_deleted_and_what_it_leads_to_is_not(cache: Path, tmp_path_fac
     assert used.is_file()
     assert unused.is_file()
     assert (outside / "reports" / "20260101-030000-abc123" / "report.html").is_file()
+
+
+def test_no_link_is_followed_wherever_it_lies(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = write(tmp_path_factory.mktemp("outside") / "model" / "3" / "weights", "...", 60)
+    link = cache / "backbones" / "linked"
+    link.symlink_to(outside.parents[2])
+    os.utime(link, (0.0, 0.0), follow_symlinks=False)
+    assert f"a link to {outside.parents[2]}" in [entry.details for entry in list_cache(["backbones"])]
+    delete_files(select_unused(list_cache(), 0))
+    assert not link.is_symlink()
+    assert outside.is_file()
+
+
+def test_a_link_to_very_many_files_counts_as_used(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triptych.system.cache.MOST_LOOKED_AT", 3)
+    for number in range(3):
+        write(cache / "mine" / str(number), "...", 60)
+    (cache / "splits" / "many.json").symlink_to(cache / "mine")
+    [file] = (file for entry in list_cache(["splits"]) for file in entry.files if file.path.is_symlink())
+    assert time.time() - file.used < SECONDS_PER_DAY
+
+
+@pytest.mark.timeout(20)
+def test_files_of_others_are_listed_without_reading_them(cache: Path) -> None:
+    """A pipe would be waited for, and `/dev/zero` has no end."""
+    os.mkfifo(cache / "splits" / "pipe.json")
+    os.mkfifo(cache / "datasets" / "d-1" / "pipe")
+    (cache / "embeddings" / "resnet18-1" / "zero.npy").symlink_to("/dev/zero")
+    write_json(cache / "splits" / "s-2.json", {"of": "another version"})
+    strays = [write(cache / "backbones" / name, "...", 60) for name in ("a file", "a-store/a file")]
+    strays += [write(cache / kind / "a file", "...", 60) for kind in ("thumbnails", "embeddings", "trainings")]
+    entries = list_cache()
+    described = {entry.name: entry.details for entry in entries}
+    unread = "holds links, pipes or the like: it was not read"
+    assert [described[name] for name in ("pipe.json", "d-1", "resnet18-1")] == [unread] * 3
+    assert described["s-2.json"] == "damaged, or written by another version"
+    assert {file.path for entry in entries for file in entry.files} >= {*strays, cache / "mine" / "a file"}
+    delete_files(select_unused(entries, 0))
+    assert left(cache) == STAYING
+
+
+def test_what_may_not_be_deleted_is_named_and_the_others_go(cache: Path) -> None:
+    locked = cache / "trainings" / "numpy-mlp-1"
+    locked.chmod(0o500)
+    message = rf"^1 file\(s\) of the cache cannot be deleted, such as {locked}/checkpoint.npz \(Permission denied\): "
+    with permissions_obeyed(), pytest.raises(StorageError, match=message):
+        delete_files(select_unused(list_cache(), 0))
+    locked.chmod(0o700)
+    assert left(cache) == STAYING | {"trainings/numpy-mlp-1/checkpoint.npz"}
 
 
 def test_one_kind_may_be_chosen_and_a_use_counts(cache: Path) -> None:
