@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from itertools import permutations
 from math import nan
 from typing import Any
+from urllib.parse import quote
 
+import matplotlib as mpl
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
@@ -27,8 +29,15 @@ from triptych.evaluation.report import EvaluatedPanel, Report
 
 # For each pair of panels, the images shown that only one of them classifies correctly; their longest side in pixels.
 SHOWN_IMAGES, SHOWN_PIXELS = 6, 96
+# Of these, each image takes the smaller: PNG for digits, JPEG for photos.
+FORMATS = ("PNG", "JPEG")
 # The best panels, between which disagreements are shown.
 SHOWN_PANELS = 3
+
+# Text as text instead of the outlines of its letters. Verdana is as wide as DejaVu Sans, which matplotlib measures.
+SMALL: Any = {"svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans", "Verdana"]}
+# What may stay as it is in the address of a figure.
+UNQUOTED = " =:/;,()+-.?@!*"
 
 Picture = dict[str, str]
 
@@ -150,13 +159,18 @@ def _sum_confusions(repeats: Sequence[Predictions], classes: int) -> Confusions:
 
 
 def _embed_figure(figure: Figure, description: str) -> Picture:
+    """Return a figure as the page embeds it: as small as it gets, because every night stores one page."""
+    file = io.StringIO()
+    with mpl.rc_context(SMALL):
+        figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    source = f"data:image/svg+xml,{quote(' '.join(file.getvalue().split()), safe=UNQUOTED)}"
+    return {"source": source, "description": description}
+
+
+def _encode(image: Image.Image, name: str) -> str:
     file = io.BytesIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
-    return {"source": _encode(file, "image/svg+xml"), "description": description}
-
-
-def _encode(file: io.BytesIO, media_type: str) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(file.getvalue()).decode()}"
+    image.save(file, format=name)
+    return f"data:image/{name.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _find_disagreements(data: BoardData, predicted: Mapping[str, Predictions]) -> list[dict[str, Any]]:
@@ -175,12 +189,10 @@ def _describe_image(data: BoardData, predictions: Predictions, row: int) -> dict
     pixels = data.images[index]
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     image.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
-    file = io.BytesIO()
-    image.save(file, format="PNG")
     classes = data.prepared.classes
     return {
         "index": index,
-        "source": _encode(file, "image/png"),
+        "source": min((_encode(image, name) for name in FORMATS), key=len),
         "truth": classes[int(predictions.labels[row])],
         "predicted": classes[int(predictions.predicted[row])],
     }

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from html import unescape
 from typing import get_args
+from urllib.parse import unquote
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -87,6 +91,12 @@ def test_a_row_is_all_that_a_metric_needs_to_be_shown(
     # The ranking, the costs and the calibration.
     assert page.count('<th scope="col">a surprise</th>') == page.count("<td>42.0</td>") == 3
     assert report.as_json()["standings"][0]["surprise"] == 42.0
+    # Each figure can be drawn, and its text can be searched.
+    sources = re.findall(r'src="data:image/svg\+xml,([^"]*)"', page)
+    drawn = [ET.fromstring(unquote(unescape(source))) for source in sources]  # noqa: S314 - our own
+    assert len(drawn) == 7
+    assert "numpy-mlp" in "".join(drawn[5].itertext())
+    assert len(page) < 300_000
 
 
 def test_every_column_shows_what_was_measured(
