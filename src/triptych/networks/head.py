@@ -27,6 +27,7 @@ from triptych.networks.light_torch import (
 )
 from triptych.networks.minibatches import Examples, check_step, inplace_draw_mask, shuffle_minibatches
 from triptych.networks.precision import find_device
+from triptych.networks.trunks import TRUNK_FILE, open_trunk
 
 if TYPE_CHECKING:
     from triptych.config.trainers import TransferConfig
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 # Rows per matrix product: enough to be fast, few enough for embeddings that are computed on demand.
 MEASURING_BATCH = 1024
-TRUNK_FILE, HEAD_FILE = "backbone.safetensors", "head.safetensors"
+HEAD_FILE = "head.safetensors"
 
 
 class Head:
@@ -148,8 +149,8 @@ class TransferNetwork:
     def load(cls, folder: Path, description: dict[str, Any]) -> Self:
         """Return the network that `save` wrote; it is computed on a GPU if there is one."""
         preprocessing = Preprocessing.from_json(description["preprocessing"])
-        with reading_model(folder):
-            trunk, head = load_file(folder / TRUNK_FILE), load_file(folder / HEAD_FILE)
+        with open_trunk(folder) as file, reading_model(folder):
+            trunk, head = load_file(file), load_file(folder / HEAD_FILE)
         name, weights = description["backbone"], description["weights"]
         backbone = assemble_backbone(name, weights, preprocessing, trunk, trunk_only=True)
         computed = backbone.on_device(find_device()).in_format(description["number_format"])

@@ -19,6 +19,7 @@ from triptych.tracking.metrics import MetricLog
 from triptych.tracking.records import ComparisonRecord, TrainedPanel
 from triptych.tracking.registry.weights import pin_weights
 from triptych.tracking.runs import find_trained, note_trained, panel_run
+from triptych.tracking.sharing.trunks import share_trunk
 from triptych.training.epochs import EpochMetrics
 from triptych.training.jobs import PanelJob
 from triptych.transfer.records import EmbeddingRecord
@@ -68,5 +69,6 @@ def train_in_run(comparison: ComparisonRecord, job: PanelJob, embedded: Embeddin
         except DivergenceError as error:
             raise DivergenceError(f"{job.run_label}: {error} ({job.kind}.learning_rate)") from error
         own_leases.require(comparison.run_id)
+        share_trunk(comparison.experiment_id, job, fitted.folder)
         model_uri = log_fitted(run_id, job, fitted, data)
         return note_trained(TrainedPanel(job, run_id, model_uri, fitted.restored_epochs, embedded))

@@ -17,6 +17,7 @@ from mlflow.models import Model
 
 from triptych.errors import ConfigError, DamagedFileError, describe_error, suggest
 from triptych.networks.checksums import write_checksums
+from triptych.networks.trunks import complete_trunk
 from triptych.panels.onnx_export import check_packages, export_model
 from triptych.tracking.artifacts import load_logged_model
 from triptych.tracking.registry.versions import (
@@ -91,6 +92,8 @@ def _download(version: ModelVersion, folder: str | Path) -> Path:
         # MLflow downloads a folder that is not there as an empty one.
         if not (model / MODEL_FILE).is_file():
             raise FileNotFoundError(f"no {MODEL_FILE}")
+    for data in (model / "data").iterdir():
+        complete_trunk(data)
     on_card = DIGEST_ON_CARD.search(version.description or "")
     if on_card and on_card[1] != digest_files(model / "data"):
         reason = f"its SHA-256 is not {on_card[1]}, which is on its card"

@@ -27,6 +27,7 @@ from triptych.evaluation.model_card import write_card
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.evaluation.statistics import measure_clustering
 from triptych.networks.checksums import check_checksums
+from triptych.networks.trunks import complete_trunk
 from triptych.panels.identity import TRAINING
 from triptych.panels.kinds import find_kind
 from triptych.tracking.artifacts import load_logged_predictions
@@ -68,6 +69,7 @@ def register_version(
         model = Path(mlflow.artifacts.download_artifacts(panel.model_uri, dst_path=folder))
         for data in (model / "data").iterdir():
             check_checksums(data)
+            complete_trunk(data)
         card = write_card(prepared, panel, digest_files(model / "data"), _find_clustering(prepared, panel))
     client.log_text(panel.run_id, card, CARD_FILE)
     created = _create_version(name, panel.model_uri, own_tags({**tags, **(more_tags or {})}), card)

@@ -13,6 +13,7 @@ from triptych.config.names import REGISTERED
 from triptych.config.schema import BoardConfig
 from triptych.errors import WeightsError
 from triptych.networks.checksums import check_checksums
+from triptych.networks.trunks import complete_trunk
 from triptych.system.checked import recall
 from triptych.system.files import replace_atomically, touch
 from triptych.tracking.registry.versions import find_version
@@ -58,6 +59,7 @@ def _fetch(weights: str) -> str:
 def _extract(model: Path, folder: Path, pinned: str) -> None:
     for data in (model / "data").iterdir():
         check_checksums(data)
+        complete_trunk(data)
     for name in FILES:
         found = next((model / "data").rglob(name), None)
         if found is None:

@@ -1,0 +1,78 @@
+"""The frozen network of a saved panel: beside its head, or stored once in MLflow for all panels that share it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from triptych.errors import DamagedFileError
+from triptych.networks.checksums import reading_model, write_checksums
+
+TRUNK_FILE = "backbone.safetensors"
+# In its place: the logged model that has it, and its SHA-256.
+REFERENCE_FILE = "backbone.json"
+REMEDY = "set MLFLOW_TRACKING_URI to the store of the model, or take it from there with `triptych fetch`"
+
+
+@contextmanager
+def open_trunk(folder: Path) -> Iterator[Path]:
+    """Yield the file of the frozen network of a saved panel, downloaded to a temporary folder if it is not beside it.
+
+    Raises:
+        DamagedFileError: it is not in the store that `MLFLOW_TRACKING_URI` names, or not what was saved.
+    """
+    if not (folder / REFERENCE_FILE).is_file():
+        yield folder / TRUNK_FILE
+        return
+    with reading_model(folder / REFERENCE_FILE):
+        reference = json.loads((folder / REFERENCE_FILE).read_text(encoding="utf-8"))
+    with TemporaryDirectory() as temporary:
+        file = _download(reference["model"], temporary)
+        if hash_trunk(file) != reference["sha256"]:
+            raise DamagedFileError(Path(reference["model"]), "the SHA-256 of its frozen network is another", REMEDY)
+        yield file
+
+
+def _download(model: str, folder: str) -> Path:
+    from mlflow import artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        file = Path(artifacts.download_artifacts(model, dst_path=folder), TRUNK_FILE)
+    except (MlflowException, OSError) as error:
+        raise DamagedFileError(Path(model), f"its frozen network cannot be read: {error}", REMEDY) from error
+    if not file.is_file():
+        raise DamagedFileError(Path(model), "its frozen network is missing", REMEDY)
+    return file
+
+
+def refer_to_trunk(folder: Path, model: str) -> None:
+    """Replace the file of the frozen network by a reference to the logged model that has it."""
+    reference = {"model": model, "sha256": hash_trunk(folder / TRUNK_FILE)}
+    (folder / REFERENCE_FILE).write_text(json.dumps(reference) + "\n", encoding="utf-8")
+    (folder / TRUNK_FILE).unlink()
+    write_checksums(folder)
+
+
+def complete_trunk(folder: Path) -> None:
+    """Put the frozen network back beside its head, if it is stored elsewhere: the opposite of `refer_to_trunk`.
+
+    Raises:
+        DamagedFileError: it is not in the store that `MLFLOW_TRACKING_URI` names, or not what was saved.
+    """
+    if (folder / REFERENCE_FILE).is_file():
+        with open_trunk(folder) as file:
+            shutil.move(file, folder / TRUNK_FILE)
+        (folder / REFERENCE_FILE).unlink()
+        write_checksums(folder)
+
+
+def hash_trunk(file: Path) -> str:
+    """Return the SHA-256 of the file of a frozen network, hexadecimal."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

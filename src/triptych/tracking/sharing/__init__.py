@@ -1,0 +1,1 @@
+"""What comparisons share, so that it is stored once."""

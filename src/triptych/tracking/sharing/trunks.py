@@ -1,0 +1,56 @@
+"""Frozen networks: a board stores each of them once, and its models refer to it.
+
+It is a logged model of its own, whose name has the hash of the network, so that no run has to exist for it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mlflow
+from mlflow.entities import LoggedModel, LoggedModelStatus
+
+from triptych.networks.trunks import TRUNK_FILE, hash_trunk, refer_to_trunk
+from triptych.panels.kinds import find_kind
+from triptych.tracking.client import connect
+from triptych.training.jobs import PanelJob
+
+# Of the SHA-256 of a frozen network, so much is in the name of the logged model that has it.
+NAMED_DIGITS = 32
+
+
+def share_trunk(experiment_id: str, job: PanelJob, folder: Path) -> None:
+    """Store the frozen network of a saved panel in a board's experiment, unless it has it; refer to it in the folder.
+
+    Panels without a frozen network stay as they are. Two that are saved at the same moment may both store it.
+
+    Args:
+        experiment_id: MLflow's id of the experiment.
+        job: the panel and its repeat.
+        folder: the saved panel, changed in place.
+    """
+    if find_kind(job.prepared.config, job.panel).input != "embeddings":
+        return
+    client, file = connect(), folder / TRUNK_FILE
+    name = f"backbone-{hash_trunk(file)[:NAMED_DIGITS]}"
+    stored = find_stored(client, experiment_id, name) or _store(client, experiment_id, name, file)
+    refer_to_trunk(folder, f"models:/{stored.model_id}")
+
+
+def find_stored(client: mlflow.MlflowClient, experiment_id: str, name: str) -> LoggedModel | None:
+    """Return the logged model of a frozen network that is whole; None if there is none."""
+    for model in client.search_logged_models([experiment_id], f"name = '{name}'"):
+        if model.status == LoggedModelStatus.READY and has_trunk(model.model_id):
+            return model
+    return None
+
+
+def has_trunk(model_id: str) -> bool:
+    """Return whether the file of a frozen network is in a logged model."""
+    return any(file.path == TRUNK_FILE for file in mlflow.artifacts.list_artifacts(f"models:/{model_id}"))
+
+
+def _store(client: mlflow.MlflowClient, experiment_id: str, name: str, file: Path) -> LoggedModel:
+    created = client.create_logged_model(experiment_id, name)
+    client.log_model_artifact(created.model_id, str(file))
+    return client.finalize_logged_model(created.model_id, LoggedModelStatus.READY)
