@@ -9,6 +9,7 @@ from triptych.orchestration.remote import write_order
 from triptych.tracking.artifacts import load_evaluation
 from triptych.tracking.records import ComparisonRecord
 from triptych.tracking.runs import find_trained
+from triptych.tracking.sharing.finished import find_shared
 from triptych.training.jobs import PanelJob
 
 
@@ -28,7 +29,7 @@ def collect_panel(comparison: ComparisonRecord, job: PanelJob, flow_run_id: str)
         RemotePanelError: the flow run failed, or logged no metrics.
     """
     wait_for_remote(flow_run_id)
-    trained = find_trained(comparison, job)
+    trained = find_trained(comparison, job) or find_shared(comparison, job)
     metrics = load_evaluation(trained.run_id) if trained else None
     if trained is None or metrics is None:
         raise RemotePanelError(f"flow run {flow_run_id} is completed, but MLflow has no metrics of {job.run_label}")

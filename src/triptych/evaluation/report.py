@@ -35,6 +35,7 @@ class EvaluatedPanel:
         metrics: the final metrics by MLflow's name.
         restored_epochs: epochs restored from an earlier, identical training.
         model_uri: MLflow's address of the model.
+        shared: whether an earlier comparison trained it, whose run this one shares.
     """
 
     panel: str
@@ -44,6 +45,7 @@ class EvaluatedPanel:
     metrics: dict[str, float]
     restored_epochs: int = 0
     model_uri: str = ""
+    shared: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from triptych.tracking.metrics import MetricLog
 from triptych.tracking.records import ComparisonRecord, TrainedPanel
 from triptych.tracking.registry.weights import pin_weights
 from triptych.tracking.runs import find_trained, note_trained, panel_run
+from triptych.tracking.sharing.finished import share_finished
 from triptych.tracking.sharing.trunks import share_trunk
 from triptych.training.epochs import EpochMetrics
 from triptych.training.jobs import PanelJob
@@ -44,7 +45,8 @@ def provide_board(prepared: PreparedBoard) -> BoardData:
 def train_in_run(comparison: ComparisonRecord, job: PanelJob, embedded: EmbeddingRecord | None) -> TrainedPanel:
     """Train a panel in a run of MLflow, and log every epoch, the metrics and the model.
 
-    A panel that was trained before its comparison was interrupted is not trained again.
+    A panel that was trained before its comparison was interrupted is not trained again, and the run of an identical
+    training that an earlier comparison finished is shared.
 
     Args:
         comparison: the comparison that the run belongs to.
@@ -54,6 +56,9 @@ def train_in_run(comparison: ComparisonRecord, job: PanelJob, embedded: Embeddin
     if trained := find_trained(comparison, job):
         get_run_logger().info("%s was trained before the comparison was interrupted", job.run_label)
         return replace(trained, embedded=embedded)
+    if shared := share_finished(comparison, job, embedded, get_run_logger().warning):
+        get_run_logger().info("%s: an identical training is finished, run %s", job.run_label, shared.run_id)
+        return shared
     data = provide_board(job.prepared)
     with panel_run(comparison, job, describe_flow_run()) as run_id, TemporaryDirectory() as folder:
         log = MetricLog(run_id)

@@ -90,6 +90,11 @@ def identify_comparison(prepared: PreparedBoard) -> str:
     )
 
 
+def identify_evaluation(config: BoardConfig) -> str:
+    """Return the name of an evaluation: a hash of what its metrics depend on besides the training."""
+    return _hash({"settings": config.evaluate.model_dump(mode="json"), "code": hash_code(HERE, ("evaluation",))})
+
+
 def _identify_weights(config: BoardConfig) -> str:
     """Return what tells pretrained weights apart that have the same name: in files, and in MLflow's registry."""
     weights = config.transfer.weights
@@ -139,20 +144,26 @@ def _name_weights(folder: Path, epoch: int) -> Path:
     return folder / "weights" / f"epoch-{epoch:05}.npz"
 
 
+def has_weights(job: PanelJob, epochs: int) -> bool:
+    """Return whether the weights of a multilayer perceptron are kept for each of its epochs."""
+    return _has_weights(cache_home() / "trainings" / identify_training(job), epochs)
+
+
 def _has_weights(folder: Path, epochs: int) -> bool:
     """Return whether the weights of a training are kept for each of its epochs."""
     return all(recall(partial(load_weights, _name_weights(folder, epoch))) for epoch in range(1, epochs + 1))
 
 
 @cache
-def hash_code(package: Path) -> str:
-    """Return the SHA-256 of the paths and contents of all source files in `PACKAGES`, hexadecimal.
+def hash_code(package: Path, names: tuple[str, ...] = PACKAGES) -> str:
+    """Return the SHA-256 of the paths and contents of all source files in some packages, hexadecimal.
 
     Args:
         package: the folder of `triptych`.
+        names: of its packages.
     """
     digest = hashlib.sha256()
-    for file in _list_sources(package):
+    for file in _list_sources(package, names):
         digest.update(f"{file.relative_to(package).as_posix()}\0".encode() + file.read_bytes() + b"\0")
     return digest.hexdigest()
 
@@ -173,8 +184,8 @@ def find_libraries(package: Path) -> dict[str, str]:
     return {distribution: version(distribution) for distribution in sorted(found)}
 
 
-def _list_sources(package: Path) -> Iterator[Path]:
-    for name in PACKAGES:
+def _list_sources(package: Path, names: tuple[str, ...] = PACKAGES) -> Iterator[Path]:
+    for name in names:
         yield from sorted((package / name).rglob("*.py"))
 
 

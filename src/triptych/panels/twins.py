@@ -9,7 +9,7 @@ import numpy as np
 from triptych.config.names import NUMPY_MLP, TORCH_MLP
 from triptych.config.schema import BoardConfig
 from triptych.data.boards import PreparedBoard
-from triptych.panels.identity import weights_file
+from triptych.panels.identity import has_weights, weights_file
 from triptych.system.checked import recall
 from triptych.training.checkpoints import load_weights
 from triptych.training.jobs import PanelJob
@@ -24,6 +24,11 @@ def are_compared(config: BoardConfig) -> bool:
 def keeps_weights(config: BoardConfig, panel: str) -> bool:
     """Return whether the weights of a panel are kept after every epoch."""
     return panel in {NUMPY_MLP, TORCH_MLP} and are_compared(config)
+
+
+def lacks_weights(job: PanelJob, epochs: int) -> bool:
+    """Return whether the weights of a training would be compared, but are not kept for each of its epochs."""
+    return keeps_weights(job.prepared.config, job.panel) and not has_weights(job, epochs)
 
 
 def measure_drift(prepared: PreparedBoard, repeat: int) -> list[float]:

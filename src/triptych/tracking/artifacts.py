@@ -37,17 +37,27 @@ from triptych.evaluation.predictions import (
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.networks.saved import copy_package
 from triptych.panels.fitting import FittedPanel
+from triptych.panels.identity import identify_evaluation
 from triptych.panels.kinds import find_kind
 from triptych.panels.reference import ReferencePredictions, load_reference, save_reference
 from triptych.system.text import escape_markdown
 from triptych.tracking.client import connect
 from triptych.tracking.leases import own_leases
-from triptych.tracking.links import link_to_charts, link_to_view
+from triptych.tracking.links import link_to_charts, link_to_view, save_view
 from triptych.tracking.metrics import MetricLog, read_metrics
 from triptych.tracking.provenance import PREDICTIONS, pin_requirements, write_record
-from triptych.tracking.queries import REPORT_FILE
+from triptych.tracking.queries import REPORT_FILE, list_charted
 from triptych.tracking.records import ComparisonRecord
-from triptych.tracking.tags import EVALUATED, FINDINGS, RELOAD_DIFFERENCE, REPORTED, read_tags, set_tags
+from triptych.tracking.tags import (
+    EVALUATED,
+    EVALUATION,
+    FINDINGS,
+    RELOAD_DIFFERENCE,
+    REPORTED,
+    list_shared,
+    read_tags,
+    set_tags,
+)
 from triptych.training.jobs import PanelJob
 
 Loaded = TypeVar("Loaded")
@@ -178,6 +188,7 @@ def log_evaluation(run_id: str, job: PanelJob, evaluation: Evaluation) -> dict[s
     shown = json.dumps([{"path": table, "type": "table"}])
     done = {RELOAD_DIFFERENCE: f"{evaluation.reload_difference:.3g}", EVALUATED: "true"}
     done[PREDICTIONS] = evaluation.predictions.compact().digest()
+    done[EVALUATION] = identify_evaluation(job.prepared.config)
     set_tags(client, run_id, {MLFLOW_LOGGED_ARTIFACTS: shown, **done})
     return read_metrics(client.get_run(run_id))
 
@@ -230,9 +241,9 @@ def load_logged_predictions(run_id: str, file: str = PREDICTIONS_ARRAYS) -> Pred
 
 
 def log_drifts(panels: Sequence[EvaluatedPanel], drifts: Sequence[Sequence[float]]) -> None:
-    """Log for both twins of each repeat how far their weights were apart after each epoch."""
+    """Log for both twins of each repeat how far their weights were apart after each epoch, unless it was logged."""
     for panel in panels:
-        if panel.panel in (NUMPY_MLP, TORCH_MLP) and drifts[panel.repeat]:
+        if panel.panel in (NUMPY_MLP, TORCH_MLP) and drifts[panel.repeat] and DRIFT_METRIC not in panel.metrics:
             MetricLog(panel.run_id).log_series(DRIFT_METRIC, drifts[panel.repeat])
 
 
@@ -259,14 +270,19 @@ def finish_comparison(
     """
     client = connect()
     link = link_to_view(record.experiment_id, record.comparison)
+    run = client.get_run(record.run_id)
+    runs = list_charted(record.experiment_id, run)
+    if runs:
+        save_view(client, record.experiment_id, record.comparison, runs)
     chosen = choose_colours(record.prepared.config.panels)
     colours = {job.label: chosen[job.panel] for job in record.jobs}
-    client.log_figure(record.run_id, draw_curves(curves, colours), "curves.png")
+    if len(list_shared(run)) < len(record.jobs):  # otherwise an earlier comparison has the same figure
+        client.log_figure(record.run_id, draw_curves(curves, colours), "curves.png")
     client.log_dict(record.run_id, dict(result), "comparison.json")
     client.log_text(record.run_id, text, "comparison.md")
     client.log_text(record.run_id, page, REPORT_FILE)
     # The note is read when the view is long gone.
-    charts = link_to_charts(record.experiment_id, record.comparison)
+    charts = link_to_charts(record.experiment_id, record.comparison, runs=runs)
     note = f"{text}\n\n[All curves and final metrics of this comparison]({charts})"
     client.set_tag(record.run_id, MLFLOW_RUN_NOTE, note)
     # In this order, so that an interruption in between leaves a comparison that is continued, not one that stays open.

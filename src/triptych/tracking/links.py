@@ -13,6 +13,7 @@ import json
 import re
 import time
 import zlib
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -68,9 +69,16 @@ CHART_DEFAULTS: dict[str, dict[str, Any]] = {
 RUNS_IN_A_CHART = 100
 
 
-def save_view(client: mlflow.MlflowClient, experiment_id: str, comparison: str) -> None:
-    """Store the view of a comparison in its experiment, under the comparison's id."""
-    state = json.dumps(describe_view(comparison), separators=(",", ":"))
+def save_view(client: mlflow.MlflowClient, experiment_id: str, comparison: str, runs: Sequence[str] = ()) -> None:
+    """Store the view of a comparison in its experiment, under the comparison's id.
+
+    Args:
+        client: of the tracking store.
+        experiment_id: MLflow's id of the board's experiment.
+        comparison: the comparison's id.
+        runs: the ids of its panel runs, if it shares some with an earlier comparison.
+    """
+    state = json.dumps(describe_view(comparison, runs), separators=(",", ":"))
     now = int(time.time() * 1000)
     view = {"name": f"comparison {comparison}", "createdAt": now, "updatedAt": now, "state": _deflate(state)}
     client.set_experiment_tag(experiment_id, VIEW_TAG + comparison, json.dumps(view))
@@ -86,11 +94,11 @@ def link_to_view(experiment_id: str, comparison: str) -> str:
     return f"{page}?workflowType=machine_learning&compareRunsMode=CHART&viewStateShareKey={comparison}"
 
 
-def describe_view(comparison: str) -> dict[str, Any]:
+def describe_view(comparison: str, runs: Sequence[str] = ()) -> dict[str, Any]:
     """Return the state of MLflow's page that shows one comparison, as JSON values."""
     section = {"uuid": SECTION, "name": "Model metrics", "display": True, "isGenerated": True, "deleted": False}
     return {
-        "searchFilter": select_panels(comparison),
+        "searchFilter": select_panels(comparison, runs=runs),
         "orderByKey": "tags.`mlflow.runName`",
         "orderByAsc": True,
         "selectedColumns": [*(f"metrics.`{name}`" for name in TABLE_METRICS), "attributes.`Models`"],
@@ -121,14 +129,16 @@ def page_address() -> str:
     return uri.rstrip("/") if uri.startswith(("http://", "https://")) else LOCAL_PAGE
 
 
-def select_panels(comparison: str, prefix: str = PREFIX) -> str:
-    """Return MLflow's filter for the panel runs of a comparison, whose tags have a prefix."""
+def select_panels(comparison: str, prefix: str = PREFIX, runs: Sequence[str] = ()) -> str:
+    """Return MLflow's filter for the panel runs of a comparison: by their ids if given, or by tags with a prefix."""
+    if runs:
+        return f"attributes.run_id IN ({', '.join(map(repr, runs))})"
     return select({COMPARISON: comparison, ROLE: "panel"}, prefix)
 
 
-def link_to_charts(experiment_id: str, comparison: str, prefix: str = PREFIX) -> str:
+def link_to_charts(experiment_id: str, comparison: str, prefix: str = PREFIX, runs: Sequence[str] = ()) -> str:
     """Return the address of MLflow's page with the charts of one comparison, in MLflow's own order."""
-    query = quote(select_panels(comparison, prefix), safe="")
+    query = quote(select_panels(comparison, prefix, runs), safe="")
     return (
         f"{page_address()}/#/experiments/{experiment_id}/runs"
         f"?workflowType=machine_learning&searchFilter={query}&compareRunsMode=CHART"

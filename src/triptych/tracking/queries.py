@@ -20,19 +20,22 @@ from triptych.system.checked import discard, reading
 from triptych.system.files import replace_atomically, writing_to
 from triptych.system.paths import cache_home
 from triptych.tracking.client import connect
-from triptych.tracking.links import VIEW_TAG, link_to_charts, link_to_run, link_to_view
+from triptych.tracking.links import VIEW_TAG, link_to_charts, link_to_run, link_to_view, select_panels
 from triptych.tracking.records import PanelRun, RecordedRun
 from triptych.tracking.tags import (
     BOARD,
     COMPARISON,
     FLOW_RUN_URL,
     LABEL,
+    MODEL,
     PANEL,
     PREFIX,
     REPEAT,
     RESTORED,
     ROLE,
     RUNNING,
+    count_epochs,
+    list_shared,
     read_tags,
     search,
 )
@@ -43,8 +46,36 @@ RESULT_FILES = {"comparison": "comparison.json", "study": "trials.json"}
 
 
 def find_panel_runs(experiment_id: str, comparison: str) -> list[Run]:
-    """Return the panel runs of a comparison, in the order in which they were started."""
+    """Return the panel runs that a comparison started, in this order; it may share others."""
     return search(connect(), [experiment_id], {COMPARISON: comparison, ROLE: "panel"})[::-1]
+
+
+def find_compared_runs(experiment_id: str, comparison: Run) -> list[Run]:
+    """Return the panel runs of a comparison, those that it shares with earlier ones first.
+
+    Args:
+        experiment_id: MLflow's id of the board's experiment.
+        comparison: the run of the comparison.
+    """
+    own = find_panel_runs(experiment_id, read_tags(comparison)[COMPARISON])
+    # One that was not whole was trained again; one whose own training was interrupted may be shared after all.
+    trained = {_name_repeat(run) for run in own if MODEL in read_tags(run)}
+    shared = {name: run_id for name, run_id in list_shared(comparison).items() if name not in trained}
+    if not shared:
+        return own
+    found = connect().search_runs([experiment_id], select_panels("", runs=[*shared.values()]))
+    return [*found, *(run for run in own if _name_repeat(run) not in shared)]
+
+
+def _name_repeat(panel: Run) -> str:
+    tags = read_tags(panel)
+    return f"{tags[PANEL]}.{tags[REPEAT]}"
+
+
+def list_charted(experiment_id: str, comparison: Run) -> list[str]:
+    """Return the ids of the panel runs of a comparison if it shares some; empty if a search by its tag finds all."""
+    runs = find_compared_runs(experiment_id, comparison) if list_shared(comparison) else []
+    return [run.info.run_id for run in runs]
 
 
 def find_recorded(since: datetime | None = None) -> list[RecordedRun]:
@@ -83,7 +114,7 @@ def _find_active(client: mlflow.MlflowClient, experiments: list[str], since: dat
 def _describe_recorded(client: mlflow.MlflowClient, experiment: Experiment, run: Run) -> RecordedRun:
     tags = read_tags(run)
     comparison = tags.get(COMPARISON)
-    panels = find_panel_runs(experiment.experiment_id, comparison) if comparison else []
+    panels = find_compared_runs(experiment.experiment_id, run) if comparison else []
     result = _load_result(client, run, RESULT_FILES[tags[ROLE]])
     return RecordedRun(
         role=tags[ROLE],
@@ -96,7 +127,7 @@ def _describe_recorded(client: mlflow.MlflowClient, experiment: Experiment, run:
         missing=[f"{one['label']} ({one['reason']})" for one in result.get("missing", [])],
         address=_link_to_recorded(experiment, run),
         flow_run=tags.get(FLOW_RUN_URL),
-        panels=[_describe_run(panel) for panel in panels],
+        panels=[_describe_run(panel, str(comparison)) for panel in panels],
     )
 
 
@@ -120,7 +151,7 @@ def _link_to_recorded(experiment: Experiment, run: Run) -> str:
         return link_to_view(experiment.experiment_id, comparison)
     # The view was deleted on MLflow's page, and a link to it would show an error.
     prefix = PREFIX if PREFIX + COMPARISON in run.data.tags else ""
-    return link_to_charts(experiment.experiment_id, comparison, prefix)
+    return link_to_charts(experiment.experiment_id, comparison, prefix, list_charted(experiment.experiment_id, run))
 
 
 def _read_time(milliseconds: int) -> datetime:
@@ -179,16 +210,17 @@ def find_comparison(client: mlflow.MlflowClient, reference: str | None) -> Run:
     raise ConfigError(f"no comparison {reference!r}: `triptych show` lists the last one of each board")
 
 
-def _describe_run(run: Run) -> PanelRun:
+def _describe_run(run: Run, comparison: str) -> PanelRun:
     tags = read_tags(run)
+    shared = tags[COMPARISON] != comparison
     return PanelRun(
         board=tags[BOARD],
-        comparison=tags[COMPARISON],
+        comparison=comparison,
         panel=tags[PANEL],
         label=tags[LABEL],
         repeat=int(tags[REPEAT]),
         run_id=run.info.run_id,
         status=run.info.status,
         metrics=dict(run.data.metrics),
-        restored_epochs=int(tags.get(RESTORED, 0)),
+        restored_epochs=count_epochs(run) if shared else int(tags.get(RESTORED, 0)),
     )

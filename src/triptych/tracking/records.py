@@ -61,6 +61,7 @@ class TrainedPanel:
         model_uri: MLflow's address of the model.
         restored_epochs: epochs that were restored from a checkpoint of the same training.
         embedded: the record of its embeddings, if it has a frozen network.
+        shared: whether the run is that of an earlier comparison.
     """
 
     job: PanelJob
@@ -68,12 +69,13 @@ class TrainedPanel:
     model_uri: str
     restored_epochs: int
     embedded: EmbeddingRecord | None = None
+    shared: bool = False
 
     def with_metrics(self, metrics: dict[str, float]) -> EvaluatedPanel:
         """Return the panel with its final metrics."""
         job = self.job
         return EvaluatedPanel(
-            job.panel, job.label, job.repeat, self.run_id, metrics, self.restored_epochs, self.model_uri
+            job.panel, job.label, job.repeat, self.run_id, metrics, self.restored_epochs, self.model_uri, self.shared
         )
 
 

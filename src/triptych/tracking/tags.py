@@ -47,6 +47,10 @@ RESUMED = "resumed"
 EVALUATED, RELOAD_DIFFERENCE = "evaluated", "reload_difference"
 # Of a comparison: the codes of what was found about its models.
 FINDINGS = "findings"
+# What the metrics of a panel depend on besides its training.
+EVALUATION = "evaluation"
+# Of a comparison, followed by a panel and a repeat: the run of an earlier comparison that it shares.
+SHARED = "shared."
 # Set on a comparison with its report: nothing is left to do.
 REPORTED = "reported"
 # Of a registered version: the version that was champion before it, which `rollback` goes back to.
@@ -79,6 +83,17 @@ def read_tags(tagged: Run | ModelVersion) -> dict[str, str]:
 def set_tags(client: mlflow.MlflowClient, run_id: str, tags: Mapping[str, str]) -> None:
     """Write some tags of a run in one call."""
     client.log_batch(run_id, tags=[RunTag(name, value) for name, value in own_tags(tags).items()])
+
+
+def list_shared(comparison: Run) -> dict[str, str]:
+    """Return the runs of earlier comparisons that a comparison shares, by PANEL.REPEAT."""
+    tags = read_tags(comparison)
+    return {name.removeprefix(SHARED): run for name, run in tags.items() if name.startswith(SHARED)}
+
+
+def count_epochs(panel: Run) -> int:
+    """Return the number of epochs that a panel was trained for, of a run that has its model."""
+    return int(read_tags(panel)[TRAINED_EPOCHS].partition(" ")[0])
 
 
 def select(tags: Mapping[str, str], prefix: str = PREFIX) -> str:

@@ -104,7 +104,7 @@ def challenge(
         reason = tags.get(DECISION, "it was made the champion before")
         state: State = "refused"
         if is_champion:
-            state = "new" if version.run_id == panel.run_id else "same"
+            state = "new" if version.run_id == panel.run_id and not panel.shared else "same"
         elif DECISION in tags:
             state = "waiting" if tags.get(APPROVAL) == WAITING else "refused"
         else:

@@ -20,7 +20,7 @@ from triptych.system.addresses import WEB, tracking_uri
 from triptych.tracking.links import VIEW_TAG
 from triptych.tracking.registry.versions import open_registry
 from triptych.tracking.retention.selection import Old
-from triptych.tracking.tags import PREFIX, set_tags
+from triptych.tracking.tags import PREFIX, ROLE, RUNNING, list_shared, search, set_tags
 
 # Set on a run before it goes to the trash, so that it is found there after an interruption.
 PRUNED = "pruned"
@@ -29,10 +29,14 @@ PRUNED = "pruned"
 def delete_old(client: mlflow.MlflowClient, old: Old) -> bool:
     """Delete a comparison or a study with its runs, logged models, versions and view; return whether it was.
 
-    It is left alone if it was continued meanwhile, or one of its versions got an alias.
+    It is left alone if it was continued meanwhile, a comparison that is running shares one of its runs, or one of its
+    versions got an alias.
     """
     entry = old.entry
     if any(client.get_run(run_id).info.status == "RUNNING" for run_id in entry.runs):
+        return False
+    running = search(client, [entry.experiment_id], {ROLE: "comparison"}, where=RUNNING)
+    if any(run_id in entry.runs for run in running for run_id in list_shared(run).values()):
         return False
     if any(client.get_model_version(name, version).aliases for name, version in old.versions):
         return False

@@ -12,7 +12,7 @@ from mlflow.entities import Experiment, LoggedModel, Run
 from mlflow.store.entities import PagedList
 
 from triptych.tracking.queries import find_panel_runs
-from triptych.tracking.tags import COMPARISON, ROLE, STUDY, read_tags, search
+from triptych.tracking.tags import COMPARISON, ROLE, STUDY, list_shared, read_tags, search
 
 # The role of each run, the role of the entry that it belongs to, and the tag that names the entry.
 ENTRIES = {
@@ -39,6 +39,7 @@ class Entry:
         started: when the first of its runs started, in milliseconds since 1970.
         ended: when the last of its runs ended, likewise.
         running: whether one of its runs is.
+        shares: the ids of runs of other comparisons that it shares.
     """
 
     board: str
@@ -50,6 +51,7 @@ class Entry:
     started: int
     ended: int
     running: bool
+    shares: frozenset[str] = frozenset()
 
     @property
     def addresses(self) -> list[str]:
@@ -107,6 +109,7 @@ def _group(board: Experiment, runs: Iterable[Run], models: Iterable[LoggedModel]
         if named_by in tags:
             # Without its metrics and parameters, of which a year of nights has too many.
             row = {"id": info.run_id, "uri": info.artifact_uri, "own": tags[ROLE] == role, "status": info.status}
+            row["shares"] = list_shared(run).values()
             row |= {"start": info.start_time, "end": info.end_time or info.start_time}
             grouped.setdefault((role, tags[named_by]), []).append(row)
     placed: dict[str, dict[str, str]] = {}
@@ -118,5 +121,7 @@ def _group(board: Experiment, runs: Iterable[Run], models: Iterable[LoggedModel]
         own = {model: uri for run_id in found for model, uri in placed.get(run_id, {}).items()}
         started, ended = min(row["start"] for row in rows), max(row["end"] for row in rows)
         running = any(row["status"] == "RUNNING" for row in rows)
-        entries.append(Entry(board.name, board.experiment_id, role, name, found, own, started, ended, running=running))
+        shares = frozenset(run_id for row in rows for run_id in row["shares"])
+        about = (board.name, board.experiment_id, role, name, found, own, started, ended)
+        entries.append(Entry(*about, running=running, shares=shares))
     return sorted(entries, key=lambda entry: -entry.started)

@@ -65,13 +65,32 @@ def select_old(client: mlflow.MlflowClient, entries: Sequence[Entry], keep: Keep
         for needs in _list_needs(version):
             named.setdefault(needs, set()).add((str(version.name), str(version.version)))
     seen: dict[tuple[str, str], int] = {}
-    old = []
+    left = []
     for entry in entries:
         place = seen[entry.board, entry.role] = seen.get((entry.board, entry.role), 0) + 1
-        own = {*entry.runs, *(model.removeprefix("m-") for model in entry.models)}
-        if not (entry.running or place <= keep.last or entry.ended / 1000 >= since or own & needed):
-            old.append(Old(entry, tuple(sorted({one for part in own for one in named.get(part, ())}))))
-    return old
+        aged = not (entry.running or place <= keep.last or entry.ended / 1000 >= since)
+        if aged and _list_own(entry).isdisjoint(needed):
+            left.append(entry)
+    return [
+        Old(entry, tuple(sorted({one for part in _list_own(entry) for one in named.get(part, ())})))
+        for entry in _leave_out_shared(entries, left)
+    ]
+
+
+def _list_own(entry: Entry) -> set[str]:
+    """Return the ids of the runs and of the logged models of an entry, the latter without their m-."""
+    return {*entry.runs, *(model.removeprefix("m-") for model in entry.models)}
+
+
+def _leave_out_shared(entries: Sequence[Entry], old: list[Entry]) -> list[Entry]:
+    """Return the old entries without those whose runs others that are kept share."""
+    while True:
+        kept = {id(entry) for entry in entries} - {id(entry) for entry in old}
+        shared = {run_id for entry in entries if id(entry) in kept for run_id in entry.shares}
+        left = [entry for entry in old if shared.isdisjoint(entry.runs)]
+        if len(left) == len(old):
+            return left
+        old = left
 
 
 def _select_champions(client: mlflow.MlflowClient, versions: Sequence[ModelVersion]) -> list[ModelVersion]:

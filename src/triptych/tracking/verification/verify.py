@@ -13,12 +13,13 @@ from mlflow.exceptions import MlflowException
 
 from triptych.errors import ConfigError, DamagedFileError
 from triptych.networks.checksums import CHECKSUMS, check_checksums
+from triptych.networks.trunks import open_trunk
 from triptych.tracking.artifacts import load_logged_predictions
 from triptych.tracking.client import connect
 from triptych.tracking.provenance import MODEL_FILES, PREDICTIONS, TrainingRecord, hash_bytes, load_record
-from triptych.tracking.queries import find_comparison, find_panel_runs
+from triptych.tracking.queries import find_compared_runs, find_comparison
 from triptych.tracking.registry.versions import find_version
-from triptych.tracking.tags import COMPARISON, LABEL, MODEL, REPEAT, ROLE, read_tags, set_tags
+from triptych.tracking.tags import LABEL, MODEL, REPEAT, ROLE, read_tags, set_tags
 from triptych.tracking.verification.agreement import (
     Agreement,
     Difference,
@@ -80,7 +81,7 @@ def find_runs(reference: str) -> list[Run]:
         return [run]
     if tags.get(ROLE) != "comparison":
         raise ConfigError(f"run {reference} is no comparison and no panel: `triptych show` lists comparisons")
-    return find_panel_runs(run.info.experiment_id, tags[COMPARISON])
+    return find_compared_runs(run.info.experiment_id, run)
 
 
 def verify_runs(runs: Iterable[Run], *, record_only: bool) -> list[Verification]:
@@ -130,7 +131,8 @@ def _find_damage(run: Run, record: TrainingRecord) -> Iterator[Difference]:
             place = Path(mlflow.artifacts.download_artifacts(read_tags(run)[MODEL], dst_path=folder))
             (data,) = (file.parent for file in (place / "data").rglob(CHECKSUMS))
             check_checksums(data)
-            found = hash_bytes((data / CHECKSUMS).read_bytes())
+            with open_trunk(data):
+                found = hash_bytes((data / CHECKSUMS).read_bytes())
         except DamagedFileError as damaged:
             found = damaged.reason
         except (MlflowException, OSError, ValueError):

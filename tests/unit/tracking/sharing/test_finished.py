@@ -1,0 +1,92 @@
+"""A second night of the same board, in which nothing has changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.pyfunc import load_model
+
+from helpers.comparisons import Recorded, artifacts_missing
+from triptych.panels import twins
+from triptych.tracking.queries import find_compared_runs, find_recorded, list_charted
+from triptych.tracking.records import ComparisonRecord
+from triptych.tracking.registry.champions import challenge
+from triptych.tracking.retention import Keep, list_entries, measure_entry, select_old
+from triptych.tracking.runs import find_trained, start_comparison
+from triptych.tracking.sharing.finished import find_shared, share_finished
+from triptych.tracking.tags import COMPARISON, PANEL, REPEAT, ROLE, own_tags
+from triptych.training.jobs import PanelJob
+
+
+@pytest.fixture
+def tonight(recorded: Recorded) -> tuple[ComparisonRecord, PanelJob]:
+    record = start_comparison(recorded.comparison.prepared, {}, "another night")
+    return record, record.jobs[0]
+
+
+def test_a_night_that_trains_nothing_new_stores_no_panel(
+    recorded: Recorded, tonight: tuple[ComparisonRecord, PanelJob]
+) -> None:
+    (record, job), said = tonight, list[str]()
+    assert find_shared(record, job) is None
+    shared = share_finished(record, job, None, said.append)
+    assert shared is not None
+    assert find_shared(record, job) == shared
+    assert find_trained(record, job) is None
+    assert (shared.run_id, shared.model_uri) == (recorded.panel.run_id, recorded.panel.model_uri)
+    assert shared.restored_epochs == 2
+    assert not said
+    # What the report names loads without triptych.
+    assert load_model(f"runs:/{shared.run_id}/{job.panel}").predict is not None
+
+    client = MlflowClient()
+    interrupted = {COMPARISON: record.comparison, ROLE: "panel", PANEL: job.panel, REPEAT: "0"}
+    killed = client.create_run(record.experiment_id, tags=own_tags(interrupted)).info.run_id
+    run = client.get_run(record.run_id)
+    assert [one.info.run_id for one in find_compared_runs(record.experiment_id, run)] == [shared.run_id]
+    assert list_charted(record.experiment_id, run) == [shared.run_id]
+    [shown] = find_recorded()
+    assert [(one.comparison, one.restored_epochs) for one in shown.panels] == [(record.comparison, 2)]
+    first = challenge(record.prepared, recorded.panel)
+    again = challenge(record.prepared, shared.with_metrics(recorded.panel.metrics))
+    assert (first.state, again.state) == ("new", "same")
+
+    # The run is kept for as long as the comparison that shares it.
+    client.delete_model_version("digits", first.version.partition("/")[2])
+    for one in (killed, record.run_id):
+        client.set_terminated(one)
+    new, old = list_entries(client)
+    assert (new.name, old.name) == (record.comparison, recorded.comparison.comparison)
+    assert (new.shares, dict(new.models)) == (frozenset({shared.run_id}), {})
+    assert measure_entry(new) < measure_entry(old) / 10
+    assert not select_old(client, [new, old], Keep(1))
+    assert [one.entry for one in select_old(client, [replace(new, shares=frozenset()), old], Keep(1))] == [old]
+
+
+def test_what_is_not_shared(
+    recorded: Recorded, tonight: tuple[ComparisonRecord, PanelJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (record, job), said = tonight, list[str]()
+    evaluated = job.prepared.config.evaluate.model_copy(update={"calibration_bins": 3})
+    trained = job.settings.model_copy(update={"epochs": 3})
+    unsaved = job.settings.model_copy(update={"checkpoint_epochs": 0})
+    others = [{"evaluate": evaluated}, {"numpy_mlp": trained}, {"numpy_mlp": unsaved}]
+    boards = [replace(job.prepared, config=job.prepared.config.model_copy(update=other)) for other in others]
+    for other in (replace(job, fresh_since=0.0), *(replace(job, prepared=board) for board in boards)):
+        assert share_finished(record, other, None, said.append) is None
+    assert not said
+    with artifacts_missing(recorded, "test_predictions.npz"):
+        assert share_finished(record, job, None, said.append) is None
+    assert said.pop().startswith(f"an identical training, run {recorded.panel.run_id}, is not whole (")
+    with monkeypatch.context() as patch:
+        patch.setattr(twins, "keeps_weights", lambda config, panel: True)
+        assert share_finished(record, job, None, said.append) is None
+    client = MlflowClient()
+    client.delete_logged_model(recorded.panel.model_uri.removeprefix("models:/"))
+    assert share_finished(record, job, None, said.append) is None
+    assert len(said) == 1
+    client.delete_run(recorded.panel.run_id)
+    assert share_finished(record, job, None, said.append) is None
+    assert len(said) == 1
