@@ -63,13 +63,13 @@ class Growth:
 class Folder:
     """A folder of small photos, one folder per class, that changes every night."""
 
-    def __init__(self, root: Path, seed: int) -> None:
-        """Write the first photos."""
+    def __init__(self, root: Path, seed: int, first: int = FIRST_PHOTOS) -> None:
+        """Write the first photos, so many of each class."""
         self.root = root
         self._rng = np.random.default_rng(seed)
         self._written = 0
         for name in CLASSES:
-            self._add(name, FIRST_PHOTOS)
+            self._add(name, first)
 
     def change(self, night: int) -> None:
         """Add, rename and delete photos; once, a class comes up."""

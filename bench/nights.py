@@ -1,6 +1,7 @@
 """A thousand nights: what a store costs with 3,000 comparisons, against one with ten.
 
-The nights are copies of one real comparison, written into the tables of an SQLite store.
+The nights are copies of one real comparison, written into the tables of an SQLite store. Real nights show how
+many bytes one stores that trains nothing new, and one that trains a new head because photos were added.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import argparse
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from growth import record_panels
+from growth import Folder, record_panels
 from measure import PAIRS, QUICK_PAIRS, Figure, compare_times, publish
 
 from triptych.config.resolve import resolve_config
@@ -26,6 +29,7 @@ from triptych.data.boards import load_board, prepare_board
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.panels.identity import TRAINING, identify_comparison
 from triptych.system.environment import apply_environment
+from triptych.system.files import measure_folder
 from triptych.tracking.artifacts import finish_comparison, load_logged_curves
 from triptych.tracking.client import connect
 from triptych.tracking.leases import own_leases
@@ -40,6 +44,10 @@ PANELS = ("nearest-neighbours", "most-frequent", "logistic-regression")
 FEW, MANY = 10, 3000
 MILLISECONDS_PER_DAY = 86_400_000
 TARGET = 1.3
+# Pretrained networks that a night compares by themselves, and their weights: VGG16 has half a gigabyte of them.
+PRETRAINED = {"shufflenet_v2_x0_5": "bundled", "vgg16": "random"}
+PHOTOS_OF_A_CLASS = 20
+MOST_MEGABYTES = {"trains nothing new": 0.3, "trains a new head": 1.5}
 # The tables of MLflow that hold what searches read; the others grow likewise, and are copied where all of it counts.
 SEARCHED = ("runs", "tags")
 RECORDED = (*SEARCHED, "params", "latest_metrics", "metrics", "inputs", "logged_models", "logged_model_params")
@@ -205,6 +213,33 @@ def measure_nights(home: Path, pairs: int) -> list[Figure]:
     return figures
 
 
+def measure_bytes(home: Path) -> list[Figure]:
+    """Return the megabytes that a night adds to a store, its database included."""
+    figures = []
+    for panel, weights in PRETRAINED.items():
+        folder = home / panel
+        (folder / "photos").mkdir(parents=True)
+        photos = Folder(folder / "photos", seed=0, first=PHOTOS_OF_A_CLASS)
+        sizes = [_compare_tonight(folder, panel, weights)]
+        sizes.append(_compare_tonight(folder, panel, weights))
+        photos.change(1)
+        sizes.append(_compare_tonight(folder, panel, weights))
+        for what, before, after in zip(("trains nothing new", "trains a new head"), sizes, sizes[1:], strict=False):
+            megabytes = (after - before) / 1e6
+            name = f"MB that a night stores which {what}, {panel} ({weights} weights)"
+            figures.append(Figure(SECTION, name, megabytes, megabytes, megabytes, MOST_MEGABYTES[what], at_most=True))
+    return figures
+
+
+def _compare_tonight(folder: Path, panel: str, weights: str) -> int:
+    """Run a comparison of one pretrained network, as a night does; return the bytes of the store after it."""
+    homes = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/store/mlflow.db", "TRIPTYCH_CACHE_HOME": f"{folder}/cache"}
+    settings = [f"--set=transfer.weights={weights}", "--set=repeats=1"]
+    command = [sys.executable, "-m", "triptych", "compare", "--preset=photos", f"--data={folder}/photos"]
+    subprocess.run([*command, f"--panel={panel}", *settings], env={**os.environ, **homes}, check=True)  # noqa: S603 - our own
+    return measure_folder(folder / "store")
+
+
 def main() -> None:
     """Measure and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -213,7 +248,7 @@ def main() -> None:
     apply_environment(quiet=True)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TRIPTYCH_CACHE_HOME"] = str(Path(folder) / "cache")
-        figures = measure_nights(Path(folder), pairs)
+        figures = measure_bytes(Path(folder)) + measure_nights(Path(folder), pairs)
     publish(SECTION, figures, "an SQLite store")
 
 
