@@ -307,12 +307,12 @@ def test_a_taken_port_is_named_and_nothing_starts(name: str, environment: dict[s
 
 
 def test_a_server_that_ends_at_once_is_named_and_the_other_ended(environment: dict[str, str]) -> None:
-    refused = serve("start", environment | {"MLFLOW_BACKEND_STORE_URI": "nonsense://store"})
-    log = Path(environment["SERVE_HOME"]) / "mlflow.log"
+    refused = serve("start", environment | {"PREFECT_SERVER_DATABASE_TIMEOUT": "never"})
+    log = Path(environment["SERVE_HOME"]) / "prefect.log"
     assert refused.returncode == 2
-    assert refused.stderr == f"serve: mlflow ended before it was ready: see {log}\n"
+    assert refused.stderr == f"serve: prefect ended before it was ready: see {log}\n"
     assert not list(log.parent.glob("*.pid"))
-    socket.create_server(("127.0.0.1", int(environment["PREFECT_PORT"]))).close()
+    socket.create_server(("127.0.0.1", int(environment["MLFLOW_PORT"]))).close()
 
 
 def test_a_process_that_took_over_a_pid_is_left_alone(environment: dict[str, str]) -> None:
