@@ -43,6 +43,11 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the endurance tests alone where none is chosen: they import servers."""
+    return (collection_path.name == "endurance" and config.option.markexpr == "not endurance") or None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the user's cache, store and Prefect home out of the tests; the data home may be read."""
