@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import pytest
 import yaml
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import PrefectHTTPStatusError
+from prefect.testing.cli import CycloptsCliRunner
 
 from triptych.orchestration import provide_automations
 
@@ -35,18 +33,17 @@ async def read_automations() -> dict[str, Any]:
 def deployments(prefect_server: None, photos: Path) -> Iterator[dict[str, Any]]:
     """All deployments by name, as the server has them."""
     from prefect.client.orchestration import get_client
-    from prefect.settings import get_current_settings
 
     del prefect_server
-    settings = get_current_settings().to_environment_variables(exclude_unset=True)
-    environment = {**os.environ, **settings, "TRIPTYCH_PHOTOS": str(photos)}
-    prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
     with get_client(sync_client=True) as client:
         for pool in ("local-process", "gpu", "cpu"):
             client.create_work_pool(WorkPoolCreate(name=pool, type="process", concurrency_limit=3), overwrite=True)
-    for file in ("prefect.yaml", "machines.yaml"):
-        command = [*prefect, "deploy", "--all", "--prefect-file", file]
-        subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setenv("TRIPTYCH_PHOTOS", str(photos))
+        for file in ("prefect.yaml", "machines.yaml"):
+            done = CycloptsCliRunner().invoke(["--no-prompt", "deploy", "--all", "--prefect-file", file])
+            assert done.exit_code == 0, done.output
     with get_client(sync_client=True) as client:
         yield {name: client.read_deployment_by_name(name) for name in NAMES}
 
