@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -15,58 +14,23 @@ from typing import Any
 
 import pytest
 
+from helpers.in_processes import (
+    fail_first_kill_second,
+    kill_the_second,
+    print_and_count,
+    raise_error,
+    send_pid_and_report_when,
+    send_pid_and_wait,
+)
 from helpers.waiting import wait_until
-from triptych.errors import ProcessError, TriptychError, UnreadableImageError
-from triptych.system.files import write_atomically
-from triptych.transfer.finetuning.processes import Send, run_in_processes
+from triptych.errors import ProcessError, UnreadableImageError
+from triptych.transfer.finetuning.processes import run_in_processes
 
 
 def has_ended(pid: int) -> bool:
     """Return whether a process is gone, or only waits for its parent to read its exit code."""
     command = Path(f"/proc/{pid}/cmdline")
     return not command.exists() or not command.read_bytes()
-
-
-# What processes do is looked up by name in this module, which they import.
-
-
-def kill_the_second(number: int, _: Send) -> None:
-    if number == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(60)
-
-
-def fail_first_kill_second(file: Path, number: int, send: Send) -> None:
-    if number == 1:
-        write_atomically(file, str(os.getpid()).encode())
-        os.kill(os.getpid(), signal.SIGKILL)
-    send(os.getpid())
-    wait_until(file.exists, "the second process")
-    raise RuntimeError("connection closed by peer")
-
-
-def raise_error(error: TriptychError, number: int, _: Send) -> None:
-    if number == 1:
-        raise error
-    time.sleep(60)
-
-
-def send_pid_and_wait(_: int, send: Send) -> None:
-    send(os.getpid())
-    time.sleep(60)
-
-
-def send_pid_and_report_when(file: Path, _: int, send: Send) -> None:
-    send(os.getpid())
-    wait_until(file.exists, "the file")
-    send("still running")
-
-
-def print_and_count(number: int, send: Send) -> None:
-    print("printed")
-    print("an error", file=sys.stderr)
-    for count in range(3):
-        send((number, count))
 
 
 def test_a_process_that_is_killed_ends_the_others(tmp_path: Path) -> None:
