@@ -17,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
+from helpers.panels import CLASSES as SMALL_CLASSES
+from helpers.panels import build_numpy
 from triptych.cli import app
 from triptych.data.boards import BoardData
 from triptych.errors import ConfigError
@@ -140,8 +142,8 @@ for package in packages:
 """
 
 
-def test_a_missing_extra_is_one_line_and_exit_code_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'empty.db'}")
+@pytest.mark.usefixtures("own_store")
+def test_a_missing_extra_is_one_line_and_exit_code_two(tmp_path: Path) -> None:
     packages = ["onnx", "onnxruntime", "onnxscript"]
     arguments = [",".join(packages), "fetch", "digits", "--to", str(tmp_path / "model"), "--format", "onnx"]
     done = subprocess.run(
@@ -185,7 +187,7 @@ def test_other_number_formats_are_exported_in_float32_and_said_to_be(
 
 def test_large_weights_lie_in_a_file_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_modules, "LARGEST_FILE_BYTES", 1000)
-    network = save_bundled(tmp_path / "model", "float32")
+    save_model("numpy_mlp", build_numpy(np.random.default_rng(0)), SMALL_CLASSES, tmp_path / "model")
     export_model(tmp_path / "model", tmp_path)
     names = {file.name for file in tmp_path.iterdir() if file.is_file()}
     assert names == {"model.onnx", "model.onnx.data", "onnx.json"}
@@ -193,5 +195,5 @@ def test_large_weights_lie_in_a_file_of_their_own(tmp_path: Path, monkeypatch: p
     moved.mkdir()
     for name in names:
         (tmp_path / name).rename(moved / name)
-    side = network.backbone.preprocessing.crop_size
-    assert run(moved, np.zeros((2, 3, side, side), dtype=np.float32), 2).shape == (2, 4)
+    given = read_contract(moved)["input"]
+    assert run(moved, np.zeros((2, *given["shape"][1:]), given["dtype"]), 2).shape == (2, 3)
