@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from helpers.commands import run
+from helpers.photos import write_scenes
 from triptych.evaluation.report import ComparisonResult
 from triptych.tracking.store import check_store
 
@@ -103,6 +104,7 @@ DATA = {
     "compare --data gone.csv": r"the table .*gone\.csv does not exist",
     "compare --data table:empty": r"is a folder without metadata\.csv",
     "compare --data digits --set data.label_column=x": "is no table: leave it out",
+    "compare --data bomb --panel numpy-mlp": "10000 x 10000 pixels, a decompression bomb",
     "compare --data torn.png": "is a file: give a folder of images",
     "compare --data idx:empty": "is incomplete",
     "check gone": "neither a directory nor the name of a data set",
@@ -170,6 +172,8 @@ def _folder(result: ComparisonResult, tmp_path_factory: pytest.TempPathFactory) 
         (folder / name).mkdir(parents=True)
     for name in ("image.png", *(f"one-class/a/{number}.png" for number in range(8))):
         Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / name)
+    write_scenes(folder / "bomb")
+    Image.new("1", (10_000, 10_000)).save(folder / "bomb" / "train" / "a" / "bomb.png")
     (folder / "torn.png").write_bytes(b"\x89PNG and no more, though long enough" * 20)
     texts = {"torn": "a: [", "deep": "a: " + "[" * 9999, "list": "- 1", "null": "numpy_mlp: null"}
     texts["code"] = 'numpy_mlp: !!python/object/apply:os.system ["touch hacked"]'
