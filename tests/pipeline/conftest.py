@@ -25,7 +25,7 @@ SETTINGS = (
 
 
 @pytest.fixture(scope="session")
-def compared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def compared(request: pytest.FixtureRequest, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of one comparison of the preset `digits`: `mlflow.db`, its artifacts, a cache and its result.
 
     The processes of pytest-xdist share it: the first one that needs it compares, the others wait.
@@ -39,7 +39,8 @@ def compared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
             from triptych.config.resolve import resolve_config
 
             with pytest.MonkeyPatch.context() as patch:
-                patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+                folder.mkdir(exist_ok=True)
+                patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shutil.copy(empty_store, folder)}")
                 patch.setenv("TRIPTYCH_CACHE_HOME", str(folder / "cache"))
                 [result] = compare(resolve_config("digits", settings=SETTINGS))
             (folder / "result.pickle").write_bytes(pickle.dumps(result))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,9 +26,8 @@ def find_paused() -> Any:
 
 
 @pytest.fixture
-def config(prefect_server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    del prefect_server
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+def config(prefect_server: None, own_store: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    del prefect_server, own_store
     monkeypatch.setattr(approvals, "SECONDS_BETWEEN_CHECKS", 1)
     return lambda *more: resolve_config("digits", panels=["logistic-regression"], settings=[*SETTINGS, *more])
 

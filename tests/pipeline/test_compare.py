@@ -223,10 +223,30 @@ def test_random_weights_are_labelled_everywhere(prefect_server: None, photos: Pa
     assert (run.info.run_name, read_tags(run)["weights"], read_tags(run)["label"]) == (label, "random", label)
 
 
-def test_without_validation_nothing_is_measured_there(prefect_server: None) -> None:
+@pytest.fixture(scope="module")
+def beside_a_failing_board(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> ComparisonResult:
+    """A board without a validation set, after one whose data are missing."""
     del prefect_server
-    settings = ["split.validation_fraction=0", "numpy_mlp.epochs=2", "name=no-validation"]
-    [result] = compare(resolve_config("digits", panels=["numpy-mlp"], settings=settings))
+    settings = ["split.validation_fraction=0", "numpy_mlp.epochs=2", "name=sound"]
+    config = resolve_config("digits", panels=["numpy-mlp"], settings=settings)
+    missing = DataConfig(source=f"folder:{tmp_path_factory.getbasetemp() / 'gone'}")
+    gone = config.boards[0].model_copy(update={"name": "gone", "data": missing})
+    with pytest.raises(DataError):
+        compare(config.model_copy(update={"boards": (gone,)}))
+    with pytest.raises(IncompleteError, match=r"^all done except gone \(data .*gone") as caught:
+        compare(config.model_copy(update={"boards": (gone, *config.boards)}))
+    assert caught.value.bad_input
+    result: ComparisonResult
+    [result] = caught.value.results
+    return result
+
+
+def test_a_failing_board_does_not_stop_the_next(beside_a_failing_board: ComparisonResult) -> None:
+    assert beside_a_failing_board.report.board == "sound"
+
+
+def test_without_validation_nothing_is_measured_there(beside_a_failing_board: ComparisonResult) -> None:
+    result = beside_a_failing_board
     [panel] = next(recorded.panels for recorded in find_recorded() if recorded.name == result.comparison)
     assert not [name for name in panel.metrics if name.startswith("val_")]
     assert any("validation set is empty" in caveat for caveat in result.report.caveats)
@@ -261,19 +281,6 @@ def test_a_failing_panel_does_not_stop_the_others_and_leaves_no_run_open(
     assert shown.missing[0].startswith("shufflenet_v2_x0_5 #0 (weights")
 
 
-def test_a_failing_board_does_not_stop_the_next(prefect_server: None, tmp_path: Path) -> None:
-    del prefect_server
-    config = resolve_config("digits", panels=["numpy-mlp"], settings=["numpy_mlp.epochs=2", "name=sound"])
-    [sound] = config.boards
-    gone = sound.model_copy(update={"name": "gone", "data": DataConfig(source=f"folder:{tmp_path / 'gone'}")})
-    with pytest.raises(IncompleteError, match=r"^all done except gone \(data .*gone") as caught:
-        compare(config.model_copy(update={"boards": (gone, sound)}))
-    assert [result.report.board for result in caught.value.results] == ["sound"]
-    assert caught.value.bad_input
-    with pytest.raises(DataError):
-        compare(config.model_copy(update={"boards": (gone,)}))
-
-
 def test_a_model_that_does_not_repeat_its_trainer_is_refused(photos: Path) -> None:
     data = load_board(prepare_board(BoardConfig.model_validate({"data": {"source": str(photos)}})))
     probe = ReferencePredictions(np.arange(3), np.array([[0.5, 0.5]] * 3))
@@ -287,19 +294,19 @@ def test_a_model_that_does_not_repeat_its_trainer_is_refused(photos: Path) -> No
         check_reload(Constant(), data, ReferencePredictions(probe.indices, probe.probabilities + 0.001))
 
 
-def test_an_interrupt_closes_every_run_and_says_so(prefect_server: None, tmp_path: Path) -> None:
+def test_an_interrupt_closes_every_run_and_says_so(prefect_server: None, own_store: str) -> None:
     from prefect.settings import get_current_settings
 
     del prefect_server
     environment = {
         **os.environ,
         **get_current_settings().to_environment_variables(exclude_unset=True),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'interrupted.db'}",
+        "MLFLOW_TRACKING_URI": own_store,
     }
     long_enough = ["--panel", "numpy-mlp", "--set", "numpy_mlp.epochs=1000000"]
     command = [str(Path(sys.executable).with_name("triptych")), "compare", *long_enough]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    client = mlflow.MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    client = mlflow.MlflowClient(own_store)
     _wait_for(lambda: any(run.data.metrics for run in _all_runs(client)))
     process.send_signal(signal.SIGINT)
     _, printed = process.communicate(timeout=60)

@@ -8,11 +8,11 @@ import growth
 import pytest
 
 
+@pytest.mark.usefixtures("own_store")
 def test_nights_on_a_folder_that_grows_are_all_decided_with_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cheaper version of `make simulate`."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.setattr(growth, "NEW_CLASS_NIGHT", 1)
     (tmp_path / "photos").mkdir()
     lived = growth.live_through(tmp_path / "photos", nights=3)

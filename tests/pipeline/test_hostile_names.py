@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,13 +40,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def compared(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def compared(folder: Path, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from flows.compare import compare
     from triptych.config.resolve import resolve_config
 
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}")
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shutil.copy(empty_store, home)}")
         patch.setenv("TRIPTYCH_CACHE_HOME", str(home / "cache"))
         # With this seed of the split, every class is in every part.
         settings = ["repeats=1", "split.seed=9"]
