@@ -11,6 +11,8 @@ INSTALL := $(BIN)/uv pip install --python $(BIN)/python --constraint constraints
 ARGS ?=
 # The certificates that the machine trusts, as pip does: networks with a proxy of their own need it.
 export UV_SYSTEM_CERTS := true
+# Images of containers forbid Python to keep bytecode. Every process would then compile its libraries, for seven seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup compare ui show serve stop test bench bench-mlp bench-transfer bench-pipeline bench-quick simulate \
