@@ -174,7 +174,9 @@ def test_easy_photos_are_told_apart_by_every_panel(result: ComparisonResult) -> 
 def test_every_column_of_the_report_has_its_metric(result: ComparisonResult, table: Table) -> None:
     rows = result.report.as_rows(table)
     assert [row["panel"] for row in rows] == [standing.label for standing in result.report.standings]
-    assert list(rows[0]) == [column.heading_in(table) for column in COLUMNS if table in column.tables]
+    # The memory of a fit is only known where nothing ran beside it.
+    shown = [column.heading_in(table) for column in COLUMNS if table in column.tables and "memory" not in column.heading]
+    assert [heading for heading in rows[0] if "memory" not in heading] == shown
 
 
 def test_show_finds_the_comparison(result: ComparisonResult) -> None:
