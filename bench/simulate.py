@@ -15,6 +15,7 @@ from functools import partial
 
 import numpy as np
 from bursts import simulate_bursts
+from folds import simulate_better_learner, simulate_folds
 from gate import simulate_better_challenger, simulate_years
 from growth import simulate_growth
 from measure import Figure, publish
@@ -174,6 +175,9 @@ SIMULATIONS: tuple[Callable[[int], list[Figure]], ...] = (
     simulate_single_trainings,
     partial(simulate_power, 0.0, (0.2, 0.9, 0.95)),
     partial(simulate_power, OWN, (0.2, 0.8, 0.85)),
+    partial(simulate_folds, bursts=False),
+    partial(simulate_folds, bursts=True),
+    simulate_better_learner,
     simulate_coverage,
     simulate_years,
     simulate_better_challenger,

@@ -49,6 +49,11 @@ class Spread:
     seed_variance: float = 0.0
     seed_degrees: float = 1.0
 
+    @property
+    def variance(self) -> float:
+        """The variance of the difference."""
+        return self.image_variance + self.seed_variance
+
     def margin(self, level: float) -> float:
         """Return half the width of the interval with this error probability, infinite if there are too few images.
 
@@ -93,9 +98,9 @@ class PairedDifference:
         p_value: two-sided; below 1 - confidence level exactly where the interval excludes 0.
         only_first: number of images that only the first classifies correctly, mean over the repeats.
         only_second: number of images that only the second classifies correctly, mean over the repeats.
-        repeats: number of repeats of each panel.
+        repeats: number of trainings of each panel: its repeats, times the folds of a cross-validation.
         first_ahead: probability that a new training of the first classifies more of these images correctly than a new
-            training of the second; None with one repeat.
+            training of the second; None with one repeat, and with folds.
         spread: what the interval and the p-value are computed from.
     """
 
@@ -116,10 +121,11 @@ class PairedDifference:
 
     def interval(self, confidence_level: float) -> tuple[float, float]:
         """Return the interval at a confidence level, clipped to -1..1."""
-        return _bound(self.difference, self.spread.margin(1.0 - confidence_level))
+        return bound_difference(self.difference, self.spread.margin(1.0 - confidence_level))
 
 
-def _bound(difference: float, margin: float) -> tuple[float, float]:
+def bound_difference(difference: float, margin: float) -> tuple[float, float]:
+    """Return the bounds of an interval of a difference in accuracy, clipped to -1..1."""
     return max(difference - margin, -1.0), min(difference + margin, 1.0)
 
 
@@ -200,7 +206,7 @@ def compare_pair(
         _count_degrees(one.seed_variance, other.seed_variance, repeats),
     )
     difference = float(first.mean() - second.mean())
-    low, high = _bound(difference, spread.margin(1.0 - confidence_level))
+    low, high = bound_difference(difference, spread.margin(1.0 - confidence_level))
     return PairedDifference(
         difference=difference,
         low=low,

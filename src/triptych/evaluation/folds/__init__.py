@@ -1,0 +1,1 @@
+"""Cross-validation: every image is tested out of fold, and what its folds say of the difference between two panels."""
