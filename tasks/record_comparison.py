@@ -20,6 +20,9 @@ from triptych.tracking.records import ComparisonRecord
 from triptych.tracking.registry.champions import Verdict
 
 NOTHING_CHOSEN = "no model was registered: without a validation set, none can be chosen"
+NOTHING_TRAINED = (
+    "no model was registered: folds measure methods, and no model of them saw all images; split.folds=0 trains one"
+)
 
 
 @step("compare {comparison.prepared.config.name}")
@@ -37,9 +40,10 @@ def record_comparison(
     curves = load_logged_curves(panels)
     findings = examine_models(gather_evidence(data, report, panels, predictions, curves))
     report = replace(report, findings=findings)
-    promotion = verdict.text if verdict else NOTHING_CHOSEN
+    promotion = verdict.text if verdict else NOTHING_TRAINED if report.folds else NOTHING_CHOSEN
     facts = {"comparison": comparison.comparison, "champion": promotion}
-    facts["is this what it says?"] = f"triptych verify {comparison.comparison}"
+    if not report.folds:
+        facts["is this what it says?"] = f"triptych verify {comparison.comparison}"
     facts |= describe_board(comparison.prepared) | describe_flow_run()
     page = render_page(data, report, panels, predictions, curves, facts)
     link = finish_comparison(comparison, report.as_json(), report.as_markdown(), curves, page)

@@ -85,7 +85,7 @@ def check_inputs(config: Config) -> list[PreparedBoard]:
         move = track(f"{board.name}: check data")
         prepared = prepare_once(board, on_image=partial(move, detail=""))
         images = sum(prepared.sizes.values())
-        move(images, images, describe_sizes(prepared.sizes))
+        move(images, images, describe_sizes(prepared.sizes, prepared.config.split.folds))
         records.append(prepared)
     if config.tuned:
         from triptych.tuning.results import use_tuned
@@ -115,12 +115,14 @@ def check_tuning(config: Config, trials: int, workers: int) -> None:
             identify_study(prepared, panel)
 
 
-def describe_sizes(sizes: dict[str, int]) -> str:
-    """Return the sizes of the parts in a few words.
+def describe_sizes(sizes: dict[str, int], folds: int = 0) -> str:
+    """Return the sizes of the parts, or the number of folds, in a few words.
 
     >>> describe_sizes({"train": 3, "validation": 1, "test": 2})
     '3 train, 1 validation, 2 test'
     """
+    if folds:
+        return f"{sizes['test']} in {folds} folds"
     return ", ".join(f"{size} {part}" for part, size in sizes.items())
 
 

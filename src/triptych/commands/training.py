@@ -123,7 +123,8 @@ def _print_comparison(result: ComparisonResult) -> None:
     terminal.print()
     repeats = max(standing.repeats for standing in report.standings)
     means = f", means over {repeats} repeats" if repeats > 1 else ""
-    title = f"{report.board}, accuracy on {report.test_images} test images{means}"
+    tested = f"images out of fold ({report.folds} folds)" if report.folds else "test images"
+    title = f"{report.board}, accuracy on {report.test_images} {tested}{means}"
     terminal.print(build_table(title, report.as_rows("terminal")))
     terminal.print(report.verdict, style="bold", highlight=False)
     for line in (*report.caveats, *report.findings):

@@ -27,7 +27,7 @@ from triptych.errors import ConfigError, suggest
 NO_GROUPS, SIMILAR, GROUP = "none", "similar", "group"
 # With `name:REGEX`, what `split.group_by` may be.
 GROUPINGS = (NO_GROUPS, "folder", "minute", SIMILAR, GROUP)
-MOST_REPEATS, MOST_BINS = 10_000, 10_000
+MOST_REPEATS, MOST_BINS, MOST_FOLDS = 10_000, 10_000, 100
 # What a column of a table says of an image.
 COLUMN_ROLES = ("path", "label", "split", "group", "weight")
 # Names of models, folders and lock files begin with that of the board.
@@ -103,6 +103,16 @@ class SplitConfig(Section):
     the same, such as `name:(.+)_\\d+`."""
     keep_own_parts: bool = True
     """Use the data set's own train, validation and test parts, if it has any."""
+    folds: Annotated[Integer, Field(ge=0, le=MOST_FOLDS)] = 0
+    """Cross-validation, for small data sets: each panel is trained on all folds but one, which tests it, so that each
+    image is tested once in each repeat; 0 draws one test set instead."""
+
+    @field_validator("folds")
+    @classmethod
+    def _check_folds(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("split.folds = 1 is not allowed: set 2 or more, or 0 for one test set")
+        return folds
 
     @field_validator("group_by")
     @classmethod
@@ -228,6 +238,16 @@ class BoardConfig(PanelSections, BoardSettings):
             for field in sorted(set(fields) & EMBEDDING_FIELDS):
                 raise ValueError(f"networks.{panel}.{field} must be the same for all networks: set transfer.{field}")
             self.for_panel(panel)
+        return self
+
+    @model_validator(mode="after")
+    def _check_folds(self) -> BoardConfig:
+        fine_tuned = [panel for panel in self.panels if self.settings_of(panel).fine_tunes]
+        if self.split.folds and fine_tuned:
+            raise ValueError(
+                f"split.folds = {self.split.folds} is for panels that train in seconds, but {fine_tuned[0]} is "
+                f"fine-tuned: set split.folds=0, or leave out what fine-tunes it"
+            )
         return self
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ Each image is decoded once, to check that it can be read and to store the thumbn
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from triptych.config.trainers import kind_of_panel
 from triptych.data.datasets import Dataset, fetch_dataset
 from triptych.data.duplicates import find_leaked, group_equal
 from triptych.data.folders import describe_twins, find_twins
+from triptych.data.folds.drawing import draw_repetition, require_classes
 from triptych.data.groups import find_keys
 from triptych.data.layouts import VAL_IS_TEST
 from triptych.data.shards.rows import ShardedRows
@@ -104,6 +105,17 @@ class BoardData:
         """The number of each image's group by `split.group_by`, (n,) int64; None if none are asked for."""
         return self.split.groups
 
+    def draw_folds(self, repeat: int) -> list[BoardData]:
+        """Return the data with the split of each fold of a repetition; without folds, the data as they are."""
+        settings = self.prepared.config.split
+        if not settings.folds:
+            return [self]
+        folds = draw_repetition(self.split, self.labels, self.image_ids, settings, repeat)
+        return [
+            replace(self, prepared=replace(self.prepared, split_id=fold.split_id, sizes=fold.sizes()), split=fold)
+            for fold in folds
+        ]
+
 
 def prepare_board(
     config: BoardConfig, on_image: Callable[[int, int], None] = lambda done, total: None
@@ -128,7 +140,7 @@ def prepare_board(
     split_file = cache_home() / "splits" / f"{identify_split(dataset.digest, config.split, hashed=hashed)}.json"
     touch(split_file)
     split = _provide_split(dataset, config.split, stored, split_file)
-    _check_choices(config, split)
+    _check_choices(config, _list_trained(dataset, stored, split, config))
     return PreparedBoard(
         config=config,
         data_name=dataset.name,
@@ -160,11 +172,25 @@ def _provide_split(dataset: Dataset, config: SplitConfig, stored: StoredDataset,
     return split
 
 
-def _check_choices(config: BoardConfig, split: Split) -> None:
+def _list_trained(dataset: Dataset, stored: StoredDataset, split: Split, config: BoardConfig) -> list[Split]:
+    """Return the splits that panels are trained on: that of the board, or those of all folds, once they are checked."""
+    if not config.split.folds:
+        return [split]
+    folds = [
+        fold
+        for repeat in range(config.repeats)
+        for fold in draw_repetition(split, dataset.labels, stored.image_ids, config.split, repeat)
+    ]
+    require_classes(folds, dataset.labels, dataset.classes)
+    return folds
+
+
+def _check_choices(config: BoardConfig, splits: list[Split]) -> None:
     """Raise if a panel chooses something on the validation set although it is empty."""
+    validated = all(len(split.validation) for split in splits)
     for panel in config.panels:
         kind = kind_of_panel(panel)
-        if config.settings_of(panel).chooses and not len(split.validation):
+        if config.settings_of(panel).chooses and not validated:
             raise ConfigError(
                 f"{kind}.patience and {kind}.keep_best_epoch need a validation set, which is empty on board "
                 f"{config.name}: set split.validation_fraction, or leave both out"
@@ -177,7 +203,8 @@ def _explain_parts(dataset: Dataset, config: BoardConfig) -> tuple[str, ...]:
     if config.split.keep_own_parts or dataset.parts is None:
         return notes
     kept = tuple(note for note in notes if note != VAL_IS_TEST)
-    return (*kept, "the data set's own parts were not used: train, validation and test were drawn at random")
+    drawn = "folds" if config.split.folds else "train, validation and test"
+    return (*kept, f"the data set's own parts were not used: {drawn} were drawn at random")
 
 
 def _explain_folder(dataset: Dataset) -> list[str]:
@@ -205,6 +232,8 @@ def _explain_groups(split: Split, config: SplitConfig) -> list[str]:
 
 def _explain_leaks(dataset: Dataset, stored: StoredDataset, split: Split, config: BoardConfig) -> list[str]:
     """Return warnings if test images are also in the other parts, or look like images there."""
+    if config.split.folds:
+        return _explain_folds(stored, split, config)
     parts = split.parts()
     leaked = find_leaked(group_equal(stored.image_ids.tolist()), parts)
     similar = find_leaked(stored.similar, parts) - leaked
@@ -220,6 +249,16 @@ def _explain_leaks(dataset: Dataset, stored: StoredDataset, split: Split, config
             remedy = f"split.keep_own_parts=false with split.group_by={SIMILAR} draws parts that keep them together"
         notes.append(f"{counted}, which may inflate every accuracy: {remedy}, and {listed}")
     return notes
+
+
+def _explain_folds(stored: StoredDataset, split: Split, config: BoardConfig) -> list[str]:
+    """Return how many images look like another one, from which folds may part them."""
+    alike = sum(map(len, stored.similar)) if split.groups is None else 0
+    if not alike:
+        return []
+    note = f"{alike} of {len(split.test)} images look like another one, which may inflate every accuracy"
+    listed = f"`triptych check {config.data.source}` lists them"
+    return [f"{note}: split.group_by={SIMILAR} keeps them in one fold, and {listed}"]
 
 
 def _count_of_test(found: set[int], split: Split, singular: str, plural: str) -> str:

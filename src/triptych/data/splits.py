@@ -69,8 +69,9 @@ def identify_split(data_digest: str, settings: SplitConfig, *, hashed: bool = Fa
     >>> identify_split("data", SplitConfig(seed=0)) == identify_split("data", SplitConfig(seed=1))
     False
     """
-    # Without groups, ids are those of the versions that had none.
-    fields = settings.model_dump(mode="json", exclude={"group_by"} if settings.group_by == NO_GROUPS else None)
+    # Without groups and folds, ids are those of the versions that had none.
+    unused = {name for name, value in {"group_by": NO_GROUPS, "folds": 0}.items() if getattr(settings, name) == value}
+    fields = settings.model_dump(mode="json", exclude=unused)
     text = json.dumps([HASHED if hashed else STRATIFIED, data_digest, fields], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -104,9 +105,12 @@ def check_classes(
         settings: fractions, and whether parts are kept.
 
     Raises:
-        DataError: there is only one class, or a class has too few images.
+        DataError: there is only one class, a class has too few images, or folds are asked for where parts are kept.
     """
     require_two_classes(classes)
+    if settings.folds:
+        _check_folds(labels, parts, classes, settings)
+        return
     own = set() if parts is None or not settings.keep_own_parts else set(parts.tolist())
     drawn = [part for part in _list_parts(settings) if part == "train" or part not in own]
     counts = np.bincount(labels if not own or parts is None else labels[parts == "train"], minlength=len(classes))
@@ -116,6 +120,42 @@ def check_classes(
         raise DataError(
             f"class {classes[scarce]!r} has {counts[scarce]} {kind} to split, and every part needs at least one: "
             f"add images, or remove the class"
+        )
+
+
+def _check_folds(
+    labels: NDArray[np.int64], parts: Parts | None, classes: tuple[str, ...], settings: SplitConfig
+) -> None:
+    if parts is not None and settings.keep_own_parts:
+        raise DataError(
+            f"split.folds={settings.folds} tests every image, but the data set comes with parts of its own: set "
+            f"split.keep_own_parts=false to pool them, or split.folds=0"
+        )
+    require_each_fold(labels, np.arange(len(labels)), classes, settings.folds, "image(s)")
+
+
+def require_each_fold(
+    labels: NDArray[np.int64], groups: Indices, classes: tuple[str, ...], folds: int, kind: str
+) -> None:
+    """Check that each class can be in every fold.
+
+    Args:
+        labels: (n,) int64, indices into `classes`.
+        groups: (n,), what no fold parts.
+        classes: the class names.
+        folds: number of folds.
+        kind: what a group is called.
+
+    Raises:
+        DataError: a class has fewer groups than there are folds.
+    """
+    counts = [len(np.unique(groups[labels == label])) for label in range(len(classes))]
+    scarce = int(np.argmin(counts))
+    if counts[scarce] < folds:
+        fewer = f"set split.folds={counts[scarce]}, " if counts[scarce] > 1 else ""
+        raise DataError(
+            f"class {classes[scarce]!r} has {counts[scarce]} {kind} to divide, and split.folds={folds} needs one for "
+            f"each fold: add images, {fewer}or remove the class"
         )
 
 
@@ -132,6 +172,8 @@ def draw_split(
     keys: NDArray[np.bytes_] | None = None,
 ) -> Split:
     """Return the split of a data set: the parts that it comes with, if they are kept; the others are drawn.
+
+    With folds every image is in the test part, and `triptych.data.folds` draws the parts of each training.
 
     Args:
         labels: (n,) int64, indices into `classes`.
@@ -152,12 +194,18 @@ def draw_split(
     """
     own = parts if settings.keep_own_parts else None
     split_id = identify_split(data_digest, settings, hashed=keys is not None)
+    codes = None if keys is None else np.unique(keys, return_inverse=True)[1].astype(np.int64)
+    groups = None if settings.group_by == NO_GROUPS else codes
+    if settings.folds:
+        if codes is not None:
+            require_each_fold(labels, codes, classes, settings.folds, "different image(s) or groups")
+        everything = np.arange(len(labels))
+        return Split(split_id, everything[:0], everything[:0], everything, groups)
     if keys is not None:
         assigned = assign_parts(keys, own, settings)
         if gap := _find_gap(assigned, labels, classes, settings):
             raise _explain_gap(*gap, settings.seed, _find_seed(keys, own, labels, classes, settings))
         train, validation, test = (np.flatnonzero(assigned == part) for part in ("train", "validation", "test"))
-        groups = None if settings.group_by == NO_GROUPS else np.unique(keys, return_inverse=True)[1].astype(np.int64)
         return Split(split_id, train, validation, test, groups)
     everything = np.arange(len(labels))
     if own is not None:

@@ -52,6 +52,7 @@ COLUMNS = (
     Column("interval", "{low:.4f}-{high:.4f}", ("ranking", "terminal")),
     Column("repeats", "{repeats}", ("ranking",)),
     Column("std", "{standard_deviation:.4f}", ("ranking", "terminal")),
+    Column("std over folds", "{fold_deviation:.4f}", ("ranking",)),
     Column("macro F1", "{test_macro_f1:.4f}", ("ranking", "card")),
     Column("log loss", "{test_log_loss:.4f}", ("ranking", "calibration", "card")),
     Column("log loss, scaled", "{test_log_loss_calibrated:.4f}", ("calibration",)),

@@ -44,13 +44,14 @@ class Evaluation:
         metrics: the final metrics by MLflow's name.
         predictions: of every test image.
         validated: the predictions of every validation image; None if there is none.
-        reload_difference: largest difference between the probabilities of the logged model and of its training.
+        reload_difference: largest difference between the probabilities of the logged model and of its training; None
+            if no model is logged.
     """
 
     metrics: dict[str, float]
     predictions: Predictions
     validated: Predictions | None
-    reload_difference: float
+    reload_difference: float | None
 
 
 def check_reload(

@@ -22,6 +22,7 @@ from triptych.evaluation.calibration import bin_confidences
 from triptych.evaluation.figures.classes import describe_confusions, draw_classes, draw_confusions, draw_difference
 from triptych.evaluation.figures.panels import Curves, draw_costs, draw_curves, draw_reliability
 from triptych.evaluation.figures.style import choose_colours
+from triptych.evaluation.folds.words import build_fold_rows
 from triptych.evaluation.metrics import Confusions, count_confusions, measure_classes
 from triptych.evaluation.pairs import build_pair_rows
 from triptych.evaluation.predictions import Predictions
@@ -75,6 +76,7 @@ def render_page(
     return environment.get_template("report.html").render(
         report=report,
         pairs=build_pair_rows(report.pairs),
+        folds=build_fold_rows(predicted),
         figures=_draw_figures(data, report, predicted, curves, {one.label: chosen[one.panel] for one in panels}),
         costs=report.as_rows("costs"),
         calibration=report.as_rows("calibration"),

@@ -11,6 +11,7 @@ from statistics import fmean
 import numpy as np
 
 from triptych.evaluation.columns import NO_VALUE
+from triptych.evaluation.folds.corrected import Folds, compare_folds
 from triptych.evaluation.statistics import Correct, Groups, PairedDifference, adjust_p_values, compare_pair, expect_lead
 
 # What a verdict says where each panel was trained once.
@@ -87,6 +88,7 @@ def compare_pairs(
     ranked: Sequence[str],
     confidence_level: float,
     groups: Groups | None = None,
+    folds: Mapping[int, Folds] | None = None,
 ) -> tuple[Pair, ...]:
     """Compare every pair of panels of a board, on the repeats that both have.
 
@@ -98,6 +100,7 @@ def compare_pairs(
         ranked: the labels, the most accurate first.
         confidence_level: of the intervals; one minus it is the significance level for all pairs together.
         groups: (n,) int64, the group of each test image; None if every image stands alone.
+        folds: for each repeat, (n,) int64, the fold that tests each image; None without cross-validation.
     """
     found: list[tuple[str, str, PairedDifference]] = []
     hypotheses: list[frozenset[bytes]] = []
@@ -107,7 +110,12 @@ def compare_pairs(
             hypotheses.append(frozenset((one.tobytes(), other.tobytes())))
             if other.sum() > one.sum():
                 first, second, one, other = second, first, other, one
-            found.append((first, second, compare_pair(one, other, confidence_level, groups)))
+            if folds:
+                tested_in = np.stack([folds[repeat] for repeat in repeats])
+                paired = compare_folds(one, other, tested_in, confidence_level, groups)
+            else:
+                paired = compare_pair(one, other, confidence_level, groups)
+            found.append((first, second, paired))
     tested = {key: pair[2].p_value for key, pair in zip(hypotheses, found, strict=True) if not pair[2].agree}
     adjusted = dict(zip(tested, adjust_p_values(list(tested.values())).tolist(), strict=True))
     return tuple(
@@ -122,7 +130,7 @@ def _adjust(first: str, second: str, paired: PairedDifference, p_value: float, c
     return Pair(first, second, paired, p_value, low, high, separated=p_value < level)
 
 
-def decide(best: str, accuracy: float, pairs: Sequence[Pair], test_images: int, confidence_level: float) -> str:
+def decide(best: str, accuracy: float, pairs: Sequence[Pair], tested: str, confidence_level: float) -> str:
     """Return in a few sentences which panel wins and by how much, or whose difference could be chance.
 
     With one repeat, trainings are compared and not methods, and the words say so.
@@ -131,13 +139,13 @@ def decide(best: str, accuracy: float, pairs: Sequence[Pair], test_images: int, 
         best: the label of the most accurate panel.
         accuracy: its accuracy.
         pairs: all pairs of the board, those of `best` in the order of the ranking.
-        test_images: size of the test set.
+        tested: what it is measured on, with the number of images.
         confidence_level: of the intervals.
 
-    >>> decide("numpy-mlp", 0.975, [], 540, 0.95)
+    >>> decide("numpy-mlp", 0.975, [], "540 test images", 0.95)
     'numpy-mlp reaches 0.9750 on 540 test images; there is no other panel to compare it with.'
     """
-    score = f"{accuracy:.4f} on {test_images} test images"
+    score = f"{accuracy:.4f} on {tested}"
     own = [pair for pair in pairs if best in (pair.first, pair.second)]
     if not own:
         return f"{best} reaches {score}; there is no other panel to compare it with."
@@ -181,7 +189,7 @@ def explain_luck(best: str, pairs: Sequence[Pair]) -> list[str]:
     if not spreads:
         return []
     # Half of the variance of a difference is each panel's.
-    variance = fmean((spread.image_variance + spread.seed_variance) / 2.0 for spread in spreads)
+    variance = fmean(spread.variance / 2.0 for spread in spreads)
     lead = 100.0 * expect_lead(sqrt(variance), len(different))
     text = f"the best of {len(different)} panels that could be equally good is {lead:.2f} points ahead of their mean by"
     return [f"{text} chance alone: its accuracy on other images is likely to be that much lower"]

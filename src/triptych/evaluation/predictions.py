@@ -35,6 +35,7 @@ class Predictions:
         ids: (n,) S32, the images by their content; empty in files of earlier versions.
         classes: the class names; empty in files of earlier versions.
         columns: (n, 20), the classes that the probabilities belong to, the most probable first; None: all of them.
+        folds: (n,) int64, the fold that tests each image; None without cross-validation.
     """
 
     indices: NDArray[np.int64]
@@ -43,6 +44,7 @@ class Predictions:
     ids: NDArray[np.bytes_] = field(default_factory=lambda: np.empty(0, dtype="S32"))
     classes: tuple[str, ...] = ()
     columns: NDArray[np.unsignedinteger[Any]] | None = None
+    folds: NDArray[np.int64] | None = None
 
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
@@ -123,9 +125,8 @@ def load_predictions(file: Path) -> Predictions:
         names = arrays.get("classes", np.empty(0, dtype=np.str_))
         ids = arrays.get("ids", np.empty(0, dtype="S32"))
         classes = tuple(map(str, names.tolist()))
-        return Predictions(
-            arrays["indices"], arrays["labels"], arrays["probabilities"], ids, classes, arrays.get("columns")
-        )
+        given = (arrays["indices"], arrays["labels"], arrays["probabilities"])
+        return Predictions(*given, ids, classes, arrays.get("columns"), arrays.get("folds"))
 
 
 def tabulate_predictions(predictions: Predictions) -> Table | None:

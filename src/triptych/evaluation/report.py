@@ -12,9 +12,10 @@ import numpy as np
 from triptych.config.names import NUMPY_MLP, TORCH_MLP
 from triptych.data.boards import PreparedBoard
 from triptych.evaluation.columns import RESTORED, Table, build_rows
+from triptych.evaluation.folds.words import collect_folds, describe_tested, explain_folds, find_design_effect
 from triptych.evaluation.pairs import Pair, build_pair_rows, compare_pairs, decide, explain_luck, join_words
 from triptych.evaluation.predictions import Predictions
-from triptych.evaluation.statistics import Groups, measure_clustering, wilson_interval
+from triptych.evaluation.statistics import Groups, wilson_interval
 from triptych.panels.kinds import find_kind
 from triptych.panels.twins import explain_twins
 from triptych.system.text import escape_markdown
@@ -110,6 +111,7 @@ class Report:
         caveats: what limits the result.
         missing: repeats that could not be compared.
         findings: what the checks of the models found, each as a line with its code.
+        folds: number of folds of a cross-validation, which tests all images; 0 for one test set.
     """
 
     board: str
@@ -120,6 +122,7 @@ class Report:
     caveats: tuple[str, ...]
     missing: tuple[MissingPanel, ...] = ()
     findings: tuple[str, ...] = ()
+    folds: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -190,28 +193,30 @@ def write_report(
         label: {panel.repeat: predictions[panel.run_id].correct for panel in compared if panel.label == label}
         for label in labels
     }
+    folds = collect_folds([panel.repeat for panel in compared], [predictions[panel.run_id] for panel in compared])
     standings = [
         _rank(
             prepared,
             [panel for panel in compared if panel.label == label],
-            measure_clustering(np.mean([*correct[label].values()], axis=0), groups),
+            find_design_effect(correct[label], groups, folds),
         )
         for label in labels
     ]
     standings.sort(key=lambda standing: -standing.test_accuracy)
     level = prepared.config.evaluate.confidence_level
-    pairs = compare_pairs(correct, [standing.label for standing in standings], level, groups)
-    best = standings[0]
+    pairs = compare_pairs(correct, [standing.label for standing in standings], level, groups, folds)
+    best, tested = standings[0], describe_tested(prepared)
     return Report(
         board=prepared.config.name,
         test_images=prepared.sizes["test"],
         standings=tuple(standings),
         pairs=pairs,
-        verdict=decide(best.label, best.test_accuracy, pairs, prepared.sizes["test"], level) + name_missing(missing),
+        verdict=decide(best.label, best.test_accuracy, pairs, tested, level) + name_missing(missing),
         caveats=(
             *(f"missing: {panel.label} ({panel.reason})" for panel in missing),
             *explain_repeats(panels, compared),
             *prepared.notes,
+            *explain_folds(prepared),
             *explain_absent(prepared, predictions[panels[0].run_id]),
             *explain_board(prepared),
             *explain_luck(best.label, pairs),
@@ -219,6 +224,7 @@ def write_report(
             *explain_restored(panels),
         ),
         missing=tuple(missing),
+        folds=prepared.config.split.folds,
     )
 
 
@@ -284,7 +290,8 @@ def explain_board(prepared: PreparedBoard) -> list[str]:
     """Return what the settings of a board mean for its result."""
     config = prepared.config
     caveats = []
-    if not prepared.sizes["validation"]:
+    folds = config.split.folds
+    if not prepared.sizes["validation"] and not folds:
         caveats.append("the validation set is empty: nothing was selected, and every panel saw all training images")
     if config.class_weights != "none":
         caveats.append(
@@ -294,7 +301,7 @@ def explain_board(prepared: PreparedBoard) -> list[str]:
     if config.backbone_panels and config.transfer.weights == "random":
         caveats.append("the backbones have random weights: an ablation, not transfer learning")
     equal = [panel for panel in config.panels if not find_kind(config, panel).draws(config.settings_of(panel))]
-    if equal and config.repeats > 1:
+    if equal and config.repeats > 1 and not folds:
         caveats.append(f"nothing is drawn in the training of {', '.join(equal)}: all repeats are equal, their std is 0")
     if len(config.panels) > 1:
         caveats.append("times are wall-clock times with panels running in parallel; stored embeddings take no time")

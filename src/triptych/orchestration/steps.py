@@ -11,9 +11,10 @@ from prefect.logging import get_run_logger
 
 from triptych.data.boards import BoardData, PreparedBoard, open_board
 from triptych.errors import DivergenceError
-from triptych.orchestration.progress import describe_flow_run, report_epochs
-from triptych.panels.fitting import fit_panel
-from triptych.tracking.artifacts import log_fitted
+from triptych.evaluation.folds.pooling import measure_fold
+from triptych.orchestration.progress import ProgressReporter, describe_flow_run, report_epochs
+from triptych.panels.fitting import FittedFold, fit_folds, fit_panel
+from triptych.tracking.artifacts import FOLD_ACCURACY, log_fitted, log_folds
 from triptych.tracking.leases import own_leases
 from triptych.tracking.metrics import MetricLog
 from triptych.tracking.records import ComparisonRecord, TrainedPanel
@@ -60,20 +61,50 @@ def train_in_run(comparison: ComparisonRecord, job: PanelJob, embedded: Embeddin
         get_run_logger().info("%s: an identical training is finished, run %s", job.run_label, shared.run_id)
         return shared
     data = provide_board(job.prepared)
-    with panel_run(comparison, job, describe_flow_run()) as run_id, TemporaryDirectory() as folder:
-        log = MetricLog(run_id)
-
-        def log_epoch(metrics: EpochMetrics) -> None:
-            own_leases.require(comparison.run_id)
-            log.log_epoch(metrics)
-
-        on_epoch = report_epochs(job.run_label, log_epoch)
+    train = _cross_validate if job.prepared.config.split.folds else _train_once
+    with panel_run(comparison, job, describe_flow_run()) as run_id:
         try:
-            with log:
-                fitted = fit_panel(data, job, Path(folder) / "model", on_epoch, embedded)
+            trained = train(comparison, run_id, data, job, embedded)
         except DivergenceError as error:
             raise DivergenceError(f"{job.run_label}: {error} ({job.kind}.learning_rate)") from error
+        return note_trained(trained)
+
+
+def _train_once(
+    comparison: ComparisonRecord, run_id: str, data: BoardData, job: PanelJob, embedded: EmbeddingRecord | None
+) -> TrainedPanel:
+    """Train a panel on the training set of its board, and log its model, which is evaluated next."""
+    log = MetricLog(run_id)
+
+    def log_epoch(metrics: EpochMetrics) -> None:
+        own_leases.require(comparison.run_id)
+        log.log_epoch(metrics)
+
+    with TemporaryDirectory() as folder:
+        with log:
+            fitted = fit_panel(data, job, Path(folder) / "model", report_epochs(job.run_label, log_epoch), embedded)
         own_leases.require(comparison.run_id)
         share_trunk(comparison.experiment_id, job, fitted.folder)
         model_uri = log_fitted(run_id, job, fitted, data)
-        return note_trained(TrainedPanel(job, run_id, model_uri, fitted.restored_epochs, embedded))
+    return TrainedPanel(job, run_id, model_uri, fitted.restored_epochs, embedded)
+
+
+def _cross_validate(
+    comparison: ComparisonRecord, run_id: str, data: BoardData, job: PanelJob, embedded: EmbeddingRecord | None
+) -> TrainedPanel:
+    """Train a panel for each fold, and log the predictions of all images: it is evaluated, and has no model."""
+    log, report = MetricLog(run_id), ProgressReporter(job.run_label)
+    folds: list[FittedFold] = []
+    total = job.prepared.config.split.folds
+
+    def report_epoch(metrics: EpochMetrics) -> None:
+        own_leases.require(comparison.run_id)
+        done = len(folds) * metrics.epochs + metrics.epoch
+        report(done, total * metrics.epochs, f"fold {len(folds) + 1} of {total}")
+
+    for fold in fit_folds(data, job, report_epoch, embedded):
+        folds.append(fold)
+        log.log({FOLD_ACCURACY: measure_fold(fold)}, step=len(folds))
+    own_leases.require(comparison.run_id)
+    log_folds(run_id, job, folds, embedded)
+    return TrainedPanel(job, run_id, "", sum(fold.restored_epochs for fold in folds), embedded)

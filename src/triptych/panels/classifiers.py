@@ -30,9 +30,13 @@ class ClassifierTrainer:
 
     def __init__(self, data: BoardData, job: PanelJob, embedded: EmbeddingRecord | None) -> None:  # noqa: ARG002 - Trainer's
         """Scale the pixels of the training and the validation set."""
-        self._data = data
         self._input_range: str = job.settings.input_range
         self._classifier: type[PixelClassifier] = find_class(KINDS[job.kind].network)
+        self.select(data, job)
+
+    def select(self, data: BoardData, job: PanelJob) -> None:  # noqa: ARG002 - Trainer's
+        """Scale the pixels of the parts of another fold."""
+        self._data = data
         self._parts = select_examples(data, lambda part: scale_pixels(data.pixels[part], input_range=self._input_range))
 
     def train(self, settings: Any, on_epoch: OnEpoch, checkpoint: CheckpointFile | None = None) -> Trained:

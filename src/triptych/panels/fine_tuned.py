@@ -32,8 +32,13 @@ class FineTuner:
 
     def __init__(self, data: BoardData, job: PanelJob, embedded: EmbeddingRecord | None) -> None:
         """Load the pretrained network; images are read during training."""
-        self._data, self._job, self.embedded = data, job, embedded
+        self.embedded = embedded
         self._backbone = fetch_backbone(job.panel, job.settings.weights)
+        self.select(data, job)
+
+    def select(self, data: BoardData, job: PanelJob) -> None:
+        """Select the images of the parts of another fold."""
+        self._data, self._job = data, job
         self._parts = select_parts(data)
 
     def train(self, settings: TransferConfig, on_epoch: OnEpoch, checkpoint: CheckpointFile | None = None) -> Trained:

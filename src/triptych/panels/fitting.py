@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pkgutil
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,6 +65,9 @@ class Trainer(Protocol):
             embedded: the record of the embeddings of its backbone; None if there are none.
         """
 
+    def select(self, data: BoardData, job: PanelJob) -> None:
+        """Read the training and the validation set of another fold of the same board."""
+
     def train(self, settings: Any, on_epoch: OnEpoch, checkpoint: CheckpointFile | None = None) -> Trained:
         """Train from initial weights, or continue from a checkpoint.
 
@@ -104,6 +107,27 @@ class FittedPanel:
     restored_epochs: int = 0
     tags: dict[str, str] = field(default_factory=dict)
     ingredients: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FittedFold:
+    """A panel that was trained for one fold of a cross-validation; it is not saved.
+
+    Attributes:
+        data: the board with the split of the fold.
+        tested: (n_test, classes), the probabilities of its test images.
+        validated: (n_validation, classes), the same of its validation images; None if there is none.
+        curve: the metrics of every epoch.
+        parameters: number of the network's parameters.
+        restored_epochs: number of epochs that were restored from a checkpoint.
+    """
+
+    data: BoardData
+    tested: NDArray[np.floating[Any]]
+    validated: NDArray[np.floating[Any]] | None
+    curve: list[EpochMetrics]
+    parameters: int
+    restored_epochs: int
 
 
 class CurveRecorder:
@@ -190,6 +214,41 @@ def _describe_processor(requirements: Sequence[str]) -> dict[str, str]:
         {"pytorch": sys.modules["torch"].backends.cpu.get_cpu_capability()} if "torch" in requirements else {}
     )
     return describe_processor() | instructions
+
+
+def fit_folds(
+    data: BoardData, job: PanelJob, on_epoch: OnEpoch, embedded: EmbeddingRecord | None = None
+) -> Iterator[FittedFold]:
+    """Train a panel for each fold of a repetition, or continue from checkpoints; nothing else is saved.
+
+    Args:
+        data: the board.
+        job: the panel and its repeat, which is also the repetition of the folds.
+        on_epoch: called with the metrics of each epoch of each fold.
+        embedded: the record of the embeddings of its backbone; None if it has none.
+
+    Raises:
+        Exception: the same as of `fit_panel`.
+    """
+    kind = find_kind(data.prepared.config, job.panel)
+    trainer: Trainer | None = None
+    for part in data.draw_folds(job.repeat):
+        own = replace(job, prepared=part.prepared)
+        if trainer is None:
+            trainer = kind.find_trainer()(part, own, embedded)
+        else:
+            trainer.select(part, own)
+        recorder = CurveRecorder(on_epoch)
+        checkpoint = open_checkpoint(own, trainer.embedded)
+        restored = checkpoint.count_epochs() if checkpoint else 0
+        with limit_blas_threads(job.settings.threads):
+            trained = trainer.train(job.settings, recorder, checkpoint)
+            tested = trainer.predict(trained.network, part.split.test)
+            chosen = part.split.validation
+            validated = trainer.predict(trained.network, chosen) if len(chosen) else None
+        if kind.input != "thumbnails":
+            require_unchanged(data.images)
+        yield FittedFold(part, tested, validated, recorder.curve, trained.parameters, restored)
 
 
 def describe_epochs(curve: Sequence[EpochMetrics], settings: TrainingConfig) -> dict[str, str]:

@@ -31,6 +31,10 @@ class MLPTrainer:
 
     def __init__(self, data: BoardData, job: PanelJob, embedded: EmbeddingRecord | None) -> None:  # noqa: ARG002 - Trainer's
         """Scale the pixels of the training and the validation set."""
+        self.select(data, job)
+
+    def select(self, data: BoardData, job: PanelJob) -> None:
+        """Scale the pixels of the parts of another fold."""
         settings: MLPConfig = job.settings
         self._data, self._job = data, job
         self._parts = select_examples(

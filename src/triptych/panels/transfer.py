@@ -35,11 +35,16 @@ class HeadTrainer:
     def __init__(self, data: BoardData, job: PanelJob, embedded: EmbeddingRecord) -> None:
         """Load the backbone, and memory-map its embeddings."""
         settings: TransferConfig = job.settings
-        self._data, self._job = data, job
         backbone = fetch_backbone(job.panel, settings.weights)
         self._backbone = backbone.on_device(find_device()).in_format(embedded.number_format)
         self.embedded = provide_embeddings(data, job.panel, embedded)
         self._stored = load_embeddings(self.embedded)
+        self.select(data, job)
+
+    def select(self, data: BoardData, job: PanelJob) -> None:
+        """Select the embeddings of the parts of another fold."""
+        settings: TransferConfig = job.settings
+        self._data, self._job = data, job
         everything = np.arange(len(data.images))
         live = LiveEmbeddings(self._backbone, data.images, everything, settings.embedding_batch_size)
         rows: Any = self._stored if settings.cache_embeddings else live
@@ -74,7 +79,8 @@ class HeadTrainer:
     def predict(self, network: TransferNetwork, indices: NDArray[np.int64]) -> NDArray[Any]:
         """Return the probabilities of images of the board, (n, classes), from their stored embeddings."""
         head: Head = network.head
-        return head.predict_proba(self._stored[indices])
+        stored: Any = self._stored.select(indices)
+        return head.predict_proba(stored)
 
     def _describe(self, settings: TransferConfig) -> dict[str, str]:
         after = self._backbone.digest()

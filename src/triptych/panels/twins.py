@@ -18,7 +18,8 @@ from triptych.training.jobs import PanelJob
 def are_compared(config: BoardConfig) -> bool:
     """Return whether the weights of the two networks are compared after every epoch."""
     both = {NUMPY_MLP, TORCH_MLP} <= set(config.panels)
-    return both and config.evaluate.compare_twins and config.numpy_mlp == config.torch_mlp
+    wanted = config.evaluate.compare_twins and not config.split.folds
+    return both and wanted and config.numpy_mlp == config.torch_mlp
 
 
 def keeps_weights(config: BoardConfig, panel: str) -> bool:

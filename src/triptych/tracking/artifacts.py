@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ from triptych.evaluation.evaluator import Evaluation
 from triptych.evaluation.figures.classes import draw_confusions
 from triptych.evaluation.figures.panels import Curves, draw_curves
 from triptych.evaluation.figures.style import choose_colours
+from triptych.evaluation.folds.pooling import average_curves, pool_folds
 from triptych.evaluation.metrics import count_confusions, list_confusions, measure_classes
 from triptych.evaluation.predictions import (
     Predictions,
@@ -36,7 +38,7 @@ from triptych.evaluation.predictions import (
 )
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.networks.saved import copy_package
-from triptych.panels.fitting import FittedPanel
+from triptych.panels.fitting import FittedFold, FittedPanel
 from triptych.panels.identity import identify_evaluation
 from triptych.panels.kinds import find_kind
 from triptych.panels.reference import ReferencePredictions, load_reference, save_reference
@@ -52,6 +54,7 @@ from triptych.tracking.tags import (
     EVALUATED,
     EVALUATION,
     FINDINGS,
+    FOLDS,
     RELOAD_DIFFERENCE,
     REPORTED,
     list_shared,
@@ -59,6 +62,7 @@ from triptych.tracking.tags import (
     set_tags,
 )
 from triptych.training.jobs import PanelJob
+from triptych.transfer.records import EmbeddingRecord
 
 Loaded = TypeVar("Loaded")
 EXPERIMENT_NOTE = "mlflow.note.content"
@@ -70,6 +74,8 @@ PREDICTIONS_ARRAYS = "test_predictions.npz"
 VALIDATED_ARRAYS = "validation_predictions.npz"
 # Longest side of the example image that a model has as JSON; images of any size are valid inputs.
 EXAMPLE_PIXELS = 32
+# The accuracy on the images of each fold of a cross-validation; the steps are the folds, from 1.
+FOLD_ACCURACY = "fold_accuracy"
 DRIFT_METRIC = "largest_weight_difference_of_twins"
 # MLflow sets this variable while it logs a model, and deletes it where there was none, maybe just when another thread
 # reads the environment.
@@ -186,8 +192,9 @@ def log_evaluation(run_id: str, job: PanelJob, evaluation: Evaluation) -> dict[s
         client.log_artifacts(run_id, folder)
     # Last, because it says that all of the above is logged.
     shown = json.dumps([{"path": table, "type": "table"}])
-    done = {RELOAD_DIFFERENCE: f"{evaluation.reload_difference:.3g}", EVALUATED: "true"}
-    done[PREDICTIONS] = evaluation.predictions.compact().digest()
+    difference = evaluation.reload_difference
+    done = {} if difference is None else {RELOAD_DIFFERENCE: f"{difference:.3g}"}
+    done |= {PREDICTIONS: evaluation.predictions.compact().digest(), EVALUATED: "true"}
     done[EVALUATION] = identify_evaluation(job.prepared.config)
     set_tags(client, run_id, {MLFLOW_LOGGED_ARTIFACTS: shown, **done})
     return read_metrics(client.get_run(run_id))
@@ -213,6 +220,16 @@ def _write_results(folder: Path, job: PanelJob, evaluation: Evaluation) -> str:
     if evaluation.validated is not None:
         save_predictions(evaluation.validated, folder / VALIDATED_ARRAYS)
     return name
+
+
+def log_folds(run_id: str, job: PanelJob, folds: Sequence[FittedFold], embedded: EmbeddingRecord | None) -> None:
+    """Log a cross-validation: the curves, means over the folds, and the metrics and predictions of all images."""
+    for name, values in average_curves(folds).items():
+        MetricLog(run_id).log_series(name, values)
+    costs = {} if embedded is None else {"embed_seconds": embedded.seconds}
+    evaluation = pool_folds(folds)
+    set_tags(connect(), run_id, {"threads": str(job.settings.threads), FOLDS: str(len(folds))})
+    log_evaluation(run_id, job, replace(evaluation, metrics=evaluation.metrics | costs))
 
 
 def _as_table(table: Table) -> dict[str, list[Any]]:

@@ -27,7 +27,7 @@ from triptych.networks.checksums import CHECKSUMS
 from triptych.panels.fitting import FittedPanel
 from triptych.system.paths import project_root
 from triptych.system.threads import count_cores
-from triptych.tracking.tags import BOARD, REPEAT, SPLIT_ID, TEST_SET, read_tags
+from triptych.tracking.tags import BOARD, FOLDS, REPEAT, SPLIT_ID, TEST_SET, read_tags
 from triptych.training.jobs import PanelJob
 
 REPORTED_LIBRARIES = ("numpy", "scikit-learn", "torch", "torchvision", "mlflow", "prefect")
@@ -131,10 +131,15 @@ def load_record(run: Run) -> TrainingRecord:
     """Return the record of a panel's run.
 
     Raises:
-        ConfigError: the run has none, since it failed or an earlier version logged it.
+        ConfigError: the run has none, since it failed, is a cross-validation or an earlier version logged it.
         DamagedFileError: a file of the record is not what was logged.
     """
     tags = read_tags(run)
+    if FOLDS in tags:
+        raise ConfigError(
+            f"run {run.info.run_id} is a cross-validation, which is no single training to repeat: verify one of "
+            "split.folds=0"
+        )
     if PREDICTIONS not in tags:
         raise ConfigError(
             f"run {run.info.run_id} has no complete record of its training: it did not finish, or an earlier version "

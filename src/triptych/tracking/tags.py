@@ -51,6 +51,8 @@ FINDINGS = "findings"
 EVALUATION = "evaluation"
 # Of a comparison, followed by a panel and a repeat: the run of an earlier comparison that it shares.
 SHARED = "shared."
+# Set on a panel's run that is a cross-validation.
+FOLDS = "folds"
 # Set on a comparison with its report: nothing is left to do.
 REPORTED = "reported"
 # Of a registered version: the version that was champion before it, which `rollback` goes back to.

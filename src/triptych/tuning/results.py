@@ -169,8 +169,12 @@ def use_tuned(prepared: PreparedBoard) -> PreparedBoard:
     """Return a board with the best settings of all its panels that have a finished study.
 
     Raises:
-        ConfigError: no panel of the board has a study, or a study is not finished.
+        ConfigError: no panel of the board has a study, a study is not finished, or folds are asked for.
     """
+    if folds := prepared.config.split.folds:
+        raise ConfigError(
+            f"--tuned with split.folds={folds} would test on images that the settings were chosen on: leave one out"
+        )
     found = [findings for panel in prepared.config.panels if (findings := find_finished(prepared, panel))]
     if not found:
         panels = ", ".join(prepared.config.panels)

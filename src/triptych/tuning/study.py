@@ -75,8 +75,10 @@ def check_validation(prepared: PreparedBoard) -> None:
     """Check that a board has a validation set, on which settings are chosen.
 
     Raises:
-        ConfigError: the validation set is empty.
+        ConfigError: the validation set is empty, or each fold has another one.
     """
+    if folds := prepared.config.split.folds:
+        raise ConfigError(f"split.folds={folds} has no single validation set to tune on: set split.folds=0")
     if not prepared.sizes["validation"]:
         raise ConfigError(
             f"tuning needs a validation set, but it is empty on board {prepared.config.name}: "

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from helpers.idx import write_idx
 from helpers.photos import write_photos
 from triptych.config.resolve import resolve_config
-from triptych.config.schema import BoardConfig, DataConfig
+from triptych.config.schema import BoardConfig, DataConfig, SplitConfig
+from triptych.config.trainers import MLPConfig
 from triptych.data.boards import load_board, open_board, prepare_board
-from triptych.errors import DataError, SplitSeedError
+from triptych.errors import ConfigError, DataError, SplitSeedError
 from triptych.images.pixels import make_thumbnail
 
 
@@ -158,3 +160,64 @@ def test_a_photo_that_is_changed_while_it_is_read_is_named(tmp_path: Path, monke
     file.unlink()
     with pytest.raises(DataError, match=r"a/1\.jpg cannot be read \(No such file or directory\): restore it"):
         data.images.identify(1)
+
+
+FOLDS = SplitConfig(folds=4)
+
+
+@pytest.mark.parametrize(
+    ("classes", "group_by", "message"),
+    [
+        ({"a": 9, "b": 3}, "none", r"class 'b' has 3 image.*one for each fold: add images, set split\.folds=3, or"),
+        ({"a": 9, "b": 1}, "none", "class 'b' has 1 image.*one for each fold: add images, or remove"),
+        ({"a": 9, "b": 9}, r"name:(\d)", None),
+        ({"a": 9, "b": 9}, "name:photo", "class 'a' has 1 different image.*or groups to divide"),
+    ],
+    ids=["too few", "one", "groups", "one group"],
+)
+def test_folds_need_an_image_or_a_group_of_each_class(
+    tmp_path: Path, classes: dict[str, int], group_by: str, message: str | None
+) -> None:
+    folder = tmp_path / "photos"
+    for file in write_photos(folder, classes).rglob("*.jpg"):
+        file.rename(file.with_stem(f"photo-{file.stem}"))
+    split = FOLDS.model_copy(update={"group_by": group_by})
+    config = BoardConfig(data=DataConfig(source=str(folder)), split=split)
+    if message:
+        with pytest.raises(DataError, match=message):
+            prepare_board(config)
+    else:
+        assert prepare_board(config).sizes == {"train": 0, "validation": 0, "test": 18}
+
+
+def test_folds_are_refused_where_parts_are_kept_and_pool_them_where_not(tmp_path: Path) -> None:
+    for seed, (part, count) in enumerate({"train": 5, "test": 3}.items()):
+        write_photos(tmp_path / part, {"a": count, "b": count}, seed=seed)
+    config = BoardConfig(data=DataConfig(source=str(tmp_path)), split=FOLDS)
+    with pytest.raises(DataError, match=r"set split\.keep_own_parts=false to pool them, or split\.folds=0"):
+        prepare_board(config)
+    pooled = config.model_copy(update={"split": FOLDS.model_copy(update={"keep_own_parts": False})})
+    data = load_board(prepare_board(pooled))
+    folds = data.draw_folds(0)
+    assert sorted(np.concatenate([fold.split.test for fold in folds]).tolist()) == list(range(16))
+    assert folds[1].prepared.sizes == {"train": 10, "validation": 2, "test": 4}
+    assert folds[1].prepared.split_id == f"{data.prepared.split_id}-0.1"
+
+
+def test_folds_may_be_too_small_for_a_validation_part(tmp_path: Path) -> None:
+    write_photos(tmp_path, {"a": 2, "b": 2})
+    chooses = MLPConfig(patience=3)
+    config = BoardConfig(data=DataConfig(source=str(tmp_path)), split=SplitConfig(folds=2), numpy_mlp=chooses)
+    with pytest.raises(ConfigError, match="need a validation set, which is empty"):
+        prepare_board(config)
+
+
+def test_images_that_look_alike_are_counted_where_folds_may_part_them(tmp_path: Path) -> None:
+    folder = write_photos(tmp_path, {"a": 6, "b": 6})
+    with Image.open(folder / "a" / "0.jpg") as photo:
+        photo.save(folder / "a" / "again.jpg", quality=60)
+    config = BoardConfig(data=DataConfig(source=str(folder)), split=FOLDS)
+    [note] = [note for note in prepare_board(config).notes if "look like another one" in note]
+    assert note.startswith("2 of 13 images")
+    grouped = config.model_copy(update={"split": FOLDS.model_copy(update={"group_by": "similar"})})
+    assert not [note for note in prepare_board(grouped).notes if "look like" in note]

@@ -19,7 +19,7 @@ def compare(correct: Mapping[str, Mapping[int, np.ndarray]]) -> tuple[tuple[Pair
     """Return the pairs and the verdict of panels that are given in the order of their ranking."""
     pairs = compare_pairs(correct, list(correct), 0.95)
     best = next(iter(correct))
-    return pairs, decide(best, float(np.mean([*correct[best].values()])), pairs, IMAGES, 0.95)
+    return pairs, decide(best, float(np.mean([*correct[best].values()])), pairs, f"{IMAGES} test images", 0.95)
 
 
 def test_the_verdict_names_the_winner_and_whose_difference_could_be_chance() -> None:
@@ -45,7 +45,7 @@ def test_the_verdict_names_the_winner_and_whose_difference_could_be_chance() -> 
         "This training of best wins with 1.0000 on 200 test images, 30.00 points ahead of far (95 % interval "
         f"{100 * won.adjusted_low:+.2f} to {100 * won.adjusted_high:+.2f}, p = "
     )
-    assert "no other panel" in decide("best", 1.0, [], IMAGES, 0.95)
+    assert "no other panel" in decide("best", 1.0, [], "4 test images", 0.95)
 
 
 @pytest.mark.parametrize("repeats", [1, 3])

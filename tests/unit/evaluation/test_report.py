@@ -17,6 +17,7 @@ from triptych.commands.terminal import build_table
 from triptych.data.boards import BoardData
 from triptych.evaluation import columns
 from triptych.evaluation.columns import COLUMNS, NO_VALUE, Column, Table
+from triptych.evaluation.folds.corrected import FoldSpread
 from triptych.evaluation.metrics import measure_calibrated, measure_probabilities
 from triptych.evaluation.model_card import write_card
 from triptych.evaluation.page import render_page
@@ -34,6 +35,7 @@ COSTS = {
     "parameters": 41_910.0,
     "model_mebibytes": 0.16,
     "fit_memory_mebibytes": 850.0,
+    "fold_deviation": 0.01,
 }
 LONGEST_LABEL = "logistic-regression"
 
@@ -81,6 +83,8 @@ def render(data: BoardData, report: Report, panels: list[tuple[EvaluatedPanel, P
 def test_a_row_is_all_that_a_metric_needs_to_be_shown(
     digits: BoardData, panels: list[tuple[EvaluatedPanel, Predictions]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Their test set is divided into folds, so that the page also has the table of these.
+    panels = [(panel, replace(made, folds=np.arange(540) % 5)) for panel, made in panels]
     row = Column("a surprise", "{surprise:.1f}", get_args(Table))
     monkeypatch.setattr(columns, "COLUMNS", (*COLUMNS, row))
     report = report_on(digits, panels)
@@ -90,6 +94,8 @@ def test_a_row_is_all_that_a_metric_needs_to_be_shown(
     page = render(digits, report, panels)
     # The ranking, the costs and the calibration.
     assert page.count('<th scope="col">a surprise</th>') == page.count("<td>42.0</td>") == 3
+    assert page.count('<th scope="col">fold 5</th>') == 1
+    assert isinstance(report.pairs[0].paired.spread, FoldSpread)
     assert report.as_json()["standings"][0]["surprise"] == 42.0
     # Each figure can be drawn, and its text can be searched.
     sources = re.findall(r'src="data:image/svg\+xml,([^"]*)"', page)
@@ -149,7 +155,8 @@ def test_readers_of_earlier_reports_find_their_keys(
     digits: BoardData, panels: list[tuple[EvaluatedPanel, Predictions]]
 ) -> None:
     content = report_on(digits, panels).as_json()
-    assert set(content) == {"board", "test_images", "standings", "pairs", "verdict", "caveats", "missing", "findings"}
+    keys = {"board", "test_images", "standings", "pairs", "verdict", "caveats", "missing", "folds", "findings"}
+    assert set(content) == keys
     best, other = content["standings"]
     assert set(best) >= OLD_KEYS <= set(other)
     assert (best["embed_seconds"], other["embed_seconds"]) == (4.17, None)

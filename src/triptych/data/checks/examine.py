@@ -86,7 +86,7 @@ def _describe_stored(dataset: Dataset, inspections: list[Inspection], similar: l
 def _split(dataset: Dataset, stored: StoredDataset, settings: SplitConfig) -> tuple[Parts | None, str, int | None]:
     """Return the part of every image, what is wrong with the split, and the seed with which nothing is.
 
-    If no split can be drawn, the parts are those that the data set comes with.
+    If no split can be drawn, the parts are those that the data set comes with. Folds are no parts.
     """
     try:
         check_classes(dataset.labels, dataset.parts, dataset.classes, settings)
@@ -97,7 +97,7 @@ def _split(dataset: Dataset, stored: StoredDataset, settings: SplitConfig) -> tu
         return parts, str(error), seed
     except DataError as error:
         return dataset.parts, str(error), None
-    return split.parts(), "", settings.seed
+    return None if settings.folds else split.parts(), "", settings.seed
 
 
 def _tabulate_classes(subject: Subject) -> dict[str, dict[str, int]]:

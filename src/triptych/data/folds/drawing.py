@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.config.schema import SplitConfig
 from triptych.data.folds.dealing import Indices, deal_images
+from triptych.data.splits import Split
+from triptych.errors import DataError
 
 
 def draw_folds(labels: Indices, groups: Indices | None, folds: int, *, seed: int, repeat: int) -> Indices:
@@ -47,3 +52,42 @@ def divide_rest(
     own = None if groups is None else groups[rest]
     parts = deal_images(labels[rest], own, [1.0 - validation_fraction, validation_fraction], rng)
     return rest[parts == 0], rest[parts == 1]
+
+
+def draw_repetition(
+    split: Split, labels: Indices, image_ids: NDArray[np.bytes_], settings: SplitConfig, repeat: int
+) -> list[Split]:
+    """Return the split of each fold of a repetition; groups, and copies of an image, stay together.
+
+    Args:
+        split: that of the board.
+        labels: (n,) int64, the class of each image.
+        image_ids: (n,) "S32", a hash of each image.
+        settings: the number of folds, the fraction of validation and the seed.
+        repeat: number of the repetition, from 0.
+    """
+    groups = np.unique(image_ids, return_inverse=True)[1] if split.groups is None else split.groups
+    tested_in = draw_folds(labels, groups, settings.folds, seed=settings.seed, repeat=repeat)
+    drawn = []
+    for fold in range(settings.folds):
+        rng = np.random.default_rng([settings.seed, repeat, fold])
+        parts = divide_rest(tested_in == fold, labels, groups, settings.validation_fraction, rng)
+        drawn.append(
+            Split(f"{split.split_id}-{repeat}.{fold}", *parts, np.flatnonzero(tested_in == fold), split.groups)
+        )
+    return drawn
+
+
+def require_classes(folds: Sequence[Split], labels: Indices, classes: Sequence[str]) -> None:
+    """Check that the training part of each fold has images of every class.
+
+    Raises:
+        DataError: one has not.
+    """
+    for fold in folds:
+        counts = np.bincount(labels[fold.train], minlength=len(classes))
+        if counts.min() == 0:
+            raise DataError(
+                f"class {classes[int(counts.argmin())]!r} has no image to train on in one of the folds, as its images "
+                f"are in few groups: add images, or lower split.folds or split.validation_fraction"
+            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -137,6 +137,8 @@ def gather_evidence(
         curves: for each label and repeat, the metrics of each epoch.
     """
     config = data.prepared.config
+    if config.split.folds:  # every image is tested, and trained on in other folds
+        data = replace(data, split=replace(data.split, train=data.split.test))
     compared = keep_common_repeats(panels)
     found = {}
     for standing in report.standings:

@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 
 from helpers.evidence import make_evidence
-from triptych.data.boards import BoardData
+from triptych.config.resolve import resolve_config
+from triptych.data.boards import BoardData, load_board, prepare_board
+from triptych.evaluation.doctor.checks import examine_models
 
 
 def test_repeats_of_a_panel_are_taken_together(digits: BoardData) -> None:
@@ -31,3 +33,13 @@ def test_the_epoch_that_was_kept_is_the_last_or_the_best(digits: BoardData) -> N
         settings = digits.prepared.config.numpy_mlp.model_copy(update={"keep_best_epoch": keep, "monitor": "val_loss"})
         evidence = make_evidence(digits, losses, numpy_mlp=settings)
         assert evidence.panels["numpy-mlp"].kept_epoch == expected
+
+
+def test_all_checks_take_a_cross_validation() -> None:
+    data = load_board(prepare_board(resolve_config("digits", settings=["split.folds=5"]).boards[0]))
+    always = int(np.bincount(data.labels).argmin())
+    found = examine_models(
+        make_evidence(data, {"name": "numpy-mlp", "errors": 9}, {"name": "torch-mlp", "answer": always})
+    )
+    assert any(line.startswith("T001 torch-mlp") for line in found)
+    assert not any(line.startswith("T001 numpy-mlp") for line in found)
