@@ -15,6 +15,7 @@ from triptych.commands.options import DATA_HELP, DebugOption
 from triptych.commands.terminal import EXIT_INPUT, build_table, errors, terminal
 from triptych.errors import ConfigError, InputError
 from triptych.system.environment import apply_environment
+from triptych.system.own_memory import garbage_collection_paused
 
 if TYPE_CHECKING:
     from triptych.tracking.records import PanelRun, RecordedRun
@@ -108,9 +109,10 @@ def show(
     """Print the last comparison of each board, or everything since some hours or days ago."""
     apply_environment(quiet=not debug)
     started = None if since is None else datetime.now(UTC) - read_span(since)
-    from triptych.tracking.queries import find_recorded
+    with garbage_collection_paused():
+        from triptych.tracking.queries import find_recorded
 
-    found = find_recorded(started)
+        found = find_recorded(started)
     if as_json:
         print(json.dumps([asdict(recorded) for recorded in found], indent=2, default=datetime.isoformat))
         return

@@ -15,6 +15,7 @@ from triptych.commands.options import DebugOption, ModelArgument
 from triptych.commands.terminal import EXIT_FAILURE, errors, terminal
 from triptych.errors import ConfigError, escape_controls
 from triptych.system.environment import apply_environment
+from triptych.system.own_memory import garbage_collection_paused
 from triptych.system.text import escape_formula
 
 REPORT_EXAMPLES = """
@@ -79,9 +80,10 @@ def report(
 ) -> None:
     """Download the report and print its path."""
     apply_environment(quiet=not debug)
-    from triptych.tracking.queries import fetch_report
+    with garbage_collection_paused():
+        from triptych.tracking.queries import fetch_report
 
-    file = fetch_report(comparison)
+        file = fetch_report(comparison)
     terminal.print(str(file), soft_wrap=True, highlight=False)
     if show:
         _open(file)
@@ -158,11 +160,12 @@ def predict(
     files, notes = find_images(images)
     for note in notes:
         errors.print(f"triptych: {note}")
-    from triptych.panels.prediction import predict_files
-    from triptych.tracking.registry.fetching import load_version
-    from triptych.tracking.registry.versions import find_version
+    with garbage_collection_paused():
+        from triptych.panels.prediction import predict_files
+        from triptych.tracking.registry.fetching import load_version
+        from triptych.tracking.registry.versions import find_version
 
-    model = load_version(find_version(name))
+        model = load_version(find_version(name))
     about = model.metadata.metadata
     rows, unreadable = predict_files(
         model.get_raw_model(), about["classes"], files, top, about.get("white_level") or WHITE

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from triptych.commands.prefect_server import check_server
@@ -15,15 +13,13 @@ from triptych.commands.signals import runs_closed_by_signals
 from triptych.commands.temporary_server import TemporaryServer
 from triptych.commands.terminal import terminal
 from triptych.config.resolve import Config
+from triptych.system.own_memory import garbage_collection_paused
 from triptych.system.progress import show_progress
 
 if TYPE_CHECKING:
     from prefect import Flow
 
 Result = TypeVar("Result")
-
-# Python's 700 are allocated within milliseconds, and nearly all objects are freed without the collector.
-OBJECTS_BETWEEN_COLLECTIONS = 10_000
 
 
 def run_flow(
@@ -58,21 +54,6 @@ def run_flow(
             connect()
             server.connect_prefect()
         return run_on(runner, flow, config, *parameters)
-
-
-@contextmanager
-def garbage_collection_paused() -> Iterator[None]:
-    """Pause the garbage collector while the block imports modules, and scan these never and others rarely afterwards.
-
-    Scanning them again and again would take a tenth of the time that the imports take.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
-        gc.enable()
 
 
 def import_early(config: Config) -> None:

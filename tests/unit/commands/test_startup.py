@@ -1,28 +1,11 @@
 from __future__ import annotations
 
-import gc
 from queue import Queue
 
 import pytest
 
-from triptych.commands.startup import OBJECTS_BETWEEN_COLLECTIONS, garbage_collection_paused, import_early
+from triptych.commands.startup import import_early
 from triptych.config.resolve import resolve_config
-
-
-def test_the_garbage_collector_is_paused_and_started_again() -> None:
-    thresholds = gc.get_threshold()
-    try:
-        with garbage_collection_paused():
-            assert not gc.isenabled()
-        assert gc.isenabled()
-        assert gc.get_freeze_count() > 0
-        assert gc.get_threshold()[0] == OBJECTS_BETWEEN_COLLECTIONS
-        with pytest.raises(ImportError), garbage_collection_paused():
-            raise ImportError
-        assert gc.isenabled()
-    finally:
-        gc.unfreeze()
-        gc.set_threshold(*thresholds)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import gc
 import sys
 import time
 
 import numpy as np
 import pytest
 
-from triptych.system.own_memory import measuring_memory, taking_memory
+from triptych.system.own_memory import (
+    OBJECTS_BETWEEN_COLLECTIONS,
+    garbage_collection_paused,
+    measuring_memory,
+    taking_memory,
+)
 
 MANY = 100 * 2**20
 
@@ -43,3 +49,19 @@ def test_work_that_shares_the_process_has_no_figure() -> None:
         pass
     assert [one.mebibytes for one in (first, second, third, fourth)] == [None] * 4
     assert alone.mebibytes is not None
+
+
+def test_the_garbage_collector_is_paused_and_started_again() -> None:
+    thresholds = gc.get_threshold()
+    try:
+        with garbage_collection_paused():
+            assert not gc.isenabled()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 0
+        assert gc.get_threshold()[0] == OBJECTS_BETWEEN_COLLECTIONS
+        with pytest.raises(ImportError), garbage_collection_paused():
+            raise ImportError
+        assert gc.isenabled()
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
