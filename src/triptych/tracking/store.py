@@ -49,12 +49,14 @@ def check_store(uri: str) -> None:
         create_store(sqlite_file(uri))
         open_database(uri)
         check_place(sqlite_file(uri))
+    registry = os.environ.get("MLFLOW_REGISTRY_URI", "")
     try:
         client = mlflow.MlflowClient(uri)
         client.search_experiments(max_results=1)
-        client.search_registered_models(max_results=1)
+        # The registry in an SQLite file is in the same database, which MLflow has just checked.
+        if registry or not is_sqlite(uri):
+            client.search_registered_models(max_results=1)
     except MlflowException as error:
-        registry = os.environ.get("MLFLOW_REGISTRY_URI", "")
         where = f"{uri} with MLFLOW_REGISTRY_URI={registry}" if registry else uri
         raise ConfigError(
             f"MLFLOW_TRACKING_URI={hide_passwords(where)} cannot be used: {describe_error(error)}"
