@@ -18,7 +18,7 @@ from triptych.system.environment import apply_environment
 from triptych.system.own_memory import garbage_collection_paused
 
 if TYPE_CHECKING:
-    from triptych.tracking.records import PanelRun, RecordedRun
+    from triptych.tracking.queries import PanelRun, RecordedRun
 
 SPANS = {"m": "minutes", "h": "hours", "d": "days"}
 FIT_SECONDS = "fit_seconds"

@@ -152,7 +152,6 @@ def predict(
 ) -> None:
     """Predict the images one by one."""
     apply_environment(quiet=not debug)
-    from triptych.images.depth import WHITE
     from triptych.images.walk import find_images
 
     if as_json and as_csv:
@@ -162,14 +161,11 @@ def predict(
         errors.print(f"triptych: {note}")
     with garbage_collection_paused():
         from triptych.panels.prediction import predict_files
-        from triptych.tracking.registry.fetching import load_version
+        from triptych.tracking.registry.loading import load_version
         from triptych.tracking.registry.versions import find_version
 
-        model = load_version(find_version(name))
-    about = model.metadata.metadata
-    rows, unreadable = predict_files(
-        model.get_raw_model(), about["classes"], files, top, about.get("white_level") or WHITE
-    )
+        loaded = load_version(find_version(name))
+    rows, unreadable = predict_files(loaded.network, loaded.classes, files, top, loaded.white_level)
     _print_rows(rows, as_json=as_json, as_csv=as_csv)
     for reason in unreadable:
         errors.print(f"triptych: {escape_controls(reason)}")

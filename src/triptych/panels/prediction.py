@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.data.boards import BoardData
 from triptych.errors import DataError
 from triptych.images.decoding import decode_image
 from triptych.images.depth import WHITE
@@ -18,6 +17,9 @@ from triptych.images.room import gather
 from triptych.images.sources import SelectedImages, require_unchanged
 from triptych.networks.saved import Network
 from triptych.system.slices import iterate_slices
+
+if TYPE_CHECKING:
+    from triptych.data.boards import BoardData
 
 # Image files that are decoded and predicted at a time, at most.
 FILES_AT_A_TIME = 32

@@ -1,8 +1,7 @@
 """Measuring how much memory a piece of work takes, where nothing else in the process could take it.
 
 The system counts memory for a whole process, not for its threads: of two pieces of work at the same time nobody can say
-which of them took how much. Python's garbage collector scans all of
-it, so it is paused during imports.
+which of them took how much. Python's garbage collector scans all of it, so it is paused during imports.
 """
 
 from __future__ import annotations

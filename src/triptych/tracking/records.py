@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from triptych.data.boards import PreparedBoard
 from triptych.evaluation.report import EvaluatedPanel
@@ -105,61 +104,3 @@ class StudyRecord:
     def backbones(self) -> list[str]:
         """The panel, if it has a pretrained network."""
         return list(self.prepared.config.backbone_panels)
-
-
-@dataclass(frozen=True)
-class PanelRun:
-    """A run of one panel, as `triptych show` prints it.
-
-    Attributes:
-        board: the board's name.
-        comparison: the comparison's id.
-        panel: the panel's name.
-        label: the panel's name as reports print it.
-        repeat: number of the repeat, from 0.
-        run_id: MLflow's run id.
-        status: MLflow's status of the run.
-        metrics: the last value of every metric.
-        restored_epochs: epochs restored from an earlier, identical training, with their times.
-    """
-
-    board: str
-    comparison: str
-    panel: str
-    label: str
-    repeat: int
-    run_id: str
-    status: str
-    metrics: dict[str, float]
-    restored_epochs: int = 0
-
-
-@dataclass(frozen=True)
-class RecordedRun:
-    """A comparison or a study, as `triptych show` prints it.
-
-    Attributes:
-        role: "comparison" or "study".
-        name: the id of a comparison, or the panel of a study.
-        board: the board's name.
-        status: MLflow's status of its run.
-        started: when its run started.
-        ended: when its run ended; None while it is running.
-        verdict: the result in one sentence; empty if it ended without one.
-        missing: the panels and repeats that failed, with their errors.
-        address: MLflow's page with its charts.
-        flow_run: Prefect's page of the flow run that worked on it last; None if there is no such page.
-        panels: the runs of its panels; empty for a study.
-    """
-
-    role: str
-    name: str
-    board: str
-    status: str
-    started: datetime
-    ended: datetime | None
-    verdict: str
-    missing: list[str]
-    address: str
-    flow_run: str | None
-    panels: list[PanelRun]

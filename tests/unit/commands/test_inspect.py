@@ -61,7 +61,7 @@ def test_what_is_no_span_of_time_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(("restored", "cell"), [(0, "1.5000"), (3, "1.5000*")])
 def test_a_time_of_an_earlier_training_is_marked(restored: int, cell: str) -> None:
-    from triptych.tracking.records import PanelRun
+    from triptych.tracking.queries import PanelRun
 
     metrics = {"fit_seconds": 1.5}
     run = PanelRun("digits", "a comparison", "numpy-mlp", "numpy-mlp", 0, "a run", "FINISHED", metrics, restored)

@@ -21,6 +21,7 @@ from triptych.tracking.client import connect
 from triptych.tracking.leases import FREE, Lease
 from triptych.tracking.registry.decisions import decide
 from triptych.tracking.registry.looks import count_looks, record_look
+from triptych.tracking.registry.registering import register_version
 from triptych.tracking.registry.scoring import IMAGES_FILE, log_images
 from triptych.tracking.registry.versions import (
     CARD_FILE,
@@ -28,7 +29,6 @@ from triptych.tracking.registry.versions import (
     find_champion,
     find_version,
     open_registry,
-    register_version,
     search_versions,
 )
 from triptych.tracking.tags import APPROVAL, DECISION, LABEL, LEASE, PREFIX, PREVIOUS, SINCE, read_tags

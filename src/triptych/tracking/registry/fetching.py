@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-from triptych.errors import ConfigError, DamagedFileError, describe_error, suggest
+from triptych.errors import ConfigError, DamagedFileError, suggest
 from triptych.networks.checksums import write_checksums
 from triptych.networks.trunks import complete_trunk
 from triptych.panels.onnx_export import check_packages, export_model
-from triptych.tracking.artifacts import load_logged_model
-from triptych.tracking.registry.versions import (
-    CARD_FILE,
-    digest_files,
-    find_version,
-)
+from triptych.tracking.registry.loading import explained
+from triptych.tracking.registry.versions import CARD_FILE, digest_files, find_version
 
 MODEL_FILE = "MLmodel"
 DIGEST_ON_CARD = re.compile(r"weights SHA-256 ([0-9a-f]{64})")
@@ -67,18 +59,6 @@ def fetch_model(reference: str, folder: Path, model_format: str = "mlflow") -> P
     return folder
 
 
-def load_version(version: ModelVersion) -> Any:
-    """Return the model of a version, loaded by `mlflow.pyfunc`.
-
-    Raises:
-        ConfigError: its files are gone.
-        DamagedFileError: they are not those that were logged.
-    """
-    uri = f"models:/{version.name}/{version.version}"
-    with _explained(uri):
-        return load_logged_model(uri)
-
-
 def _download(version: ModelVersion, folder: str | Path) -> Path:
     """Download a registered model; return its folder, whose data are checked against the digest on its card.
 
@@ -87,7 +67,7 @@ def _download(version: ModelVersion, folder: str | Path) -> Path:
         DamagedFileError: the data are not those that were registered.
     """
     uri = f"models:/{version.name}/{version.version}"
-    with _explained(uri):
+    with explained(uri):
         model = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
         # MLflow downloads a folder that is not there as an empty one.
         if not (model / MODEL_FILE).is_file():
@@ -99,18 +79,6 @@ def _download(version: ModelVersion, folder: str | Path) -> Path:
         reason = f"its SHA-256 is not {on_card[1]}, which is on its card"
         raise DamagedFileError(Path(uri), reason, "restore its files in the store, or name another version")
     return model
-
-
-@contextmanager
-def _explained(uri: str) -> Iterator[None]:
-    """Turn the errors of files that are gone into one that says so."""
-    try:
-        yield
-    except (MlflowException, OSError) as error:
-        raise ConfigError(
-            f"the files of {uri} cannot be read ({describe_error(error)}): name another version, or train again with "
-            "`triptych compare --fresh`"
-        ) from error
 
 
 def _write_logged(version: ModelVersion, folder: Path) -> str:

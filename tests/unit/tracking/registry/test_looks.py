@@ -5,7 +5,7 @@ import pytest
 from helpers.comparisons import Recorded
 from triptych.evaluation.promotion import Promotion
 from triptych.tracking.registry.looks import Looks, count_looks, record_look
-from triptych.tracking.registry.versions import register_version
+from triptych.tracking.registry.registering import register_version
 
 
 def test_only_decisions_that_opened_the_test_set_count(recorded: Recorded) -> None:

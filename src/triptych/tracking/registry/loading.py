@@ -1,0 +1,65 @@
+"""Registered panels, loaded to predict with the libraries that they need, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+
+from triptych.errors import ConfigError, describe_error
+from triptych.images.depth import WHITE
+from triptych.networks.saved import Network, load_model
+
+# What panels of this version and of 0.1 name as their loader.
+LOADERS = ("triptych.networks.saved", "triptych.served")
+
+
+@dataclass(frozen=True)
+class LoadedVersion:
+    """A version of a registered model that is loaded.
+
+    Attributes:
+        network: the panel.
+        classes: the class names, in the order of the probabilities.
+        white_level: that of the images it was trained on.
+    """
+
+    network: Network
+    classes: tuple[str, ...]
+    white_level: int
+
+
+def load_version(version: ModelVersion) -> LoadedVersion:
+    """Return the panel of a version, loaded by this package, without the code that travels with it.
+
+    Raises:
+        ConfigError: its files are gone, or it is no panel.
+        DamagedFileError: they are not those that were logged.
+    """
+    uri = f"models:/{version.name}/{version.version}"
+    with explained(uri):
+        folder = Path(mlflow.artifacts.download_artifacts(uri))
+        about = Model.load(str(folder))
+        flavor = about.flavors.get("python_function", {})
+        if flavor.get("loader_module") not in LOADERS:
+            raise ConfigError(f"{uri} was not trained by triptych: load it with mlflow.pyfunc.load_model")
+        served = load_model(folder / flavor["data"])
+    return LoadedVersion(served.network, served.classes, (about.metadata or {}).get("white_level") or WHITE)
+
+
+@contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """Turn the errors of files that are gone into one that says so."""
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        raise ConfigError(
+            f"the files of {uri} cannot be read ({describe_error(error)}): name another version, or train again with "
+            "`triptych compare --fresh`"
+        ) from error
