@@ -66,30 +66,38 @@ def render_page(
     predicted = {label: [predictions[panel.run_id] for panel in of_label[label]] for label in ranked}
     prepared = data.prepared
     chosen = choose_colours([*prepared.config.panels, *(panel.panel for panel in panels)])
-    environment = Environment(
+    return (
+        build_environment()
+        .get_template("report.html")
+        .render(
+            report=report,
+            pairs=build_pair_rows(report.pairs),
+            folds=build_fold_rows(predicted),
+            figures=_draw_figures(data, report, predicted, curves, {one.label: chosen[one.panel] for one in panels}),
+            costs=report.as_rows("costs"),
+            calibration=report.as_rows("calibration"),
+            disagreements=_find_disagreements(data, {label: predicted[label][0] for label in ranked[:SHOWN_PANELS]}),
+            facts={
+                "data": prepared.data_name,
+                "data, SHA-256": prepared.data_digest,
+                "split": prepared.split_id,
+                "test set": prepared.test_set_id,
+                **{f"{part} images": str(size) for part, size in prepared.sizes.items()},
+                **facts,
+            },
+            settings=prepared.config.flat(),
+        )
+    )
+
+
+def build_environment() -> Environment:
+    """Return the environment of all pages, in which names from outside are only text."""
+    return Environment(
         loader=PackageLoader("triptych.evaluation"),
         autoescape=True,
         finalize=_spell_out,
         undefined=StrictUndefined,
         trim_blocks=True,
-    )
-    return environment.get_template("report.html").render(
-        report=report,
-        pairs=build_pair_rows(report.pairs),
-        folds=build_fold_rows(predicted),
-        figures=_draw_figures(data, report, predicted, curves, {one.label: chosen[one.panel] for one in panels}),
-        costs=report.as_rows("costs"),
-        calibration=report.as_rows("calibration"),
-        disagreements=_find_disagreements(data, {label: predicted[label][0] for label in ranked[:SHOWN_PANELS]}),
-        facts={
-            "data": prepared.data_name,
-            "data, SHA-256": prepared.data_digest,
-            "split": prepared.split_id,
-            "test set": prepared.test_set_id,
-            **{f"{part} images": str(size) for part, size in prepared.sizes.items()},
-            **facts,
-        },
-        settings=prepared.config.flat(),
     )
 
 
@@ -125,7 +133,7 @@ def _draw_figures(
         "classes": (draw_classes(recalls, classes, colours), "Recall by class, first repeat"),
         "reliability": (draw_reliability(reliable, colours), "Reliability diagram, first repeat"),
     }
-    return {name: _embed_figure(*figure) for name, figure in drawn.items()} | _draw_all_confusions(predicted, classes)
+    return {name: embed_figure(*figure) for name, figure in drawn.items()} | _draw_all_confusions(predicted, classes)
 
 
 def _find_costs(report: Report) -> dict[str, tuple[float, float, float, float]]:
@@ -146,11 +154,11 @@ def _draw_all_confusions(predicted: Mapping[str, Sequence[Predictions]], classes
     figures = {}
     for number, (label, matrix) in enumerate(counts.items()):
         description = f"{describe_confusions(classes)} of {label}, sum over the repeats"
-        figures[f"confusion {number}"] = _embed_figure(draw_confusions(matrix, classes, label), description)
+        figures[f"confusion {number}"] = embed_figure(draw_confusions(matrix, classes, label), description)
     best, *others = counts
     for number, label in enumerate(others):
         title = f"{best} minus {label}"
-        figures[f"confusion difference {number}"] = _embed_figure(
+        figures[f"confusion difference {number}"] = embed_figure(
             draw_difference(counts[best], counts[label], classes, title), f"Difference of confusion matrices, {title}"
         )
     return figures
@@ -160,7 +168,7 @@ def _sum_confusions(repeats: Sequence[Predictions], classes: int) -> Confusions:
     return sum(count_confusions(one.labels, one.predicted, classes) for one in repeats)
 
 
-def _embed_figure(figure: Figure, description: str) -> Picture:
+def embed_figure(figure: Figure, description: str) -> Picture:
     """Return a figure as the page embeds it: as small as it gets, because every night stores one page."""
     file = io.StringIO()
     with mpl.rc_context(SMALL):

@@ -1,0 +1,125 @@
+"""The command `amount`: what would more training images bring?"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from triptych.commands.options import DataOption, DebugOption, FileOption, PanelOption, PresetOption, SetOption
+from triptych.commands.terminal import build_table, errors, explain_interrupt, explain_page, terminal
+from triptych.errors import ConfigError
+from triptych.system.environment import apply_environment
+
+if TYPE_CHECKING:
+    from triptych.config.resolve import Config
+    from triptych.data.boards import PreparedBoard
+    from triptych.evaluation.amount.forecast import Amount
+
+EXAMPLES = """
+Train panels on more and more of the training images, and forecast what more images would bring.
+
+Every training is tested on the same test images. The answer is the accuracy by the number of training images, and that
+of twice and four times as many, with intervals.
+
+Examples:
+
+    triptych amount --panel nearest-neighbours
+
+    triptych amount --preset photos --data ~/photos --panel resnet50
+
+    triptych amount --panel numpy-mlp --set numpy_mlp.epochs=20 --json
+"""
+FEWEST_DRAWS, MOST_DRAWS = 3, 1000
+
+
+def amount(
+    preset: PresetOption = None,
+    data: DataOption = None,
+    panel: PanelOption = None,
+    settings: SetOption = None,
+    config: FileOption = None,
+    draws: Annotated[int, typer.Option(help="Trainings with other images of each size.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the same as JSON.")] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Measure and forecast the accuracies of each board, and print them."""
+    from triptych.commands.preflight import check_early
+    from triptych.config.resolve import resolve_config
+
+    resolved = resolve_config(preset, data=data, panels=panel or (), settings=settings or (), file=config)
+    if not FEWEST_DRAWS <= draws <= MOST_DRAWS:
+        raise ConfigError(f"--draws {draws} is not allowed: it must be between {FEWEST_DRAWS} and {MOST_DRAWS:,}")
+    for board in resolved.boards:
+        if board.split.folds:
+            raise ConfigError(
+                f"split.folds = {board.split.folds} has no single test set, which a learning curve needs: set it to 0"
+            )
+    apply_environment(quiet=not debug)
+    check_early(resolved)
+    with explain_interrupt():
+        answers = _answer(resolved, draws)
+    if as_json:
+        print(
+            json.dumps([one.as_json() | {"board": board} for board, _, amounts in answers for one in amounts], indent=2)
+        )
+        return
+    for name, link, amounts in answers:
+        _print(name, link, amounts)
+
+
+def _answer(resolved: Config, draws: int) -> list[tuple[str, str, list[Amount]]]:
+    """Return for each board its name, the address of its run, and the curve of each panel."""
+    from triptych.commands.preflight import check_inputs
+    from triptych.data.boards import open_board
+    from triptych.panels.answers.amount import draw_subsets
+    from triptych.system.progress import show_progress
+    from triptych.tracking.answers.amount import record_amounts
+
+    answers = []
+    with show_progress(errors):
+        boards = check_inputs(resolved)
+        for prepared in boards:
+            draw_subsets(open_board(prepared), draws)  # refuses what is too small before anything is trained
+        for prepared in boards:
+            amounts = _measure(prepared, draws)
+            answers.append((prepared.config.name, record_amounts(prepared, amounts), amounts))
+    return answers
+
+
+def _measure(prepared: PreparedBoard, draws: int) -> list[Amount]:
+    """Return the curve of each panel of a board."""
+    import numpy as np
+
+    from triptych.data.boards import open_board
+    from triptych.evaluation.amount.forecast import forecast_accuracy
+    from triptych.panels.answers.amount import draw_subsets, embed_panels, train_on_subsets
+    from triptych.system.progress import track
+    from triptych.training.jobs import list_jobs
+
+    data = open_board(prepared)
+    subsets = draw_subsets(data, draws)
+    sizes = {number: [len(one.train) for one in subsets if one.size == number] for number in {s.size for s in subsets}}
+    images = np.array([round(float(np.mean(sizes[number]))) for number in sorted(sizes)])
+    embedded = embed_panels(data)
+    groups = None if data.groups is None else data.groups[data.split.test]
+    amounts = []
+    for job in (job for job in list_jobs(prepared) if job.repeat == 0):
+        move = track(f"{prepared.config.name}: {job.label}")
+        correct = train_on_subsets(data, job, subsets, embedded.get(job.panel), partial(move, detail=""))
+        level = prepared.config.evaluate.confidence_level
+        amounts.append(forecast_accuracy(job.panel, job.label, images, correct, confidence_level=level, groups=groups))
+    return amounts
+
+
+def _print(board: str, link: str, amounts: list[Amount]) -> None:
+    """Print a row for each number of images, and what it means."""
+    from triptych.evaluation.amount.page import build_amount_rows
+
+    terminal.print(build_table(f"{board}, accuracy by training images", build_amount_rows(amounts)))
+    for one in amounts:
+        terminal.print(one.sentence, style="bold", highlight=False)
+    terminal.print(f"Curve and page ({explain_page()}):", soft_wrap=True, highlight=False)
+    terminal.print(link, soft_wrap=True, highlight=False, style="cyan")

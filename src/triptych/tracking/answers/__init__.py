@@ -1,0 +1,1 @@
+"""Runs that keep the answer to a question about a board."""
