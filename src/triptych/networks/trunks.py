@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,7 +16,7 @@ from triptych.networks.checksums import reading_model, write_checksums
 TRUNK_FILE = "backbone.safetensors"
 # In its place: the logged model that has it, and its SHA-256.
 REFERENCE_FILE = "backbone.json"
-REMEDY = "set MLFLOW_TRACKING_URI to the store of the model, or take it from there with `triptych fetch`"
+REMEDY = "set MLFLOW_TRACKING_URI to its store; if it was deleted there, `triptych compare --fresh` stores it again"
 
 
 @contextmanager
@@ -32,10 +32,33 @@ def open_trunk(folder: Path) -> Iterator[Path]:
     with reading_model(folder / REFERENCE_FILE):
         reference = json.loads((folder / REFERENCE_FILE).read_text(encoding="utf-8"))
     with TemporaryDirectory() as temporary:
-        file = _download(reference["model"], temporary)
+        file = _find(reference, temporary)
         if hash_trunk(file) != reference["sha256"]:
             raise DamagedFileError(Path(reference["model"]), "the SHA-256 of its frozen network is another", REMEDY)
         yield file
+
+
+def _find(reference: dict[str, str], folder: str) -> Path:
+    """Return the downloaded file; where the logged model is gone, that of another one of the same name."""
+    try:
+        return _download(reference["model"], folder)
+    except DamagedFileError:
+        for model in _list_same(reference):
+            with suppress(DamagedFileError):
+                return _download(model, folder)
+        raise
+
+
+def _list_same(reference: dict[str, str]) -> list[str]:
+    """Return the addresses of the logged models of the same network; none if the store does not know the experiment."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = MlflowClient().search_logged_models([reference["experiment"]], f"name = '{reference['name']}'")
+    except MlflowException:
+        return []
+    return [f"models:/{model.model_id}" for model in found]
 
 
 def _download(model: str, folder: str) -> Path:
@@ -51,9 +74,16 @@ def _download(model: str, folder: str) -> Path:
     return file
 
 
-def refer_to_trunk(folder: Path, model: str) -> None:
-    """Replace the file of the frozen network by a reference to the logged model that has it."""
-    reference = {"model": model, "sha256": hash_trunk(folder / TRUNK_FILE)}
+def refer_to_trunk(folder: Path, model: str, name: str, experiment: str) -> None:
+    """Replace the file of the frozen network by a reference to the logged model that has it.
+
+    Args:
+        folder: the saved panel.
+        model: MLflow's address of the logged model.
+        name: its name, which another one with the same network has as well.
+        experiment: MLflow's id of its experiment.
+    """
+    reference = {"model": model, "name": name, "experiment": experiment, "sha256": hash_trunk(folder / TRUNK_FILE)}
     (folder / REFERENCE_FILE).write_text(json.dumps(reference) + "\n", encoding="utf-8")
     (folder / TRUNK_FILE).unlink()
     write_checksums(folder)

@@ -57,7 +57,7 @@ def train_in_run(comparison: ComparisonRecord, job: PanelJob, embedded: Embeddin
     if trained := find_trained(comparison, job):
         get_run_logger().info("%s was trained before the comparison was interrupted", job.run_label)
         return replace(trained, embedded=embedded)
-    if shared := share_finished(comparison, job, embedded, get_run_logger().warning):
+    if shared := share_finished(comparison, job, embedded, logging.getLogger(__name__).warning):
         get_run_logger().info("%s: an identical training is finished, run %s", job.run_label, shared.run_id)
         return shared
     data = provide_board(job.prepared)

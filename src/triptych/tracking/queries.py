@@ -125,6 +125,12 @@ def find_compared_runs(experiment_id: str, comparison: Run) -> list[Run]:
     return [*found, *(run for run in own if _name_repeat(run) not in shared)]
 
 
+def _find_deleted(comparison: Run, panels: list[Run]) -> list[tuple[str, str]]:
+    """Return the panels, as PANEL.REPEAT, and the ids of the runs that a comparison shares, but that are gone."""
+    found = {_name_repeat(run) for run in panels}
+    return [(name, run_id) for name, run_id in list_shared(comparison).items() if name not in found]
+
+
 def _name_repeat(panel: Run) -> str:
     tags = read_tags(panel)
     return f"{tags[PANEL]}.{tags[REPEAT]}"
@@ -182,7 +188,10 @@ def _describe_recorded(client: mlflow.MlflowClient, experiment: Experiment, run:
         started=_read_time(run.info.start_time),
         ended=None if run.info.status == "RUNNING" else _read_time(run.info.end_time),
         verdict=result.get("verdict", ""),
-        missing=[f"{one['label']} ({one['reason']})" for one in result.get("missing", [])],
+        missing=[
+            *(f"{one['label']} ({one['reason']})" for one in result.get("missing", [])),
+            *(f"{name} (run {run_id} was deleted in MLflow)" for name, run_id in _find_deleted(run, panels)),
+        ],
         address=_link_to_recorded(experiment, run),
         flow_run=tags.get(FLOW_RUN_URL),
         panels=[_describe_run(panel, str(comparison)) for panel in panels],

@@ -29,7 +29,7 @@ def test_a_network_beside_its_head_is_taken_from_there(saved: Path) -> None:
 
 def test_a_network_that_is_in_no_store_is_one_line_with_a_remedy(saved: Path, own_store: str) -> None:
     del own_store
-    refer_to_trunk(saved, f"models:/m-{'0' * 32}")
+    refer_to_trunk(saved, f"models:/m-{'0' * 32}", "backbone-0", "7")
     check_checksums(saved)
     assert {file.name for file in saved.iterdir()} == {"backbone.json", "head.safetensors", "SHA256SUMS"}
     with pytest.raises(DamagedFileError, match=r"m-0+ .*its frozen network cannot be read.*set MLFLOW_TRACKING_URI"):

@@ -20,6 +20,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from triptych.config.schema import NO_GROUPS
 from triptych.data.boards import PreparedBoard, open_board
+from triptych.errors import DamagedFileError
 from triptych.evaluation.model_card import write_card
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.evaluation.statistics import measure_clustering
@@ -30,6 +31,7 @@ from triptych.panels.kinds import find_kind
 from triptych.tracking.artifacts import load_logged_predictions
 from triptych.tracking.client import connect
 from triptych.tracking.registry.versions import CARD_FILE, digest_files, search_versions
+from triptych.tracking.sharing.finished import check_model
 from triptych.tracking.tags import (
     BOARD,
     CREATION,
@@ -113,9 +115,18 @@ def _find_registered(name: str, prepared: PreparedBoard, panel: EvaluatedPanel, 
     found = [version for query in own for version in search_versions(name, query, most=MOST_OF_ONE_TRAINING)]
     for version in found:
         same = repeated and training and read_tags(version).get(SPLIT_ID) == prepared.split_id
-        if same or version.run_id == panel.run_id:
+        if version.run_id == panel.run_id or (same and _is_whole(version)):
             return version
     return None
+
+
+def _is_whole(version: ModelVersion) -> bool:
+    """Return whether the model of a version can be loaded; its files may have been deleted or damaged since."""
+    try:
+        check_model(f"models:/{version.name}/{version.version}")
+    except (MlflowException, OSError, DamagedFileError):
+        return False
+    return True
 
 
 def _find_clustering(prepared: PreparedBoard, panel: EvaluatedPanel) -> float:

@@ -27,6 +27,7 @@ from triptych.tracking.tags import (
     EVALUATION,
     MODEL,
     PANEL,
+    PREFIX,
     ROLE,
     SHARED,
     count_epochs,
@@ -72,6 +73,7 @@ def share_finished(
         try:
             _check_whole(run)
         except (MlflowException, OSError, DamagedFileError) as error:
+            client.delete_tag(record.run_id, f"{PREFIX}{SHARED}{job.panel}.{job.repeat}")
             on_damage(f"an identical training, run {run.info.run_id}, is not whole ({describe_error(error)})")
             continue
         return _describe(run, job, embedded)
@@ -103,10 +105,21 @@ def _check_whole(run: Run) -> None:
     load_logged_predictions(run_id)
     if VALIDATED_ARRAYS in list_artifacts(run_id):
         load_logged_predictions(run_id, VALIDATED_ARRAYS)
+    check_model(read_tags(run)[MODEL])
+
+
+def check_model(model_uri: str) -> None:
+    """Check that the files of a logged model are there, and as they were logged.
+
+    Raises:
+        DamagedFileError: a file is not what was logged.
+        FileNotFoundError: there are none.
+        MlflowException: the model was deleted.
+    """
     with TemporaryDirectory() as folder:
-        model = Path(mlflow.artifacts.download_artifacts(read_tags(run)[MODEL], dst_path=folder))
+        model = Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=folder))
         if not (model / "MLmodel").is_file():
-            raise FileNotFoundError(f"{read_tags(run)[MODEL]} has no files")
+            raise FileNotFoundError(f"{model_uri} has no files")
         for saved in (model / "data").iterdir():
             check_checksums(saved)
             with open_trunk(saved):

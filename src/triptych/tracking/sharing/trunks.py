@@ -34,7 +34,7 @@ def share_trunk(experiment_id: str, job: PanelJob, folder: Path) -> None:
     client, file = connect(), folder / TRUNK_FILE
     name = f"backbone-{hash_trunk(file)[:NAMED_DIGITS]}"
     stored = find_stored(client, experiment_id, name) or _store(client, experiment_id, name, file)
-    refer_to_trunk(folder, f"models:/{stored.model_id}")
+    refer_to_trunk(folder, f"models:/{stored.model_id}", name, experiment_id)
 
 
 def find_stored(client: mlflow.MlflowClient, experiment_id: str, name: str) -> LoggedModel | None:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.pyfunc import load_model
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 from helpers.comparisons import Recorded, artifacts_missing
 from triptych.panels import twins
+from triptych.panels.identity import TRAINING
 from triptych.tracking.queries import find_compared_runs, find_recorded, list_charted
 from triptych.tracking.records import ComparisonRecord
 from triptych.tracking.registry.champions import challenge
+from triptych.tracking.registry.registering import _find_registered
 from triptych.tracking.retention import Keep, list_entries, measure_entry, select_old
 from triptych.tracking.runs import find_trained, start_comparison
 from triptych.tracking.sharing.finished import find_shared, share_finished
-from triptych.tracking.tags import COMPARISON, PANEL, REPEAT, ROLE, own_tags
+from triptych.tracking.tags import COMPARISON, PANEL, REPEAT, ROLE, own_tags, read_tags, set_tags
 from triptych.training.jobs import PanelJob
 
 
@@ -90,3 +94,33 @@ def test_what_is_not_shared(
     client.delete_run(recorded.panel.run_id)
     assert share_finished(record, job, None, said.append) is None
     assert len(said) == 1
+    assert find_shared(record, job) is None
+
+
+def test_a_shared_run_that_was_deleted_is_missing_and_not_silent(
+    recorded: Recorded, tonight: tuple[ComparisonRecord, PanelJob]
+) -> None:
+    record, job = tonight
+    assert share_finished(record, job, None, print) is not None
+    MlflowClient().delete_run(recorded.panel.run_id)
+    [shown] = find_recorded()
+    assert shown.missing == [f"numpy-mlp.0 (run {recorded.panel.run_id} was deleted in MLflow)"]
+
+
+def test_a_version_without_its_files_is_not_taken_for_a_new_training(
+    recorded: Recorded, tonight: tuple[ComparisonRecord, PanelJob]
+) -> None:
+    record, _ = tonight
+    first = challenge(record.prepared, recorded.panel)
+    assert first.state == "new"
+    repeated = replace(recorded.panel, run_id=start_comparison(record.prepared, {}, "a third night").run_id)
+    training = {TRAINING: read_tags(MlflowClient().get_run(recorded.panel.run_id))[TRAINING]}
+    set_tags(MlflowClient(), repeated.run_id, training)
+    repeated = replace(repeated, restored_epochs=2)
+    found = _find_registered("digits", record.prepared, repeated, MlflowClient().get_run(repeated.run_id))
+    assert found is not None
+    model = MlflowClient().get_logged_model(recorded.panel.model_uri.removeprefix("models:/"))
+    folder = Path(local_file_uri_to_path(model.artifact_location))
+    hidden = folder.rename(folder.with_name("hidden"))
+    assert _find_registered("digits", record.prepared, repeated, MlflowClient().get_run(repeated.run_id)) is None
+    hidden.rename(folder)
