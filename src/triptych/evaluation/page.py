@@ -173,7 +173,9 @@ def embed_figure(figure: Figure, description: str) -> Picture:
     file = io.StringIO()
     with mpl.rc_context(SMALL):
         figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    source = f"data:image/svg+xml,{quote(' '.join(file.getvalue().split()), safe=UNQUOTED)}"
+    # The document type in front names an address, which no reader needs.
+    drawing = file.getvalue()[file.getvalue().index("<svg") :]
+    source = f"data:image/svg+xml,{quote(' '.join(drawing.split()), safe=UNQUOTED)}"
     return {"source": source, "description": description}
 
 
