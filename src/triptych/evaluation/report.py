@@ -15,7 +15,7 @@ from triptych.evaluation.columns import RESTORED, Table, build_rows
 from triptych.evaluation.folds.words import collect_folds, describe_tested, explain_folds, find_design_effect
 from triptych.evaluation.pairs import Pair, build_pair_rows, compare_pairs, decide, explain_luck, join_words
 from triptych.evaluation.predictions import Predictions
-from triptych.evaluation.statistics import Groups, wilson_interval
+from triptych.evaluation.statistics import Correct, Groups, wilson_interval
 from triptych.panels.kinds import find_kind
 from triptych.panels.twins import explain_twins
 from triptych.system.text import escape_markdown
@@ -188,11 +188,9 @@ def write_report(
         groups: (n,) int64, the group of each test image by `split.group_by`; None if every image stands alone.
     """
     compared = keep_common_repeats(panels)
-    labels = dict.fromkeys(panel.label for panel in compared)
-    correct = {
-        label: {panel.repeat: predictions[panel.run_id].correct for panel in compared if panel.label == label}
-        for label in labels
-    }
+    correct: dict[str, dict[int, Correct]] = {}
+    for panel in compared:
+        correct.setdefault(panel.label, {})[panel.repeat] = predictions[panel.run_id].correct
     folds = collect_folds([panel.repeat for panel in compared], [predictions[panel.run_id] for panel in compared])
     standings = [
         _rank(
@@ -200,7 +198,7 @@ def write_report(
             [panel for panel in compared if panel.label == label],
             find_design_effect(correct[label], groups, folds),
         )
-        for label in labels
+        for label in correct
     ]
     standings.sort(key=lambda standing: -standing.test_accuracy)
     level = prepared.config.evaluate.confidence_level
@@ -215,9 +213,7 @@ def write_report(
         caveats=(
             *(f"missing: {panel.label} ({panel.reason})" for panel in missing),
             *explain_repeats(panels, compared),
-            *prepared.notes,
-            *explain_folds(prepared),
-            *explain_absent(prepared, predictions[panels[0].run_id]),
+            *explain_data(prepared, predictions[panels[0].run_id]),
             *explain_board(prepared),
             *explain_luck(best.label, pairs),
             *explain_drifts(drifts),
@@ -273,6 +269,11 @@ def explain_repeats(panels: Sequence[EvaluatedPanel], compared: Sequence[Evaluat
     """Return which repeats are left out because a panel lacks them."""
     left_out = [f"{panel.label} #{panel.repeat}" for panel in panels if panel not in compared]
     return [f"only repeats that every panel has are compared, without {join_words(left_out)}"] if left_out else []
+
+
+def explain_data(prepared: PreparedBoard, predictions: Predictions) -> list[str]:
+    """Return what is to be known about the data: their notes, how they are divided, and classes that are not tested."""
+    return [*prepared.notes, *explain_folds(prepared), *explain_absent(prepared, predictions)]
 
 
 def explain_absent(prepared: PreparedBoard, predictions: Predictions) -> list[str]:
