@@ -21,7 +21,7 @@ COMPLEXITY = {
     "fine_tuned": 4,
 }
 # A panel is slow if it takes so many times as long as another one, and so many seconds more.
-SLOWER, SECONDS_MORE = 10.0, 10.0
+SLOWER, SECONDS_MORE = 10.0, 30.0
 # Repeats whose accuracies are further apart than this, in 0..1, are different models.
 WIDE_SPREAD = 0.05
 
