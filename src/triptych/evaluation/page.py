@@ -19,7 +19,8 @@ from PIL import Image
 from triptych.data.boards import BoardData
 from triptych.errors import escape_controls
 from triptych.evaluation.calibration import bin_confidences
-from triptych.evaluation.figures.classes import describe_confusions, draw_classes, draw_confusions, draw_difference
+from triptych.evaluation.figures.classes import SHOWN_CLASSES, draw_classes, draw_confusions, draw_difference
+from triptych.evaluation.figures.matrices import Matrix, tabulate_confusions, tabulate_difference
 from triptych.evaluation.figures.panels import Curves, draw_costs, draw_curves, draw_reliability
 from triptych.evaluation.figures.style import choose_colours
 from triptych.evaluation.folds.words import build_fold_rows
@@ -65,6 +66,9 @@ def render_page(
     of_label = {label: [panel for panel in panels if panel.label == label] for label in ranked}
     predicted = {label: [predictions[panel.run_id] for panel in of_label[label]] for label in ranked}
     prepared = data.prepared
+    classes = prepared.classes
+    counts = {label: _sum_confusions(repeats, len(classes)) for label, repeats in predicted.items()}
+    few = len(classes) <= SHOWN_CLASSES
     chosen = choose_colours([*prepared.config.panels, *(panel.panel for panel in panels)])
     return (
         build_environment()
@@ -74,6 +78,8 @@ def render_page(
             pairs=build_pair_rows(report.pairs),
             folds=build_fold_rows(predicted),
             figures=_draw_figures(data, report, predicted, curves, {one.label: chosen[one.panel] for one in panels}),
+            matrices=_tabulate_all(counts, classes) if few else (),
+            pairs_of_classes=() if few else _draw_all_pairs(counts, classes),
             costs=report.as_rows("costs"),
             calibration=report.as_rows("calibration"),
             disagreements=_find_disagreements(data, {label: predicted[label][0] for label in ranked[:SHOWN_PANELS]}),
@@ -133,7 +139,7 @@ def _draw_figures(
         "classes": (draw_classes(recalls, classes, colours), "Recall by class, first repeat"),
         "reliability": (draw_reliability(reliable, colours), "Reliability diagram, first repeat"),
     }
-    return {name: embed_figure(*figure) for name, figure in drawn.items()} | _draw_all_confusions(predicted, classes)
+    return {name: embed_figure(*figure) for name, figure in drawn.items()}
 
 
 def _find_costs(report: Report) -> dict[str, tuple[float, float, float, float]]:
@@ -149,19 +155,29 @@ def _find_costs(report: Report) -> dict[str, tuple[float, float, float, float]]:
     }
 
 
-def _draw_all_confusions(predicted: Mapping[str, Sequence[Predictions]], classes: Sequence[str]) -> dict[str, Picture]:
-    counts = {label: _sum_confusions(repeats, len(classes)) for label, repeats in predicted.items()}
-    figures = {}
-    for number, (label, matrix) in enumerate(counts.items()):
-        description = f"{describe_confusions(classes)} of {label}, sum over the repeats"
-        figures[f"confusion {number}"] = embed_figure(draw_confusions(matrix, classes, label), description)
+def _tabulate_all(counts: Mapping[str, Confusions], classes: Sequence[str]) -> list[Matrix]:
+    """Return the confusion matrix of each label, and by how much that of the best differs from the others."""
     best, *others = counts
-    for number, label in enumerate(others):
-        title = f"{best} minus {label}"
-        figures[f"confusion difference {number}"] = embed_figure(
-            draw_difference(counts[best], counts[label], classes, title), f"Difference of confusion matrices, {title}"
-        )
-    return figures
+    matrices = [tabulate_confusions(matrix, classes, label) for label, matrix in counts.items()]
+    differences = [
+        tabulate_difference(counts[best], counts[label], classes, f"{best} minus {label}") for label in others
+    ]
+    return matrices + differences
+
+
+def _draw_all_pairs(counts: Mapping[str, Confusions], classes: Sequence[str]) -> list[Picture]:
+    """Return of many classes the pairs that each label confuses most, and those in which the best differs most."""
+    best, *others = counts
+    confused = [
+        embed_figure(draw_confusions(matrix, classes, label), f"Most confused pairs of classes of {label}")
+        for label, matrix in counts.items()
+    ]
+    titles = {label: f"{best} minus {label}" for label in others}
+    differing = [
+        embed_figure(draw_difference(counts[best], counts[label], classes, title), f"Difference of confusions, {title}")
+        for label, title in titles.items()
+    ]
+    return confused + differing
 
 
 def _sum_confusions(repeats: Sequence[Predictions], classes: int) -> Confusions:

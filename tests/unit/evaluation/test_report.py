@@ -100,9 +100,12 @@ def test_a_row_is_all_that_a_metric_needs_to_be_shown(
     # Each figure can be drawn, and its text can be searched.
     sources = re.findall(r'src="data:image/svg\+xml,([^"]*)"', page)
     drawn = [ET.fromstring(unquote(unescape(source))) for source in sources]  # noqa: S314 - our own
-    assert len(drawn) == 7
-    assert "numpy-mlp" in "".join(drawn[5].itertext())
-    assert len(page) < 300_000
+    assert len(drawn) == 4
+    assert "numpy-mlp" in "".join(drawn[0].itertext())
+    # The matrix of each label, and that of their difference, as tables.
+    assert page.count('<table class="matrix">') == 3
+    assert re.search(r'<td style="--s:\d+%"[^>]* class="better', page)
+    assert len(page) < 150_000
 
 
 def test_every_column_shows_what_was_measured(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -22,11 +21,6 @@ LEGEND_COLUMNS = 4
 MORE, FEWER = "#2166AC", "#B2182B"
 
 
-def describe_confusions(classes: Sequence[str]) -> str:
-    """Return what `draw_confusions` draws."""
-    return "Confusion matrix" if len(classes) <= SHOWN_CLASSES else "Most confused pairs of classes"
-
-
 def draw_confusions(counts: Confusions, classes: Sequence[str], title: str) -> Figure:
     """Return a figure of a confusion matrix, coloured by the fraction of each true class; of the pairs of many classes.
 
@@ -38,7 +32,12 @@ def draw_confusions(counts: Confusions, classes: Sequence[str], title: str) -> F
     if len(classes) > SHOWN_CLASSES:
         return _draw_pairs(counts, classes, title, "images", "confused pairs")
     matrix = counts.toarray()
-    figure, axes = _start_matrix(classes, title)
+    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlabel="predicted", ylabel="true", title=escape_text(title))
+    names = [shorten(name) for name in classes]
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0, interpolation="none")
     figure.colorbar(image, ax=axes, label="fraction of the true class")
@@ -53,7 +52,7 @@ def draw_confusions(counts: Confusions, classes: Sequence[str], title: str) -> F
 
 
 def draw_difference(first: Confusions, second: Confusions, classes: Sequence[str], title: str) -> Figure:
-    """Return a figure of the difference of two confusion matrices, first minus second; of the pairs of many classes.
+    """Return a figure of the pairs of many classes in which two confusion matrices differ most, first minus second.
 
     Args:
         first: sparse (classes, classes) int64, rows are true classes, columns predicted ones.
@@ -61,24 +60,7 @@ def draw_difference(first: Confusions, second: Confusions, classes: Sequence[str
         classes: the class names.
         title: of the figure.
     """
-    if len(classes) > SHOWN_CLASSES:
-        return _draw_pairs(first - second, classes, title, "more images (blue) or fewer (red)", "pairs that differ")
-    difference = (first - second).toarray()
-    figure, axes = _start_matrix(classes, title)
-    limit = max(1, int(np.abs(difference).max()))
-    image = axes.imshow(difference, cmap="RdBu", vmin=-limit, vmax=limit, interpolation="none")
-    figure.colorbar(image, ax=axes, label="more images (blue) or fewer (red)")
-    return figure
-
-
-def _start_matrix(classes: Sequence[str], title: str) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
-    axes = figure.subplots()
-    axes.set(xlabel="predicted", ylabel="true", title=escape_text(title))
-    names = [shorten(name) for name in classes]
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    axes.set_yticks(range(len(names)), names)
-    return figure, axes
+    return _draw_pairs(first - second, classes, title, "more images (blue) or fewer (red)", "pairs that differ")
 
 
 def _draw_pairs(counts: Confusions, classes: Sequence[str], title: str, quantity: str, which: str) -> Figure:

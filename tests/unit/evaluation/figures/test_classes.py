@@ -36,7 +36,6 @@ def test_a_matrix_shows_every_count_but_zeros_as_long_as_there_are_few_classes()
     figure = draw_confusions(counts, ("ant", "bee $"), "a title")
     draw(figure)
     assert {text.get_text() for text in figure.axes[0].texts} == {"3", "1", "5"}
-    draw(draw_difference(counts, counts.T, ("ant", "bee"), "difference"))
 
 
 def test_of_many_classes_the_pairs_that_are_confused_most_are_shown() -> None:
