@@ -130,15 +130,17 @@ def prune(
     spans = [_read_keep(word) for word in words - {CHAMPIONS, VERSIONS}]
     from triptych.system.cache import MEBIBYTE
     from triptych.tracking.client import connect
-    from triptych.tracking.retention import Keep, list_entries, measure_entry, select_old
+    from triptych.tracking.retention import Keep, find_unused_trunks, list_entries, measure_addresses, select_old
 
     client = connect()
     versions = CHAMPIONS not in words or VERSIONS in words
     found = select_old(client, list_entries(client), Keep(keep_last, max(spans, default=None), versions=versions))
-    sizes = [measure_entry(old.entry) for old in found]
-    for old, size in zip(found, sizes, strict=True):
-        terminal.print(f"{_describe_old(old)}, {size / MEBIBYTE:,.1f} MiB", highlight=False, soft_wrap=True)
-    total = f"{len(found)} old comparisons and studies, {sum(sizes) / MEBIBYTE:,.1f} MiB of artifacts"
+    listed = {_describe_old(old): measure_addresses(old.entry.addresses) for old in found}
+    for trunk in find_unused_trunks(client, found):
+        listed[f"frozen network {trunk.name}, which no model uses"] = measure_addresses([trunk.artifact_location])
+    for line, size in listed.items():
+        terminal.print(f"{line}, {size / MEBIBYTE:,.1f} MiB", highlight=False, soft_wrap=True)
+    total = f"{len(found)} old comparisons and studies, {sum(listed.values()) / MEBIBYTE:,.1f} MiB of artifacts"
     if not yes:
         terminal.print(f"{total}; nothing is deleted without --yes", highlight=False, soft_wrap=True)
         return
@@ -165,7 +167,7 @@ def _delete(found: list[Old]) -> int:
     """Delete old comparisons and studies; return the number of those that were."""
     from triptych.system.progress import show_progress, track
     from triptych.tracking.client import connect
-    from triptych.tracking.retention import can_collect, collect_left, delete_old
+    from triptych.tracking.retention import can_collect, collect_left, delete_old, delete_trunks, find_unused_trunks
     from triptych.tracking.store import compact_store
 
     client, deleted = connect(), 0
@@ -175,6 +177,7 @@ def _delete(found: list[Old]) -> int:
         for position, old in enumerate(found, start=1):
             deleted += delete_old(client, old)
             move(position, len(found), old.entry.name)
+    delete_trunks(client, list(find_unused_trunks(client)))
     uri = tracking_uri()
     if uri.startswith("sqlite"):
         compact_store(sqlite_file(uri))

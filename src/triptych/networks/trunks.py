@@ -89,6 +89,12 @@ def refer_to_trunk(folder: Path, model: str, name: str, experiment: str) -> None
     write_checksums(folder)
 
 
+def name_trunk(folder: Path) -> str:
+    """Return the name of the logged model that has the frozen network of a saved panel; empty if it is beside it."""
+    file = folder / REFERENCE_FILE
+    return str(json.loads(file.read_text(encoding="utf-8"))["name"]) if file.is_file() else ""
+
+
 def complete_trunk(folder: Path) -> None:
     """Put the frozen network back beside its head, if it is stored elsewhere: the opposite of `refer_to_trunk`.
 

@@ -38,6 +38,7 @@ from triptych.evaluation.predictions import (
 )
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.networks.saved import copy_package
+from triptych.networks.trunks import name_trunk
 from triptych.panels.fitting import FittedFold, FittedPanel
 from triptych.panels.identity import identify_evaluation
 from triptych.panels.kinds import find_kind
@@ -57,7 +58,9 @@ from triptych.tracking.tags import (
     FOLDS,
     RELOAD_DIFFERENCE,
     REPORTED,
+    TRUNK,
     list_shared,
+    own_tags,
     read_tags,
     set_tags,
 )
@@ -122,6 +125,7 @@ def _log_model(job: PanelJob, fitted: FittedPanel, data: BoardData, package: Pat
             "panel": job.panel,
             "label": job.label,
         },
+        tags=own_tags({TRUNK: name_trunk(fitted.folder)}),
     )
     return str(model.model_uri)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import mlflow
-from mlflow.entities import Run, RunTag
+from mlflow.entities import LoggedModel, Run, RunTag
 from mlflow.entities.model_registry import ModelVersion
 
 PREFIX = "triptych."
@@ -41,6 +41,8 @@ LEASE = "lease"
 FLOW_RUN, FLOW_RUN_URL = "prefect.flow_run_id", "prefect.flow_run_url"
 # Set on a panel's run with its model: enough to continue without training again.
 MODEL, RESTORED = "model_uri", "restored_epochs"
+# Set on a logged model: the name of the one that has the frozen network which it refers to; empty if it has all itself.
+TRUNK = "backbone"
 # Set on a run that was continued after an interruption.
 RESUMED = "resumed"
 # Set on a panel's run that has all its final metrics and predictions.
@@ -76,8 +78,8 @@ def own_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {name if name.startswith(FOREIGN) else PREFIX + name: value for name, value in tags.items()}
 
 
-def read_tags(tagged: Run | ModelVersion) -> dict[str, str]:
-    """Return the tags of a run or a registered version, those of this project without the prefix."""
+def read_tags(tagged: Run | ModelVersion | LoggedModel) -> dict[str, str]:
+    """Return the tags of a run, a registered version or a logged model, those of this project without the prefix."""
     tags: Mapping[str, str] = tagged.data.tags if isinstance(tagged, Run) else tagged.tags
     return {**tags, **{name.removeprefix(PREFIX): value for name, value in tags.items() if name.startswith(PREFIX)}}
 

@@ -12,7 +12,7 @@ from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
 import mlflow
-from mlflow.entities import ViewType
+from mlflow.entities import LoggedModel, ViewType
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
 
@@ -59,6 +59,13 @@ def collect_left(client: mlflow.MlflowClient) -> None:
     boards = [board.experiment_id for board in client.search_experiments()]
     runs = client.search_runs(boards, f"tags.`{PREFIX}{PRUNED}` = 'true'", run_view_type=ViewType.DELETED_ONLY)
     _collect([run.info.run_id for run in runs], [], [str(run.info.artifact_uri) for run in runs])
+
+
+def delete_trunks(client: mlflow.MlflowClient, unused: Sequence[LoggedModel]) -> None:
+    """Delete the logged models of frozen networks."""
+    for model in unused:
+        client.delete_logged_model(model.model_id)
+    _collect([], [model.model_id for model in unused], [model.artifact_location for model in unused])
 
 
 def can_collect() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from mlflow.utils.uri import is_local_uri
 
 from triptych.system.addresses import sqlite_file, tracking_uri
 from triptych.system.files import measure_folder
-from triptych.tracking.retention.entries import Entry, list_last
+from triptych.tracking.retention.entries import list_last
 from triptych.tracking.store import artifact_home, is_sqlite
 
 # The mean of a night is that of so many comparisons of a board.
@@ -38,7 +39,7 @@ def measure_store(client: mlflow.MlflowClient) -> StoreSizes:
     """Return how large the store is, and by how much a night makes it larger."""
     nights: dict[str, list[int]] = defaultdict(list)
     for entry in list_last(client, NIGHTS):
-        nights[entry.board].append(measure_entry(entry))
+        nights[entry.board].append(measure_addresses(entry.addresses))
     means = {board: sum(sizes) // len(sizes) for board, sizes in nights.items()}
     uri = tracking_uri()
     if not is_sqlite(uri):
@@ -49,9 +50,9 @@ def measure_store(client: mlflow.MlflowClient) -> StoreSizes:
     return StoreSizes(parts, means)
 
 
-def measure_entry(entry: Entry) -> int:
-    """Return the bytes of the artifacts of a comparison or a study."""
-    return sum(map(_measure_artifacts, entry.addresses))
+def measure_addresses(addresses: Iterable[str]) -> int:
+    """Return the bytes of the artifacts at addresses."""
+    return sum(map(_measure_artifacts, addresses))
 
 
 def _measure_artifacts(address: str) -> int:

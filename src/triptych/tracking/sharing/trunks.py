@@ -15,8 +15,8 @@ from triptych.panels.kinds import find_kind
 from triptych.tracking.client import connect
 from triptych.training.jobs import PanelJob
 
-# Of the SHA-256 of a frozen network, so much is in the name of the logged model that has it.
-NAMED_DIGITS = 32
+# The name of the logged model of a frozen network starts with this, and ends with so much of its SHA-256.
+NAME, NAMED_DIGITS = "backbone-", 32
 
 
 def share_trunk(experiment_id: str, job: PanelJob, folder: Path) -> None:
@@ -32,7 +32,7 @@ def share_trunk(experiment_id: str, job: PanelJob, folder: Path) -> None:
     if find_kind(job.prepared.config, job.panel).input != "embeddings":
         return
     client, file = connect(), folder / TRUNK_FILE
-    name = f"backbone-{hash_trunk(file)[:NAMED_DIGITS]}"
+    name = f"{NAME}{hash_trunk(file)[:NAMED_DIGITS]}"
     stored = find_stored(client, experiment_id, name) or _store(client, experiment_id, name, file)
     refer_to_trunk(folder, f"models:/{stored.model_id}", name, experiment_id)
 

@@ -15,7 +15,7 @@ from triptych.tracking.client import find_or_create_experiment
 from triptych.tracking.retention.deletion import PRUNED
 from triptych.tracking.retention.entries import list_entries
 from triptych.tracking.retention.selection import Keep, select_old
-from triptych.tracking.retention.sizes import measure_entry
+from triptych.tracking.retention.sizes import measure_addresses
 from triptych.tracking.tags import COMPARISON, PREVIOUS, ROLE, SINCE, STUDY, own_tags
 
 BOARD = "board"
@@ -95,7 +95,7 @@ def test_what_is_kept_and_what_is_not(store: Store) -> None:
     quiet = {"nothing-new", "last-week", "old-study"}
     entries = list_entries(store.client)
     assert {entry.name for entry in entries} == {*NIGHTS, "old-study", "new-study"}
-    assert [measure_entry(entry) for entry in entries if entry.name == "tonight"] == [2007]
+    assert [measure_addresses(entry.addresses) for entry in entries if entry.name == "tonight"] == [2007]
     for keep, expected in (
         (Keep(1), quiet),
         (Keep(2), {"nothing-new"}),

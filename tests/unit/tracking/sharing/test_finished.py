@@ -17,7 +17,7 @@ from triptych.tracking.queries import find_compared_runs, find_recorded, list_ch
 from triptych.tracking.records import ComparisonRecord
 from triptych.tracking.registry.champions import challenge
 from triptych.tracking.registry.registering import _find_registered
-from triptych.tracking.retention import Keep, list_entries, measure_entry, select_old
+from triptych.tracking.retention import Keep, list_entries, measure_addresses, select_old
 from triptych.tracking.runs import find_trained, start_comparison
 from triptych.tracking.sharing.finished import find_shared, share_finished
 from triptych.tracking.tags import COMPARISON, PANEL, REPEAT, ROLE, own_tags, read_tags, set_tags
@@ -64,7 +64,7 @@ def test_a_night_that_trains_nothing_new_stores_no_panel(
     new, old = list_entries(client)
     assert (new.name, old.name) == (record.comparison, recorded.comparison.comparison)
     assert (new.shares, dict(new.models)) == (frozenset({shared.run_id}), {})
-    assert measure_entry(new) < measure_entry(old) / 10
+    assert measure_addresses(new.addresses) < measure_addresses(old.addresses) / 10
     assert not select_old(client, [new, old], Keep(1))
     assert [one.entry for one in select_old(client, [replace(new, shares=frozenset()), old], Keep(1))] == [old]
 
