@@ -35,7 +35,7 @@ Examples:
     triptych store prune --keep-last 30 --keep champions --keep 90d
 """
 PRUNE_EXAMPLES = """
-Delete old comparisons with their panels, and old studies with their trials, through MLflow.
+Delete old comparisons with their panels, studies with their trials, and learning curves, through MLflow.
 
 Without --yes it only lists them. What is running stays, and what a registered version needs that is kept.
 
@@ -110,7 +110,11 @@ def store(
 def prune(
     keep_last: Annotated[
         int,
-        typer.Option(min=1, metavar="NUMBER", help="Keep the last comparisons of each board, and its last studies."),
+        typer.Option(
+            min=1,
+            metavar="NUMBER",
+            help="Keep the last comparisons, studies and learning curves of each board.",
+        ),
     ] = 30,
     keep: Annotated[
         list[str] | None,
@@ -138,9 +142,10 @@ def prune(
     listed = {_describe_old(old): measure_addresses(old.entry.addresses) for old in found}
     for trunk in find_unused_trunks(client, found):
         listed[f"frozen network {trunk.name}, which no model uses"] = measure_addresses([trunk.artifact_location])
-    for line, size in listed.items():
-        terminal.print(f"{line}, {size / MEBIBYTE:,.1f} MiB", highlight=False, soft_wrap=True)
-    total = f"{len(found)} old comparisons and studies, {sum(listed.values()) / MEBIBYTE:,.1f} MiB of artifacts"
+    for line, used in listed.items():
+        terminal.print(f"{line}, {used / MEBIBYTE:,.1f} MiB", highlight=False, soft_wrap=True)
+    size = sum(listed.values()) / MEBIBYTE
+    total = f"{len(found)} old comparisons, studies and learning curves, {size:,.1f} MiB of artifacts"
     if not yes:
         terminal.print(f"{total}; nothing is deleted without --yes", highlight=False, soft_wrap=True)
         return
@@ -164,7 +169,7 @@ def _describe_old(old: Old) -> str:
 
 
 def _delete(found: list[Old]) -> int:
-    """Delete old comparisons and studies; return the number of those that were."""
+    """Delete old entries; return the number of those that were."""
     from triptych.system.progress import show_progress, track
     from triptych.tracking.client import connect
     from triptych.tracking.retention import can_collect, collect_left, delete_old, delete_trunks, find_unused_trunks

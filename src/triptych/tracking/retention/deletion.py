@@ -1,4 +1,4 @@
-"""Deleting old comparisons and studies by MLflow's own means: first to its trash, then for good.
+"""Deleting old comparisons, studies and learning curves by MLflow's own means: first to its trash, then for good.
 
 A tracking server empties its trash itself, with `mlflow gc`. A database is emptied here, of nothing but what was put
 there here: the command would also delete what users have put into the trash.

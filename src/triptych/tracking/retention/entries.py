@@ -1,4 +1,4 @@
-"""What a store holds, entry by entry: comparisons with their panels, and studies with their trials."""
+"""What a store holds, entry by entry: comparisons with their panels, studies with their trials, learning curves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlflow.entities import Experiment, LoggedModel, Run
 from mlflow.store.entities import PagedList
 
 from triptych.tracking.queries import find_panel_runs
-from triptych.tracking.tags import COMPARISON, ROLE, STUDY, list_shared, read_tags, search
+from triptych.tracking.tags import COMPARISON, CREATION, ROLE, STUDY, list_shared, read_tags, search
 
 # The role of each run, the role of the entry that it belongs to, and the tag that names the entry.
 ENTRIES = {
@@ -20,6 +20,7 @@ ENTRIES = {
     "panel": ("comparison", COMPARISON),
     "study": ("study", STUDY),
     "trial": ("study", STUDY),
+    "amount": ("amount", CREATION),
 }
 RUNS_ON_A_PAGE = 1000
 Found = TypeVar("Found")
@@ -27,13 +28,13 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Entry:
-    """A comparison with the runs of its panels, or a study with those of its trials.
+    """A comparison with the runs of its panels, a study with those of its trials, or a learning curve with its run.
 
     Attributes:
         board: the board's name.
         experiment_id: MLflow's id of its experiment.
-        role: "comparison" or "study".
-        name: the id of the comparison, or the name of the study.
+        role: "comparison", "study" or "amount".
+        name: the id of the comparison or the learning curve, or the name of the study.
         runs: the addresses of the artifacts by the ids of the runs; its own run comes last.
         models: the addresses of the logged models by their ids.
         started: when the first of its runs started, in milliseconds since 1970.
@@ -60,7 +61,7 @@ class Entry:
 
 
 def list_entries(client: mlflow.MlflowClient) -> list[Entry]:
-    """Return every comparison and study of a store, board by board, the newest first; runs of others are left out."""
+    """Return every entry of a store, board by board, the newest first; runs of others are left out."""
     found: list[Entry] = []
     for board in _list_boards(client):
         ids = [board.experiment_id]

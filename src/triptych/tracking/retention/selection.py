@@ -1,4 +1,4 @@
-"""Which comparisons and studies are kept, and which are old."""
+"""Which comparisons, studies and learning curves are kept, and which are old."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Keep:
     """What is kept, whatever else is.
 
     Attributes:
-        last: the last comparisons of each board, and as many of its studies.
+        last: the last comparisons of each board, and as many of its studies and learning curves.
         span: what ended since then; None keeps nothing for its age.
         versions: whether all registered versions are kept, with the comparisons that they need. Otherwise only those
             are that are or were champion, wait for approval, have an alias or are the newest of their model.

@@ -16,7 +16,7 @@ from triptych.tracking.retention.deletion import PRUNED
 from triptych.tracking.retention.entries import list_entries
 from triptych.tracking.retention.selection import Keep, select_old
 from triptych.tracking.retention.sizes import measure_addresses
-from triptych.tracking.tags import COMPARISON, PREVIOUS, ROLE, SINCE, STUDY, own_tags
+from triptych.tracking.tags import COMPARISON, CREATION, PREVIOUS, ROLE, SINCE, STUDY, own_tags
 
 BOARD = "board"
 # Of each comparison: its age in days, and the tags of its registered version if it has one.
@@ -45,6 +45,8 @@ class Store:
         for name, days in (("old-study", 40), ("new-study", 39)):
             self.write_run(name, "study", STUDY, days)
             self.write_run(name, "trial", STUDY, days)
+        for name, days in (("old-curve", 40), ("new-curve", 39)):
+            self.write_run(name, "amount", CREATION, days)
         self.client.set_registered_model_alias(BOARD, "champion", "4")
         self.trashed = self.write_run("mine", "", "name", 200)
         self.client.delete_run(self.trashed)
@@ -92,16 +94,16 @@ def store(own_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> St
 
 def test_what_is_kept_and_what_is_not(store: Store) -> None:
     """Before anything is deleted, and after it: old ones are gone for good, with all their files."""
-    quiet = {"nothing-new", "last-week", "old-study"}
+    quiet = {"nothing-new", "last-week", "old-study", "old-curve"}
     entries = list_entries(store.client)
-    assert {entry.name for entry in entries} == {*NIGHTS, "old-study", "new-study"}
+    assert {entry.name for entry in entries} == {*NIGHTS, "old-study", "new-study", "old-curve", "new-curve"}
     assert [measure_addresses(entry.addresses) for entry in entries if entry.name == "tonight"] == [2007]
     for keep, expected in (
         (Keep(1), quiet),
         (Keep(2), {"nothing-new"}),
         (Keep(1, timedelta(days=85)), set()),
         (Keep(1, versions=False), quiet | {"refused"}),
-        (Keep(1, timedelta(days=30), versions=False), {"nothing-new", "old-study", "refused"}),
+        (Keep(1, timedelta(days=30), versions=False), {"nothing-new", "old-study", "old-curve", "refused"}),
         (Keep(100, versions=False), set()),
     ):
         assert {old.entry.name for old in select_old(store.client, entries, keep)} == expected
@@ -116,7 +118,10 @@ def test_what_is_kept_and_what_is_not(store: Store) -> None:
     listed = run(*arguments).stdout
     assert "board, comparison refused of" in listed
     assert "2 run(s), version 3 of board" in listed
-    assert "3 old comparisons and studies, 0.0 MiB of artifacts; nothing is deleted without --yes" in listed
+    assert (
+        "4 old comparisons, studies and learning curves, 0.0 MiB of artifacts; nothing is deleted without --yes"
+        in listed
+    )
     assert store.left() == before
     # As an interruption leaves it.
     [interrupted] = [old for old in entries if old.name == "old-study"]
@@ -124,8 +129,8 @@ def test_what_is_kept_and_what_is_not(store: Store) -> None:
     store.client.set_tag(trial, f"triptych.{PRUNED}", "true")
     store.client.delete_run(trial)
 
-    assert "3 deleted" in run(*arguments, "--yes").stdout
-    assert store.left() == before - {"nothing-new", "old-study", "refused"}
+    assert "4 deleted" in run(*arguments, "--yes").stdout
+    assert store.left() == before - {"nothing-new", "old-study", "old-curve", "refused"}
     assert "0 old comparisons" in run(*arguments).stdout
     assert {str(version.version) for version in store.client.search_model_versions(f"name = '{BOARD}'")} == {
         "1",
