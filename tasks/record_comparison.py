@@ -13,6 +13,7 @@ from triptych.evaluation.page import render_page
 from triptych.evaluation.report import ComparisonResult, EvaluatedPanel, MissingPanel, write_report
 from triptych.orchestration import describe_flow_run, name_key, step
 from triptych.panels.twins import measure_drift
+from triptych.tracking.answers.amount import recall_amounts
 from triptych.tracking.artifacts import finish_comparison, load_logged_curves, load_logged_predictions, log_drifts
 from triptych.tracking.leases import own_leases
 from triptych.tracking.provenance import describe_board
@@ -45,7 +46,8 @@ def record_comparison(
     if not report.folds:
         facts["is this what it says?"] = f"triptych verify {comparison.comparison}"
     facts |= describe_board(comparison.prepared) | describe_flow_run()
-    page = render_page(data, report, panels, predictions, curves, facts)
+    more_images = recall_amounts(comparison.experiment_id)
+    page = render_page(data, report, panels, predictions, curves, facts, more_images)
     link = finish_comparison(comparison, report.as_json(), report.as_markdown(), curves, page)
     key = name_key(report.board)
     create_table_artifact(report.as_rows(), key=f"{key}-table", description=report.verdict)

@@ -51,6 +51,7 @@ def render_page(
     predictions: Mapping[str, Predictions],
     curves: Mapping[str, Sequence[Curves]],
     facts: Mapping[str, str],
+    more_images: Sequence[str] = (),
 ) -> str:
     """Return the page as HTML.
 
@@ -61,6 +62,7 @@ def render_page(
         predictions: of every test image, by run id.
         curves: for each label and repeat, the metrics of each epoch.
         facts: the provenance of the results: versions, hashes, links.
+        more_images: what more training images would bring, as far as it was measured.
     """
     ranked = [standing.label for standing in report.standings]
     of_label = {label: [panel for panel in panels if panel.label == label] for label in ranked}
@@ -75,6 +77,7 @@ def render_page(
         .get_template("report.html")
         .render(
             report=report,
+            more_images=more_images,
             pairs=build_pair_rows(report.pairs),
             folds=build_fold_rows(predicted),
             figures=_draw_figures(data, report, predicted, curves, {one.label: chosen[one.panel] for one in panels}),

@@ -68,7 +68,7 @@ def find_miscalibrated(evidence: Evidence) -> Iterator[Found]:
             scaled = metrics.get("test_ece_calibrated")
             remedy = "a validation set allows to scale them" if scaled is None else f"scaled, they are {scaled:.3f} off"
             yield Found(
-                f"{panel.label} is {error:.3f} more or less sure than accurate, where {floor:.3f} would be chance",
+                f"the confidence of {panel.label} is {error:.3f} off its accuracy, where {floor:.3f} would be chance",
                 f"do not take its probabilities at face value; {remedy}",
             )
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
+import mlflow
 from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
 
 from triptych.data.boards import PreparedBoard
 from triptych.evaluation.amount.forecast import Amount, Estimate
@@ -16,7 +19,7 @@ from triptych.tracking.client import connect, find_or_create_experiment
 from triptych.tracking.links import link_to_run
 from triptych.tracking.provenance import describe_board
 from triptych.tracking.runs import create_run, resume_run
-from triptych.tracking.tags import HOST, ROLE
+from triptych.tracking.tags import HOST, ROLE, select
 
 PAGE_FILE, RESULT_FILE = "amount.html", "amount.json"
 
@@ -38,6 +41,22 @@ def record_amounts(prepared: PreparedBoard, amounts: Sequence[Amount]) -> str:
         client.log_text(run_id, page, PAGE_FILE)
         client.log_text(run_id, json.dumps([amount.as_json() for amount in amounts], indent=1), RESULT_FILE)
     return link_to_run(experiment_id, run_id)
+
+
+def recall_amounts(experiment_id: str) -> list[str]:
+    """Return what the last learning curves of a board said, with their date; nothing if there are none, or no more."""
+    client = connect()
+    query = f"{select({ROLE: 'amount'})} and attributes.status = 'FINISHED'"
+    found = client.search_runs([experiment_id], query, max_results=1)
+    if not found:
+        return []
+    info = found[0].info
+    try:
+        amounts = json.loads(mlflow.artifacts.load_text(f"runs:/{info.run_id}/{RESULT_FILE}"))
+    except (MlflowException, OSError):
+        return []
+    date = datetime.fromtimestamp(info.start_time / 1000, UTC).astimezone()
+    return [f"{amount['sentence']} (measured on {date:%Y-%m-%d})" for amount in amounts]
 
 
 def _list_metrics(amount: Amount) -> list[Metric]:

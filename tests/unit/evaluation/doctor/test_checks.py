@@ -75,7 +75,7 @@ CASES = {
         [MLP | {"final_val_accuracy": 0.97}],
     ),
     "T012": Case(
-        "is 0.120 more or less sure than accurate, where 0.010 would be chance",
+        "is 0.120 off its accuracy, where 0.010 would be chance",
         [MLP | {"test_ece": 0.12, "test_ece_calibrated": 0.02}],
         [MLP | {"test_ece": 0.02}],
     ),

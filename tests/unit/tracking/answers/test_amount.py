@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import prepare_board
 from triptych.evaluation.amount.forecast import Amount, Estimate
-from triptych.tracking.answers.amount import PAGE_FILE, RESULT_FILE, record_amounts
+from triptych.tracking.answers.amount import PAGE_FILE, RESULT_FILE, recall_amounts, record_amounts
 from triptych.tracking.client import connect
 from triptych.tracking.tags import read_tags
 
@@ -25,6 +26,9 @@ def test_the_steps_of_the_curve_are_numbers_of_images(
     amount = Amount("most-frequent", "most-frequent", points, points[1:], points[1:], points[1], points[1], 0.95)
     link = record_amounts(prepared, [amount])
     client = connect()
+    [sentence] = recall_amounts("1")
+    assert re.fullmatch(r"most-frequent: .* \(measured on 20\d\d-\d\d-\d\d\)", sentence)
+    assert recall_amounts("0") == []
     experiment = client.get_experiment_by_name("digits")
     assert experiment is not None
     [run] = client.search_runs([experiment.experiment_id])
