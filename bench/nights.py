@@ -123,7 +123,7 @@ def record_one(board: str) -> tuple[ComparisonRecord, EvaluatedPanel]:
     prepared = prepare_board(config)
     comparison = start_comparison(prepared, {}, identify_comparison(prepared))
     panels = list(record_panels(comparison, comparison.jobs, load_board(prepared)))
-    result = {"verdict": "one of many nights", "missing": []}
+    result = {"verdict": "one of many nights", "missing": [], "findings": []}
     finish_comparison(comparison, result, "", load_logged_curves(panels), "<html></html>")
     return comparison, panels[0]
 

@@ -12,7 +12,15 @@ import numpy as np
 
 from triptych.evaluation.columns import NO_VALUE
 from triptych.evaluation.folds.corrected import Folds, compare_folds
-from triptych.evaluation.statistics import Correct, Groups, PairedDifference, adjust_p_values, compare_pair, expect_lead
+from triptych.evaluation.statistics import (
+    Correct,
+    Groups,
+    PairedDifference,
+    adjust_p_values,
+    compare_pair,
+    expect_lead,
+    spell_p,
+)
 
 # What a verdict says where each panel was trained once.
 SINGLE_TRAININGS = "Each panel was trained once: repeats=5 compares methods instead of single trainings."
@@ -199,7 +207,7 @@ def _describe_margin(closest: Pair, confidence_level: float) -> str:
     return (
         f"{100 * closest.paired.difference:.2f} points ahead of {closest.second} "
         f"({100 * confidence_level:g} % interval {format_interval(closest.adjusted_low, closest.adjusted_high)}, "
-        f"p = {closest.adjusted_p_value:.2g}, both with Holm's correction)"
+        f"{spell_p(closest.adjusted_p_value)}, both with Holm's correction)"
     )
 
 

@@ -12,7 +12,7 @@ from triptych.config.schema import PromoteConfig
 from triptych.evaluation.gate import choose_lead, choose_share, compare_signs, compare_within_margin
 from triptych.evaluation.pairs import join_words
 from triptych.evaluation.report import EvaluatedPanel
-from triptych.evaluation.statistics import Correct, Groups
+from triptych.evaluation.statistics import Correct, Groups, spell_p
 
 # A model that is not more accurate has to be cheaper by a tenth: measured times vary.
 CHEAPER = 0.9
@@ -85,7 +85,7 @@ def judge_first(
         groups: (n,) int64, the group of each image; None if every image is its own.
     """
     guess = compare_signs(challenger, most_frequent, groups)
-    figures = f"{challenger.mean():.4f} against {most_frequent.mean():.4f}, exact p = {guess.p_value:.2g}"
+    figures = f"{challenger.mean():.4f} against {most_frequent.mean():.4f}, exact {spell_p(guess.p_value)}"
     if guess.p_value > level:
         reason = f"it is not shown to be better than always answering the most frequent class ({figures})"
         return Promotion(promoted=False, reason=reason, opened=True)
@@ -120,7 +120,9 @@ def judge(validation: Match, test: Match, left: float, config: PromoteConfig, *,
     share = choose_share(screen)
     aim = f"worse by less than {100 * margin:g} points" if margin else "better"
     if not share:
-        reason = f"{validation.describe('validation')} (p = {screen:.2g}): not shown to be {aim} there, so the test set"
+        reason = (
+            f"{validation.describe('validation')} ({spell_p(screen)}): not shown to be {aim} there, so the test set"
+        )
         return Promotion(promoted=False, reason=f"{reason} stayed closed")
     wanted = share * left
     if margin:
@@ -131,7 +133,7 @@ def judge(validation: Match, test: Match, left: float, config: PromoteConfig, *,
         lead, spent = choose_lead(signs, wanted, left)
         p_value, passed = signs.p_value, signs.statistic >= lead
     verb = "shown" if passed else "not shown"
-    reason = f"{test.describe('test')}: {verb} to be {aim} (p = {p_value:.2g}, where {spent:.2g} was allowed)"
+    reason = f"{test.describe('test')}: {verb} to be {aim} ({spell_p(p_value)}, where {spent:.2g} was allowed)"
     if passed:
         reason += "; its accuracy on them is selected, and too high on average"
     return Promotion(passed, reason, opened=True, spent=spent)

@@ -320,3 +320,12 @@ def adjust_p_values(p_values: ArrayLike) -> NDArray[np.float64]:
     stepped = given[order] * np.arange(len(given), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
     return adjusted
+
+
+def spell_p(p_value: float) -> str:
+    """Return a p-value as sentences print it.
+
+    >>> spell_p(0.0123), spell_p(0.0)
+    ('p = 0.012', 'p < 1e-100')
+    """
+    return f"p < {SMALLEST_P_VALUE:.0e}" if p_value < SMALLEST_P_VALUE else f"p = {p_value:.2g}"
