@@ -60,11 +60,11 @@ def find_surprising_validation(evidence: Evidence) -> Iterator[Found]:
 
 
 def find_miscalibrated(evidence: Evidence) -> Iterator[Found]:
-    """Yield the panels whose confidence is further from their accuracy than chance would have it."""
+    """Yield the panels that look at images, and are more or less confident than they are accurate, beyond chance."""
     for panel in evidence.panels.values():
         metrics = panel.standing.metrics
         error, floor = metrics["test_ece"], metrics["test_ece_floor"]
-        if error - floor > MISCALIBRATED:
+        if error - floor > MISCALIBRATED and COMPLEXITY[panel.kind_name] > 0:
             scaled = metrics.get("test_ece_calibrated")
             remedy = "a validation set allows to scale them" if scaled is None else f"scaled, they are {scaled:.3f} off"
             yield Found(

@@ -38,10 +38,12 @@ def find_beaten_by_majority(evidence: Evidence) -> Iterator[Found]:
             panel.correct, np.tile(constant, (len(panel.correct), 1)), 1.0 - evidence.level, data_groups(evidence)
         )
         if paired.difference <= 0.0 or paired.p_value >= evidence.level:
+            learns = "look at its curves for a learning rate that does not suit, and at"
             yield Found(
                 f"{panel.label} ({panel.accuracy:.4f}) is not shown to be better than always answering "
                 f"{evidence.classes[majority]!r} ({constant.mean():.4f})",
-                "look at its curves for a learning rate that does not suit, and at the photos for what they show",
+                f"{learns if panel.is_trained_in_epochs else 'look at'} what the images show; a pretrained network may "
+                "see more in them",
             )
 
 

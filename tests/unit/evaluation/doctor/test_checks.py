@@ -77,7 +77,7 @@ CASES = {
     "T012": Case(
         "is 0.120 off its accuracy, where 0.010 would be chance",
         [MLP | {"test_ece": 0.12, "test_ece_calibrated": 0.02}],
-        [MLP | {"test_ece": 0.02}],
+        [MLP | {"test_ece": 0.02}, {"name": "most-frequent", "test_ece": 0.12}],
     ),
     "T013": Case(
         "depends on the seed: 0.7222 to 1.0000 in 2", [MLP | {"errors": 0}, MLP | {"errors": 150}], [MLP, MLP]
