@@ -33,11 +33,10 @@ class MetricLog:
     """
 
     def __init__(self, run_id: str) -> None:
-        """Read which metrics the run has already."""
+        """Read which metrics the run has already; their steps are read when one of them is logged."""
         self._run_id = run_id
-        client = connect()
-        names = list(read_metrics(client.get_run(run_id)))
-        self._logged = {(name, point.step) for name in names for point in client.get_metric_history(run_id, name)}
+        self._unread = {*read_metrics(connect().get_run(run_id))}
+        self._logged: set[tuple[str, int]] = set()
         self._waiting: list[Metric] = []
         self._sent = time.monotonic()
 
@@ -73,9 +72,16 @@ class MetricLog:
 
     def _collect(self, points: Iterable[tuple[str, float, int]]) -> None:
         now = int(time.time() * 1000)
-        new = [Metric(name, value, now, step) for name, value, step in points if (name, step) not in self._logged]
+        new = [Metric(name, value, now, step) for name, value, step in points if not self._has(name, step)]
         self._waiting += new
         self._logged |= {(metric.key, metric.step) for metric in new}
+
+    def _has(self, name: str, step: int) -> bool:
+        """Return whether the run has a metric at a step."""
+        if name in self._unread:
+            self._unread.remove(name)
+            self._logged |= {(name, point.step) for point in connect().get_metric_history(self._run_id, name)}
+        return (name, step) in self._logged
 
     def _send(self) -> None:
         waiting, self._waiting = self._waiting, []
