@@ -8,7 +8,13 @@ import pytest
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from triptych.data.boards import BoardData
-from triptych.orchestration.runners import run_on, share_shards
+from triptych.orchestration.runners import divide_shards, run_on, share_shards
+
+
+class Cluster:
+    """Stands for Prefect's task runner on a cluster, with two workers of one core each."""
+
+    client = SimpleNamespace(nthreads=lambda: {"tcp://10.0.0.7:1": 1, "tcp://10.0.0.7:2": 1})
 
 
 class Flow:
@@ -41,13 +47,32 @@ def test_a_cluster_is_reached_by_its_address_or_started() -> None:
 
 @pytest.mark.parametrize(
     ("runner", "shares"),
-    [(None, [range(3)]), (ThreadPoolTaskRunner(), [range(3)]), (Flow(), [range(1), range(1, 2), range(2, 3)])],
+    [(None, [range(3)]), (ThreadPoolTaskRunner(), [range(3)]), (Cluster(), [range(1), range(1, 3)])],
     ids=["no flow", "threads", "a cluster"],
 )
-def test_only_on_a_cluster_there_is_a_task_for_each_shard(
+def test_only_on_a_cluster_there_is_more_than_one_task(
     runner: Any, shares: list[range], digits: BoardData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("triptych.data.shards.files.IMAGES_PER_SHARD", 4)
     context = None if runner is None else SimpleNamespace(task_runner=runner)
     monkeypatch.setattr("triptych.orchestration.runners.FlowRunContext.get", lambda: context)
     assert share_shards(replace(digits.prepared, sizes={"train": 6, "validation": 2, "test": 3})) == shares
+
+
+@pytest.mark.parametrize(
+    ("shards", "workers", "tasks"),
+    [(8, 1, 2), (8, 2, 2), (8, 4, 4), (3, 4, 3), (79, 2, 8), (16, 2, 4), (0, 2, 0)],
+    ids=[
+        "one worker",
+        "two",
+        "a task for each worker",
+        "few shards",
+        "four tasks for each",
+        "four shards for each",
+        "none",
+    ],
+)
+def test_tasks_are_large_enough_and_occupy_all_workers(shards: int, workers: int, tasks: int) -> None:
+    ranges = divide_shards(shards, workers)
+    assert len(ranges) == tasks
+    assert [shard for part in ranges for shard in part] == list(range(shards))
