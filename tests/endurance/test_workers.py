@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 from flows.embedding import submit_embedding
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import PreparedBoard, prepare_board
+from triptych.orchestration.runners import start_cluster
 from triptych.tracking.tags import read_tags, select
 from triptych.transfer.records import EmbeddingRecord, count_shards
 
@@ -88,6 +90,29 @@ def test_a_killed_worker_changes_nothing(
     for there, here in zip(record.shards, alone.shards, strict=True):
         assert there.relative_to(tmp_path / "shared") == here.relative_to(tmp_path / "alone")
         assert there.read_bytes() == here.read_bytes()
+
+
+# Seven workers are started in all.
+@pytest.mark.usefixtures("prefect_server")
+def test_workers_of_the_command_give_what_threads_give_and_end_by_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("distributed"), "propagate", True)
+    board = resolve_config("digits", panels=[PANEL]).boards[0]
+    start: Any = start_cluster
+    contents = {}
+    for workers in (0, 1, 2, 4):
+        monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / str(workers)))
+        options = {"modules": ["prefect_dask", "triptych.transfer.plan"], "workers": workers}
+        dask: Any = DaskTaskRunner(cluster_class=start, cluster_kwargs=options)
+        threads: Any = ThreadPoolTaskRunner()
+        record = embed_board.with_options(task_runner=dask if workers else threads)(prepare_board(board))
+        assert record.images == IMAGES
+        # The later clusters work in the environment of their own time, not in that of the first one.
+        assert all(shard.is_relative_to(tmp_path / str(workers)) for shard in record.shards)
+        contents[workers] = record.contents
+    assert len(set(contents.values())) == 1, contents
+    assert not [line for line in caplog.messages if "killing" in line]
 
 
 def run_pipeline(home: Path, cache: Path, *arguments: str) -> None:

@@ -13,6 +13,7 @@ from triptych.commands.signals import runs_closed_by_signals
 from triptych.commands.temporary_server import TemporaryServer
 from triptych.commands.terminal import terminal
 from triptych.config.resolve import Config
+from triptych.config.runner import THREADS
 from triptych.system.own_memory import garbage_collection_paused
 from triptych.system.progress import show_progress
 
@@ -46,7 +47,8 @@ def run_flow(
         with garbage_collection_paused():
             check_server()
             check()
-            import_early(config)
+            if runner == THREADS:
+                import_early(config)
             flow = import_flow()
             from triptych.orchestration import run_on
             from triptych.tracking.client import connect

@@ -27,6 +27,8 @@ from triptych.panels.spaces import (
 from triptych.system.threads import count_cores, count_threads
 
 PIXELS = ("numpy", "pillow")
+# The module that embeds the images of a board.
+EMBEDDING = "triptych.transfer.plan"
 # The function that predicts a part of a board, by the input of the panel.
 PREDICTORS = {
     "raw": "triptych.panels.prediction:predict_raw",
@@ -86,7 +88,7 @@ class Kind:
 
 def import_embedding() -> ModuleType:
     """Import and return `triptych.transfer.plan`: PyTorch is imported only if a board has a backbone."""
-    return import_module("triptych.transfer.plan")
+    return import_module(EMBEDDING)
 
 
 def describe_embedding_threads(settings: TransferConfig) -> dict[str, int]:

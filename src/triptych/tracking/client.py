@@ -32,6 +32,11 @@ def connect() -> mlflow.MlflowClient:
     return mlflow.MlflowClient()
 
 
+def list_store_modules() -> list[str]:
+    """Return the modules that MLflow imports when it first uses the store, where that takes seconds."""
+    return [] if tracking_uri().startswith("http") else ["mlflow.store.tracking.sqlalchemy_store"]
+
+
 def find_or_create_experiment(client: mlflow.MlflowClient, name: str) -> str:
     """Return the id of the experiment of a board; create it, or restore it if it was deleted."""
     found = client.get_experiment_by_name(name)

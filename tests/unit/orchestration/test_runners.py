@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from triptych.config.resolve import resolve_config
 from triptych.data.boards import BoardData
-from triptych.orchestration.runners import divide_shards, run_on, share_shards
+from triptych.orchestration.runners import divide_shards, list_modules, run_on, share_shards
 
 
 class Cluster:
@@ -20,6 +22,7 @@ class Cluster:
 class Flow:
     """Stands for a flow: notes the task runner that it is given, and its parameters."""
 
+    fn = resolve_config
     runner: Any = None
 
     def with_options(self, *, task_runner: Any) -> Flow:
@@ -30,19 +33,32 @@ class Flow:
         return parameters
 
 
+CONFIG = resolve_config("digits", panels=["numpy-mlp"])
+
+
 def test_threads_are_the_flows_own_runner() -> None:
     flow: Any = Flow()
-    assert run_on("threads", flow, 1, "two") == (1, "two")
+    assert run_on("threads", flow, CONFIG, 2) == (CONFIG, 2)
     assert flow.runner is None
 
 
 def test_a_cluster_is_reached_by_its_address_or_started() -> None:
     flow: Any = Flow()
-    assert run_on("dask:tcp://10.0.0.7:8786", flow, 3) == (3,)
+    assert run_on("dask:tcp://10.0.0.7:8786", flow, CONFIG, 3) == (CONFIG, 3)
     assert flow.runner.address == "tcp://10.0.0.7:8786"
-    run_on("dask", flow)
+    run_on("dask", flow, CONFIG)
     assert flow.runner.address is None
-    assert flow.runner.cluster_kwargs["n_workers"] >= 2
+    assert flow.runner.cluster_kwargs["workers"] >= 2
+    assert "triptych.config.resolve" in flow.runner.cluster_kwargs["modules"]
+
+
+def test_workers_import_what_their_panels_need() -> None:
+    modules = list_modules(CONFIG)
+    assert "triptych.networks.numpy_mlp" in modules
+    assert not {"triptych.networks.torch_mlp", "triptych.transfer.plan"} & set(modules)
+    assert modules[-1] == "triptych.fork_server"
+    for name in list_modules(resolve_config("digits", panels=["shufflenet_v2_x0_5"])):
+        assert find_spec(name)
 
 
 @pytest.mark.parametrize(
