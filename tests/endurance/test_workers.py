@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,12 +19,14 @@ from typing import Any
 import mlflow
 import pytest
 from distributed import Client, LocalCluster
+from distributed.security import Security
 from prefect import flow
 from prefect.settings import get_current_settings
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect_dask.task_runners import DaskTaskRunner
 
 from flows.embedding import submit_embedding
+from helpers.waiting import free_port, wait_until
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import PreparedBoard, prepare_board
 from triptych.orchestration.runners import start_cluster
@@ -113,6 +117,50 @@ def test_workers_of_the_command_give_what_threads_give_and_end_by_themselves(
         contents[workers] = record.contents
     assert len(set(contents.values())) == 1, contents
     assert not [line for line in caplog.messages if "killing" in line]
+
+
+def test_a_cluster_with_certificates_trains_and_refuses_commands_without(tmp_path: Path) -> None:
+    made = Security.temporary()
+    contents = {"CA_FILE": made.tls_ca_file}
+    for role in ("SCHEDULER", "WORKER", "CLIENT"):
+        contents |= {f"{role}__CERT": made.tls_client_cert, f"{role}__KEY": made.tls_client_key}
+    homes = {
+        "TRIPTYCH_CACHE_HOME": str(tmp_path / "cache"),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+    }
+    secrets = {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}
+    for name, content in contents.items():
+        (tmp_path / name).write_text(content)
+        secrets[f"DASK_DISTRIBUTED__COMM__TLS__{name}"] = str(tmp_path / name)
+    port = free_port()
+    address = f"tls://127.0.0.1:{port}"
+    options = ["--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0"]
+    dask = str(Path(sys.executable).with_name("dask"))
+    triptych = str(Path(sys.executable).with_name("triptych"))
+    panel = ["--panel", "numpy-mlp", "--set", "numpy_mlp.epochs=2"]
+    compare = [triptych, "compare", *panel, "--runner", f"dask:{address}"]
+    environment = os.environ | homes | secrets
+    with ExitStack() as started:
+        for command in (
+            [dask, "scheduler", "--protocol", "tls", "--port", str(port), *options],
+            [dask, "worker", address, "--nthreads", "1", "--local-directory", str(tmp_path), *options],
+        ):
+            process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+            started.callback(process.wait)
+            started.callback(process.terminate)
+        wait_until(lambda: is_open(port), "the scheduler")
+        refused = subprocess.run(compare, env=os.environ | homes, check=False, capture_output=True, text=True)
+        assert refused.returncode == 2
+        assert "needs certificates" in refused.stderr
+        trained = subprocess.run(compare, env=environment, check=False, capture_output=True, text=True)
+        assert trained.returncode == 0, trained.stderr[-2500:]
+
+
+def is_open(port: int) -> bool:
+    """Return whether something listens on a port of this machine."""
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
 
 
 def run_pipeline(home: Path, cache: Path, *arguments: str) -> None:

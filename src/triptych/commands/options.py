@@ -52,7 +52,7 @@ RunnerOption = Annotated[
     str,
     typer.Option(
         help="Where tasks run: threads (in this process), dask (workers on this machine) or dask:ADDRESS (a cluster). "
-        "Who reaches a port of Dask can run code."
+        "Anyone who reaches a cluster without certificates can run code there."
     ),
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the full log, and tracebacks of errors.")]

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 import socket
 from importlib.util import find_spec
+from ssl import SSLContext
 
 from triptych.errors import ConfigError
 
 THREADS, DASK = "threads", "dask"
 CONNECTION_SECONDS = 3.0
 LAST_PORT = 65_535
+# Dask's variables for the certificates of a client.
+CERTIFICATES = tuple(f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY"))
+ENCRYPTED = ("tls://", "wss://")
 # The address of a Dask scheduler.
 ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://[^/\s]+:[0-9]{1,9}/?")
 
@@ -30,10 +34,10 @@ def check_runner(runner: str) -> None:
     name, colon, address = runner.partition(":")
     if name != DASK or (colon and not ADDRESS.fullmatch(address)):
         raise ConfigError(f"--runner {runner!r} is not allowed: use threads, dask or dask:tcp://HOST:PORT")
-    if address:
-        _check_scheduler(runner, address)
     if find_spec("prefect_dask") is None:
         raise ConfigError(f"--runner {runner!r} needs prefect-dask: install it with `pip install 'triptych[dask]'`")
+    if address:
+        _check_scheduler(runner, address)
 
 
 def _check_scheduler(runner: str, address: str) -> None:
@@ -41,12 +45,33 @@ def _check_scheduler(runner: str, address: str) -> None:
     host, _, port = address.rstrip("/").rpartition("://")[2].rpartition(":")
     if not 1 <= int(port) <= LAST_PORT:
         raise ConfigError(f"--runner {runner!r} has no port: {port} is not between 1 and {LAST_PORT}")
+    context = _load_certificates(runner) if address.startswith(ENCRYPTED) else None
     try:
-        socket.create_connection((host, int(port)), timeout=CONNECTION_SECONDS).close()
+        with socket.create_connection((host, int(port)), timeout=CONNECTION_SECONDS) as connection:
+            if context:
+                context.wrap_socket(connection).close()
     except OSError as error:
         raise ConfigError(
             f"--runner {runner!r}: no Dask scheduler answers there ({error}); start one with `dask scheduler`"
         ) from error
+
+
+def _load_certificates(runner: str) -> SSLContext:
+    """Return the certificates that Dask's configuration names for a client.
+
+    Raises:
+        ConfigError: it names none, or a file cannot be read.
+    """
+    from distributed.security import Security
+
+    remedy = f"set {', '.join(CERTIFICATES)}, or the same in Dask's configuration"
+    try:
+        context: SSLContext | None = Security().get_connection_args("client")["ssl_context"]
+    except OSError as error:
+        raise ConfigError(f"--runner {runner!r}: the certificates cannot be read ({error}): {remedy}") from error
+    if context is None:
+        raise ConfigError(f"--runner {runner!r} needs certificates: {remedy}")
+    return context
 
 
 def find_address(runner: str) -> str | None:

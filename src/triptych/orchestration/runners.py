@@ -62,7 +62,7 @@ def list_modules(config: Config) -> list[str]:
 
 
 def start_cluster(modules: Sequence[str], workers: int) -> LocalCluster:
-    """Start workers of one core each on this machine.
+    """Start workers of one core each on this machine, with a temporary certificate that only this process has.
 
     On Linux they are forked from Python's fork server, which has imported what they need: to import it takes each of
     them longer than a small training. It has no threads of Python's, and Dask sets the threads of its numerical
@@ -84,7 +84,8 @@ def start_cluster(modules: Sequence[str], workers: int) -> LocalCluster:
     # The fork server keeps the environment that it was started with, perhaps by an earlier cluster of this process.
     environment = dict(os.environ)
     # Dask's dashboard is not visible to other machines.
-    return LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", env=environment)
+    options: dict[str, Any] = {"dashboard_address": "127.0.0.1:0", "security": True, "env": environment}
+    return LocalCluster(n_workers=workers, threads_per_worker=1, **options)
 
 
 def share_shards(prepared: PreparedBoard) -> list[range]:
