@@ -119,6 +119,27 @@ def test_workers_of_the_command_give_what_threads_give_and_end_by_themselves(
     assert not [line for line in caplog.messages if "killing" in line]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_of_a_command_that_is_ended(number: int, tmp_path: Path) -> None:
+    environment = os.environ | {
+        "TRIPTYCH_CACHE_HOME": str(tmp_path / "cache"),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+    }
+    endless = ["--set", "numpy_mlp.epochs=100000", "--set", "torch_mlp.epochs=100000"]
+    panels = ["--panel", "numpy-mlp", "--panel", "torch-mlp"]
+    command = [str(Path(sys.executable).with_name("triptych")), "compare", *panels, *endless, "--runner", "dask"]
+    log = tmp_path / "log"
+    with log.open("w") as output:
+        started = subprocess.Popen(command, env=environment, stdout=output, stderr=output, process_group=0)
+    wait_until(lambda: any((tmp_path / "cache").rglob("epoch-*.npz")), "a first epoch", process=started, log=log)
+    # A terminal interrupts the workers, too; other signals are for the command alone.
+    (os.killpg if number == signal.SIGINT else os.kill)(started.pid, number)
+    assert started.wait(120)
+    wait_until(lambda: not is_alive(started.pid), "the end of the workers", log=log)
+    assert "kill" not in log.read_text(encoding="utf-8")
+
+
 def test_a_cluster_with_certificates_trains_and_refuses_commands_without(tmp_path: Path) -> None:
     made = Security.temporary()
     contents = {"CA_FILE": made.tls_ca_file}
@@ -161,6 +182,15 @@ def is_open(port: int) -> bool:
     """Return whether something listens on a port of this machine."""
     with socket.socket() as asking:
         return asking.connect_ex(("127.0.0.1", port)) == 0
+
+
+def is_alive(group: int) -> bool:
+    """Return whether any process of a group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def run_pipeline(home: Path, cache: Path, *arguments: str) -> None:

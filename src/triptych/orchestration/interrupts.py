@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,8 +37,26 @@ class Interrupts:
         Raises:
             RunInterruptedError: the flow run was interrupted.
         """
-        if flow_run_id in self._flow_runs:
+        if flow_run_id in self._flow_runs or is_cancelled():
             raise RunInterruptedError(f"interrupted {progress}")
+
+
+def is_cancelled() -> bool:
+    """Return whether Dask has cancelled the task of this thread, or closes its worker.
+
+    Dask cancels the tasks of a client when the client ends, however it ends, but cannot stop their threads. A worker
+    that closes waits four seconds for its threads; then it is killed.
+    """
+    if "distributed" not in sys.modules:
+        return False
+    from distributed import Status, get_worker
+
+    try:
+        worker = get_worker()
+        task = worker.state.tasks.get(worker.get_current_task())
+    except (ValueError, KeyError):  # no worker, or a thread that the task has started
+        return False
+    return worker.status == Status.closing or task is None or task.state == "cancelled"
 
 
 # Of this process.
