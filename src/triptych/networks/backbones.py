@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from triptych.errors import WeightsError
 from triptych.images.pixels import Pixels
 from triptych.images.preprocessing import Preprocessing
+from triptych.networks.light_torch import without_values
 from triptych.networks.light_torchvision import models
 from triptych.networks.precision import EXACT, FORMATS, normalise
 
@@ -158,7 +159,7 @@ def build_network(name: str, num_classes: int = 1000, *, empty: bool = False) ->
         warnings.simplefilter("ignore")  # about the slow initialisation of GoogLeNet and Inception
         torch.manual_seed(RANDOM_WEIGHTS_SEED)
         try:
-            with torch.device("meta") if empty else nullcontext():
+            with without_values() if empty else nullcontext():
                 network: nn.Module = models.get_model(name, weights=None, num_classes=num_classes)
         except RuntimeError:  # RegNet computes its widths with tensors, which need values
             network = models.get_model(name, weights=None, num_classes=num_classes)

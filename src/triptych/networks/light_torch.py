@@ -1,4 +1,4 @@
-"""Linear layers, losses and an optimizer in PyTorch, and their state as arrays, without importing PyTorch's compiler.
+"""Empty networks, linear layers, losses and an optimizer in PyTorch, without importing PyTorch's compiler.
 
 That import takes seconds: longer than many a training here.
 """
@@ -6,7 +6,8 @@ That import takes seconds: longer than many a training here.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,34 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
+from torch.overrides import TorchFunctionMode
 
 from triptych.networks.initialisation import initialise_layers
 from triptych.networks.minibatches import Weights
+
+# On the meta device they draw nothing, but import the compiler.
+DRAWING = {Tensor.normal_, Tensor.uniform_}
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves tensors that would be drawn as they are."""
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call a function of PyTorch, unless it fills a tensor: return that as it is."""
+        del types
+        kwargs = kwargs or {}
+        if function in DRAWING or getattr(function, "__module__", "") == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **kwargs)
+
+
+@contextmanager
+def without_values() -> Iterator[None]:
+    """Create tensors on PyTorch's meta device, without values, in the block."""
+    with torch.device("meta"), _NothingDrawn():
+        yield
 
 
 class GradientDescent:
