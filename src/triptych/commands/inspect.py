@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -40,6 +41,10 @@ Examples:
     triptych check ~/photos/labels.csv --set data.label_column=species
 
     triptych check mnist --json | python -m json.tool
+
+    triptych check digits --labels
+
+    triptych check ~/photos --labels --panel mobilenet_v2 --to corrected
 """
 SHOW_EXAMPLES = """
 Show the last comparison of each board.
@@ -68,7 +73,18 @@ def check(
     ],
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Override a field of data or split: split.seed=3. Repeatable."),
+        typer.Option(
+            "--set", help="Override a field of data or split: split.seed=3. Repeatable. With --labels also of transfer."
+        ),
+    ] = None,
+    labels: Annotated[bool, typer.Option("--labels", help="List instead the labels that are probably wrong.")] = False,
+    panel: Annotated[
+        str | None,
+        typer.Option(help="With --labels: the pretrained network whose embeddings are used.", show_default=False),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="With --labels: write corrections.csv and a page with the images there."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Print every example, not only the first ten.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print every finding as JSON.")] = False,
@@ -76,6 +92,13 @@ def check(
 ) -> None:
     """Print what is wrong with a data set."""
     apply_environment(quiet=not debug)
+    if labels:
+        from triptych.commands.answers.labels import check_labels
+
+        check_labels(data, settings or (), panel=panel, folder=to, as_json=as_json, everything=everything)
+        return
+    if panel or to:
+        raise ConfigError("--panel and --to belong to --labels: add it, or leave them out")
     from triptych.commands.examination import print_examination
     from triptych.config.resolve import resolve_data
     from triptych.data.checks.examine import examine, refuse

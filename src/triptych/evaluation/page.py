@@ -12,13 +12,12 @@ from urllib.parse import quote
 
 import matplotlib as mpl
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
 
 from triptych.data.boards import BoardData
-from triptych.errors import escape_controls
 from triptych.evaluation.calibration import bin_confidences
+from triptych.evaluation.environment import build_environment
 from triptych.evaluation.figures.classes import SHOWN_CLASSES, draw_classes, draw_confusions, draw_difference
 from triptych.evaluation.figures.matrices import Matrix, tabulate_confusions, tabulate_difference
 from triptych.evaluation.figures.panels import Curves, draw_costs, draw_curves, draw_reliability
@@ -97,22 +96,6 @@ def render_page(
             settings=prepared.config.flat(),
         )
     )
-
-
-def build_environment() -> Environment:
-    """Return the environment of all pages, in which names from outside are only text."""
-    return Environment(
-        loader=PackageLoader("triptych.evaluation"),
-        autoescape=True,
-        finalize=_spell_out,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-
-
-def _spell_out(value: object) -> object:
-    """Return what the page shows of a value: a text from outside without control characters, markup as it is."""
-    return escape_controls(value) if type(value) is str else value
 
 
 def _draw_figures(

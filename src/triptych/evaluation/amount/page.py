@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from triptych.evaluation.amount.drawing import draw_amounts
 from triptych.evaluation.amount.forecast import Amount, Estimate
+from triptych.evaluation.environment import build_environment
 from triptych.evaluation.figures.style import choose_colours
-from triptych.evaluation.page import build_environment, embed_figure
+from triptych.evaluation.page import embed_figure
 
 NOTE = (
     "Every accuracy is that of the same test images. Intervals count both the test images and the draws of the "

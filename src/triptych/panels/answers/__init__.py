@@ -1,1 +1,1 @@
-"""Panels trained on other images than in a comparison, to answer a question about a board."""
+"""Answers about a board, besides those of a comparison, from its panels and their embeddings."""

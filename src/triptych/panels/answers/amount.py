@@ -115,6 +115,8 @@ def embed_panels(data: BoardData) -> dict[str, EmbeddingRecord]:
         return {}
     move = track(f"embed {', '.join(panels)}")
     plan = import_embedding().plan_board(data, panels)
+    for error in plan.failures.values():
+        raise error
     shards = range(count_shards(len(data.images)))
     part = import_embedding().embed_board(data, plan, shards, on_images=lambda done, total: move(done, total, ""))
     joined = collect_embeddings(plan, [part])

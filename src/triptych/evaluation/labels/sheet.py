@@ -1,0 +1,46 @@
+"""The page of suspected labels, with pictures."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+from PIL import Image
+
+from triptych.evaluation.environment import build_environment
+from triptych.evaluation.labels.judge import JudgedLabels
+from triptych.images.sources import ImageSource
+
+# Pictures of each kind on the page, and their longest side in pixels.
+SHOWN, SHOWN_PIXELS = 200, 128
+# Of these, each image takes the smaller: PNG for digits, JPEG for photos.
+FORMATS = ("PNG", "JPEG")
+
+
+def render_sheet(judged: JudgedLabels) -> str:
+    """Return the page as HTML, without script and network access: the suspects, then the outliers."""
+    found = {**judged.as_json(), "verdict": judged.verdict}
+    for kind in ("suspects", "outliers"):
+        found[kind] = [show_image(judged, row) for row in found[kind][:SHOWN]]
+    more = {kind: len(getattr(judged, kind)) - len(found[kind]) for kind in ("suspects", "outliers")}
+    return build_environment().get_template("labels.html").render(found=found, more=more)
+
+
+def show_image(judged: JudgedLabels, row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of `JudgedLabels.as_json` with a small picture of its image, as a `data:` address."""
+    return {**row, "source": shrink_image(judged.data.images, row["index"])}
+
+
+def shrink_image(images: ImageSource, index: int) -> str:
+    """Return a small picture of an image as a `data:` address."""
+    pixels: Any = images[index]
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    image.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
+    return min((_encode(image, name) for name in FORMATS), key=len)
+
+
+def _encode(image: Image.Image, name: str) -> str:
+    file = io.BytesIO()
+    image.save(file, format=name)
+    return f"data:image/{name.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
