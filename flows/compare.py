@@ -45,5 +45,6 @@ def compare(config: Config) -> list[ComparisonResult]:
 def compare_board(config: BoardConfig, *, fresh: bool, tuned: bool) -> ComparisonResult:
     """Compare the panels of one board, trained and evaluated on the same split."""
     comparison = split_data(config, tuned=tuned, fresh=fresh)
-    panels, missing = train_panels(comparison)
-    return record_comparison(comparison, panels, missing, promote_champion(comparison, panels, missing))
+    panels, missing, embedded = train_panels(comparison)
+    verdict = promote_champion(comparison, panels, missing)
+    return record_comparison(comparison, panels, missing, embedded, verdict)

@@ -37,6 +37,11 @@ class SubmittedEmbedding:
         """Return the tasks that a panel depends on."""
         return self.steps if panel in self.panels else []
 
+    def collect(self) -> BoardEmbeddings:
+        """Return the records once the tasks have ended; none if one of them failed."""
+        found = self.records.result(raise_on_failure=False) if self.records else None
+        return found if isinstance(found, BoardEmbeddings) else BoardEmbeddings({})
+
 
 def submit_embedding(opened: ComparisonRecord | StudyRecord) -> SubmittedEmbedding:
     """Choose the number formats, embed the shards and collect the records; do nothing if no panel has a backbone."""

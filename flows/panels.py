@@ -18,6 +18,7 @@ from triptych.orchestration import (
 from triptych.orchestration.remote import PanelOrder
 from triptych.system.threads import count_cores
 from triptych.tracking.records import ComparisonRecord
+from triptych.transfer.records import BoardEmbeddings
 
 
 @tracked_flow("panel {order.panel}", max_workers=count_cores())
@@ -33,10 +34,13 @@ def panel(order: PanelOrder) -> None:
         IncompleteError: a repeat is missing.
     """
     enforce_restart_limit()
-    require_panels(*train_panels(open_ordered(order)))
+    panels, missing, _ = train_panels(open_ordered(order))
+    require_panels(panels, missing)
 
 
-def train_panels(comparison: ComparisonRecord) -> tuple[list[EvaluatedPanel], list[MissingPanel]]:
+def train_panels(
+    comparison: ComparisonRecord,
+) -> tuple[list[EvaluatedPanel], list[MissingPanel], BoardEmbeddings]:
     """Start the panels of other work pools, embed the images once, and train and evaluate the other panels here."""
     remote = {name: send_panel.submit(comparison, name) for name in comparison.panels_elsewhere}
     embedded = submit_embedding(comparison)
@@ -56,4 +60,4 @@ def train_panels(comparison: ComparisonRecord) -> tuple[list[EvaluatedPanel], li
         for job in comparison.jobs
         if job.panel in remote
     ]
-    return collect_panels([*here, *there])
+    return *collect_panels([*here, *there]), embedded.collect()

@@ -9,16 +9,20 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from triptych.data.boards import open_board
 from triptych.evaluation.doctor.checks import examine_models
 from triptych.evaluation.doctor.evidence import gather_evidence
+from triptych.evaluation.labels.comparison import judge_comparison
+from triptych.evaluation.labels.sheet import show_suspects
 from triptych.evaluation.page import render_page
 from triptych.evaluation.report import ComparisonResult, EvaluatedPanel, MissingPanel, write_report
 from triptych.orchestration import describe_flow_run, name_key, step
 from triptych.panels.twins import measure_drift
 from triptych.tracking.answers.amount import recall_amounts
+from triptych.tracking.answers.labels import log_suspects
 from triptych.tracking.artifacts import finish_comparison, load_logged_curves, load_logged_predictions, log_drifts
 from triptych.tracking.leases import own_leases
 from triptych.tracking.provenance import describe_board
 from triptych.tracking.records import ComparisonRecord
 from triptych.tracking.registry.champions import Verdict
+from triptych.transfer.records import BoardEmbeddings
 
 NOTHING_CHOSEN = "no model was registered: without a validation set, none can be chosen"
 NOTHING_TRAINED = (
@@ -28,7 +32,11 @@ NOTHING_TRAINED = (
 
 @step("compare {comparison.prepared.config.name}")
 def record_comparison(
-    comparison: ComparisonRecord, panels: list[EvaluatedPanel], missing: list[MissingPanel], verdict: Verdict | None
+    comparison: ComparisonRecord,
+    panels: list[EvaluatedPanel],
+    missing: list[MissingPanel],
+    embedded: BoardEmbeddings,
+    verdict: Verdict | None,
 ) -> ComparisonResult:
     """Write the report of a comparison to MLflow and to the page of the flow run, and close the comparison."""
     own_leases.require(comparison.run_id)
@@ -41,13 +49,18 @@ def record_comparison(
     curves = load_logged_curves(panels)
     findings = examine_models(gather_evidence(data, report, panels, predictions, curves))
     report = replace(report, findings=findings)
+    suspects = None
+    if judged := judge_comparison(data, embedded, panels):
+        suspects = show_suspects(judged)
+        log_suspects(comparison.run_id, judged)
+        report = replace(report, caveats=(*report.caveats, *judged.caveats))
     promotion = verdict.text if verdict else NOTHING_TRAINED if report.folds else NOTHING_CHOSEN
     facts = {"comparison": comparison.comparison, "champion": promotion}
     if not report.folds:
         facts["is this what it says?"] = f"triptych verify {comparison.comparison}"
     facts |= describe_board(comparison.prepared) | describe_flow_run()
     more_images = recall_amounts(comparison.experiment_id)
-    page = render_page(data, report, panels, predictions, curves, facts, more_images)
+    page = render_page(data, report, panels, predictions, curves, facts, more_images, suspects)
     link = finish_comparison(comparison, report.as_json(), report.as_markdown(), curves, page)
     key = name_key(report.board)
     create_table_artifact(report.as_rows(), key=f"{key}-table", description=report.verdict)

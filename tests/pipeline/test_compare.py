@@ -15,15 +15,18 @@ from typing import Any
 import mlflow
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from flows.compare import compare
+from triptych.cli import app
 from triptych.config.resolve import Config, resolve_config
 from triptych.config.schema import BoardConfig, DataConfig
 from triptych.data.boards import load_board, prepare_board
-from triptych.errors import DataError, IncompleteError, ReloadError
+from triptych.errors import DataError, IncompleteError, ReloadError, WeightsError
 from triptych.evaluation.columns import COLUMNS, Table
 from triptych.evaluation.evaluator import check_reload
 from triptych.evaluation.report import ComparisonResult
+from triptych.panels.answers.amount import embed_panels
 from triptych.panels.reference import ReferencePredictions
 from triptych.tracking.artifacts import load_evaluation, load_logged_model
 from triptych.tracking.client import connect, list_artifacts
@@ -150,6 +153,7 @@ def test_the_comparison_run_holds_verdict_table_and_split(result: ComparisonResu
     assert (comparison.info.run_name, comparison.info.status) == ("comparison", "FINISHED")
     artifacts = set(list_artifacts(comparison.info.run_id))
     assert {"comparison.json", "comparison.md", "curves.png"} <= artifacts
+    assert comparison.data.metrics == {"suspected_labels": 0.0}
     logged = json.loads(mlflow.artifacts.load_text(f"{comparison.info.artifact_uri}/comparison.json"))
     assert logged["verdict"] == result.report.verdict
     assert "compareRunsMode=CHART" in comparison.data.tags["mlflow.note.content"]
@@ -159,6 +163,20 @@ def test_the_comparison_run_holds_verdict_table_and_split(result: ComparisonResu
 
 def _split_file(artifacts: set[str]) -> str:
     return next(name for name in artifacts if name.startswith("split/"))
+
+
+def test_labels_are_judged_by_the_stored_embeddings(result: ComparisonResult, photos: Path) -> None:
+    assert not any("probably wrong" in caveat for caveat in result.report.caveats)
+    options = ["--panel", "shufflenet_v2_x0_5", "--set", "transfer.weights=bundled", "--json"]
+    found = CliRunner().invoke(app, ["check", str(photos), "--labels", *options])
+    assert (json.loads(found.stdout)["suspects"], found.exit_code) == ([], 0)
+
+
+def test_an_answer_names_weights_that_cannot_be_loaded(photos: Path) -> None:
+    settings = ["transfer.weights=none.pth"]
+    [board] = resolve_config("photos", data=str(photos), panels=["shufflenet_v2_x0_5"], settings=settings).boards
+    with pytest.raises(WeightsError, match=r"none\.pth"):
+        embed_panels(load_board(prepare_board(board)))
 
 
 def test_easy_photos_are_told_apart_by_every_panel(result: ComparisonResult) -> None:

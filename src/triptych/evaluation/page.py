@@ -51,6 +51,7 @@ def render_page(
     curves: Mapping[str, Sequence[Curves]],
     facts: Mapping[str, str],
     more_images: Sequence[str] = (),
+    labels: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the page as HTML.
 
@@ -62,6 +63,7 @@ def render_page(
         curves: for each label and repeat, the metrics of each epoch.
         facts: the provenance of the results: versions, hashes, links.
         more_images: what more training images would bring, as far as it was measured.
+        labels: those that are probably wrong, as `show_suspects` returns them; None if they were not judged.
     """
     ranked = [standing.label for standing in report.standings]
     of_label = {label: [panel for panel in panels if panel.label == label] for label in ranked}
@@ -77,6 +79,7 @@ def render_page(
         .render(
             report=report,
             more_images=more_images,
+            labels=labels,
             pairs=build_pair_rows(report.pairs),
             folds=build_fold_rows(predicted),
             figures=_draw_figures(data, report, predicted, curves, {one.label: chosen[one.panel] for one in panels}),

@@ -52,6 +52,14 @@ class JudgedLabels:
         agree = f"models that have not seen the image agree with {self.agreement:.1%}"
         return f"{found:,} of {images:,} labels {'is' if found == 1 else 'are'} probably wrong; {agree}"
 
+    @property
+    def caveats(self) -> list[str]:
+        """What readers of a comparison should know: one sentence, nothing if no label is suspected."""
+        images, found = len(self.data.labels), len(self.suspects)
+        tested = int(np.isin([one.index for one in self.suspects], self.data.split.test).sum())
+        be = "is" if found == 1 else "are"
+        return [f"{found:,} of {images:,} labels {be} probably wrong, {tested:,} in the test set"] if found else []
+
     def name_image(self, index: int) -> str:
         """Return the name of an image: that of its file, relative to the data, or its number."""
         images, root = self.data.images, self.data.prepared.root

@@ -1,4 +1,4 @@
-"""The page of suspected labels, with pictures."""
+"""Pictures of suspected labels: a page of its own, and the section of a report."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from triptych.evaluation.environment import build_environment
 from triptych.evaluation.labels.judge import JudgedLabels
 from triptych.images.sources import ImageSource
 
-# Pictures of each kind on the page, and their longest side in pixels.
-SHOWN, SHOWN_PIXELS = 200, 128
+# Pictures of each kind on the page, in a report, and their longest side in pixels.
+SHOWN, SHOWN_IN_REPORT, SHOWN_PIXELS = 200, 24, 128
 # Of these, each image takes the smaller: PNG for digits, JPEG for photos.
 FORMATS = ("PNG", "JPEG")
 
@@ -25,6 +25,13 @@ def render_sheet(judged: JudgedLabels) -> str:
         found[kind] = [show_image(judged, row) for row in found[kind][:SHOWN]]
     more = {kind: len(getattr(judged, kind)) - len(found[kind]) for kind in ("suspects", "outliers")}
     return build_environment().get_template("labels.html").render(found=found, more=more)
+
+
+def show_suspects(judged: JudgedLabels) -> dict[str, Any]:
+    """Return what a report shows: the verdict, and the most certain suspects with pictures."""
+    suspects = judged.as_json()["suspects"]
+    shown = [show_image(judged, row) for row in suspects[:SHOWN_IN_REPORT]]
+    return {"verdict": judged.verdict, "suspects": shown, "more": len(suspects) - len(shown)}
 
 
 def show_image(judged: JudgedLabels, row: dict[str, Any]) -> dict[str, Any]:

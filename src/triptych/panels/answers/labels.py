@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from triptych.data.boards import BoardData
+from triptych.data.shards.files import are_sound
 from triptych.images.gradients import describe_gradients
 from triptych.images.sources import ArrayImages
 from triptych.panels.answers.amount import embed_panels
 from triptych.transfer.discriminant import Features
-from triptych.transfer.records import load_embeddings
+from triptych.transfer.records import EmbeddingRecord, load_embeddings
 
 
 def are_small(data: BoardData) -> bool:
@@ -26,3 +29,17 @@ def provide_features(data: BoardData, panel: str) -> Features:
         WeightsError: the weights are missing, damaged or of another network.
     """
     return load_embeddings(embed_panels(data)[panel]) if panel else describe_gradients(data.pixels)
+
+
+def find_features(data: BoardData, embedded: Mapping[str, EmbeddingRecord]) -> Features:
+    """Return the features of all images of a comparison, (n, dimension) float32, without computing an embedding.
+
+    Without embeddings on this machine they are histograms of gradients, of the images or of their thumbnails.
+
+    Args:
+        data: the board.
+        embedded: the embeddings of its panels, the best panel first.
+    """
+    sound = (record for record in embedded.values() if are_sound(record.shards))
+    record = next(sound, None)
+    return load_embeddings(record) if record else describe_gradients(data.pixels)

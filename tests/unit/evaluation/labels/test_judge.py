@@ -42,6 +42,7 @@ def test_changed_labels_are_found_and_the_corrections_are_a_table(photos: BoardD
     found = judged.as_json()["suspects"]
     assert {one["path"] for one in found} == {f"{number}.png" for number in range(CHANGED)}
     assert judged.verdict.startswith(f"{CHANGED} of {IMAGES} labels are probably wrong; models that have not seen ")
+    assert judged.caveats[0].startswith(f"{CHANGED} of {IMAGES} labels are probably wrong, ")
     write_corrections(judged, tmp_path / "corrections.csv")
     with (tmp_path / "corrections.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
@@ -59,5 +60,6 @@ def test_changed_labels_are_found_and_the_corrections_are_a_table(photos: BoardD
 
 def test_labels_without_a_fault_are_not_suspected(digits: BoardData) -> None:
     judged = judge_labels(digits, describe_gradients(digits.pixels))
+    assert judged.caveats == []
     assert judged.agreement > 0.97
     assert judged.name_image(7) == "image 7"
