@@ -76,6 +76,7 @@ bench-pipeline: setup ## Measure what the pipeline adds to its trainers, also af
 	$(BIN)/python bench/pipeline.py $(ARGS)
 	$(BIN)/python bench/nights.py $(ARGS)
 	$(BIN)/python bench/cross_validation.py
+	$(BIN)/python bench/labels.py
 
 simulate: setup ## Simulate what the statistics, the gate and the splits promise; about three minutes.
 	$(BIN)/python bench/simulate.py $(ARGS)
