@@ -103,17 +103,20 @@ def write_corrections(judged: JudgedLabels, file: Path) -> None:
     """Write all images as a table, the suspects first, atomically; `--data FILE` reads it.
 
     The column `label` holds the labels as given; `suggested` has the suggestions of the suspects in their place. Parts
-    are those of the split, so that a comparison with other labels tests the same images.
+    are those of the split, so that a comparison with other labels tests the same images; groups and weights are kept.
     """
     suspected = {one.index: one for one in judged.suspects}
     order = [*suspected, *(index for index in range(len(judged.data.labels)) if index not in suspected)]
     images, parts = judged.data.images, judged.data.split.parts()
+    more = {"group": judged.data.groups, "weight": judged.data.image_weights}
+    kept = {name: values for name, values in more.items() if values is not None}
     with replace_atomically(file) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["path", "label", "suggested", "suspect", "split"])
+        writer.writerow(["path", "label", "suggested", "suspect", "split", *kept])
         for index in order:
             path = images.files[index] if isinstance(images, FileImages) else judged.name_image(index)
             label = int(judged.data.labels[index])
             suggested = suspected[index].suggested if index in suspected else label
             names = (judged.classes[label], judged.classes[suggested])
-            writer.writerow([str(path), *names, "yes" if index in suspected else "", str(parts[index])])
+            suspect, others = "yes" if index in suspected else "", [values[index] for values in kept.values()]
+            writer.writerow([str(path), *names, suspect, str(parts[index]), *others])

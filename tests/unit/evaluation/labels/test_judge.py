@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def read_table(file: Path, *settings: str) -> BoardConfig:
 
 def test_changed_labels_are_found_and_the_corrections_are_a_table(photos: BoardData, tmp_path: Path) -> None:
     pixels = np.stack([photos.images[number] for number in range(IMAGES)])
-    judged = judge_labels(photos, describe_gradients(pixels))
+    judged = judge_labels(replace(photos, image_weights=np.arange(1.0, IMAGES + 1.0)), describe_gradients(pixels))
     found = judged.as_json()["suspects"]
     assert {one["path"] for one in found} == {f"{number}.png" for number in range(CHANGED)}
     assert judged.verdict.startswith(f"{CHANGED} of {IMAGES} labels are probably wrong; models that have not seen ")
@@ -53,6 +54,10 @@ def test_changed_labels_are_found_and_the_corrections_are_a_table(photos: BoardD
     assert isinstance(corrected.images, FileImages)
     numbers = [int(file.stem) for file in corrected.images.files]
     assert [corrected.prepared.classes[label] for label in corrected.labels] == list(map(str, right[numbers]))
+    # They keep their weights, which follow the order of the first table.
+    assert corrected.image_weights is not None
+    assert isinstance(photos.images, FileImages)
+    assert corrected.image_weights.tolist() == [photos.images.files.index(file) + 1 for file in corrected.images.files]
     # The same images are tested, with other labels.
     tested = {photos.image_ids[row] for row in photos.split.test}
     assert {corrected.image_ids[row] for row in corrected.split.test} == tested
