@@ -24,7 +24,7 @@ from triptych.panels.spaces import (
     SOLVED_HEAD_SPACE,
     Space,
 )
-from triptych.system.threads import count_cores, count_threads
+from triptych.system.threads import count_cores, count_threads, limit_blas_threads
 
 PIXELS = ("numpy", "pillow")
 # The module that embeds the images of a board.
@@ -71,9 +71,16 @@ class Kind:
         """Return the function that predicts a part of a board.
 
         Its arguments are the network, the `BoardData`, the `EmbeddingRecord` or None, and the images, (n,) int64; it
-        returns probabilities, (n, classes).
+        returns probabilities, (n, classes). NumPy's matrix products use one thread: their last bits depend on the
+        number, which would be another one while panels are trained in other threads.
         """
-        return pkgutil.resolve_name(PREDICTORS[self.input])
+        predict = pkgutil.resolve_name(PREDICTORS[self.input])
+
+        def predict_in_one_thread(*arguments: Any) -> Any:
+            with limit_blas_threads(1):
+                return predict(*arguments)
+
+        return predict_in_one_thread
 
     def find_exporter(self) -> Callable[[Any, Any], Any]:
         """Return the function that exports this kind to ONNX.

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.utils.class_weight import compute_sample_weight
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from triptych.config.resolve import resolve_config
 from triptych.config.schema import BoardConfig
@@ -45,13 +46,23 @@ def test_a_row_names_what_exists(name: str) -> None:
     section = PanelSections.model_fields[kind.section].default
     assert isinstance(section, PanelConfig)
     assert kind.input in PREDICTORS
-    assert callable(kind.find_predictor())
     assert list(inspect.signature(kind.find_trainer()).parameters) == ["data", "job", "embedded"]
     assert {method for method in ("train", "predict") if hasattr(kind.find_trainer(), method)} == {"train", "predict"}
     assert set(kind.surroundings(section)) >= set()
     for field, values in kind.space(section).items():
         assert field in type(section).model_fields
         build_distribution(values, images=100)
+
+
+def test_predictions_do_not_depend_on_how_many_threads_others_leave_free(digits: BoardData) -> None:
+    class CountingNetwork:
+        def predict_images(self, images: object) -> int:
+            del images
+            return min(int(pool["num_threads"]) for pool in threadpool_info() if pool["user_api"] == "blas")
+
+    predict = KINDS["numpy_mlp"].find_predictor()
+    with threadpool_limits(2, user_api="blas"):
+        assert predict(CountingNetwork(), digits, None, digits.split.test) == 1
 
 
 @pytest.mark.parametrize("name", ON_PIXELS)
