@@ -24,7 +24,7 @@ from triptych.panels.spaces import (
     SOLVED_HEAD_SPACE,
     Space,
 )
-from triptych.system.threads import count_cores, count_threads, limit_blas_threads
+from triptych.system.threads import count_cores, count_threads, limit_blas_threads, release_torch_threads
 
 PIXELS = ("numpy", "pillow")
 # The module that embeds the images of a board.
@@ -71,16 +71,18 @@ class Kind:
         """Return the function that predicts a part of a board.
 
         Its arguments are the network, the `BoardData`, the `EmbeddingRecord` or None, and the images, (n,) int64; it
-        returns probabilities, (n, classes). NumPy's matrix products use one thread: their last bits depend on the
-        number, which would be another one while panels are trained in other threads.
+        returns probabilities, (n, classes). The last bits of matrix products depend on the number of threads: NumPy's
+        use one here, as trainings in other threads may limit them, and PyTorch's as many as there are cores, whatever
+        the training before has set.
         """
         predict = pkgutil.resolve_name(PREDICTORS[self.input])
 
-        def predict_in_one_thread(*arguments: Any) -> Any:
+        def predict_alike(*arguments: Any) -> Any:
+            release_torch_threads()
             with limit_blas_threads(1):
                 return predict(*arguments)
 
-        return predict_in_one_thread
+        return predict_alike
 
     def find_exporter(self) -> Callable[[Any, Any], Any]:
         """Return the function that exports this kind to ONNX.
