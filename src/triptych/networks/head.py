@@ -126,11 +126,25 @@ class TransferNetwork:
     head: Head
     batch_size: int = 32
 
+    @property
+    def feature_shape(self) -> tuple[int, ...]:
+        """An embedding has none."""
+        return ()
+
     def predict_images(self, images: Sequence[Pixels] | Pixels) -> Floats:
         """Return class probabilities, (n, classes) float32, of raw images, each (height, width, channels) uint8."""
         starts = range(0, len(images), self.batch_size)
         batches = (images[start : start + self.batch_size] for start in starts)
         return np.concatenate([self.head.predict_proba(self.backbone.embed(batch)) for batch in batches])
+
+    def extract(self, images: Sequence[Pixels] | Pixels) -> Floats:
+        """Return the embeddings of raw images, (n, dimension) float32."""
+        starts = range(0, len(images), self.batch_size)
+        return np.concatenate([self.backbone.embed(images[start : start + self.batch_size]) for start in starts])
+
+    def classify(self, features: Floats) -> Floats:
+        """Return class probabilities, (n, classes) float32, of embeddings."""
+        return self.head.predict_proba(features)
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the trunk and the head to a folder; return what else `load` needs, as JSON values."""

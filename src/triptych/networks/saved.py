@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from triptych.errors import DamagedFileError, DataError
 from triptych.images.pixels import Pixels, check_pixels, scale_pixels, stack_as
 from triptych.networks.checksums import CHECKSUMS, REMEDY, check_checksums, reading_model, write_checksums
+from triptych.networks.familiar.distances import Familiarity, load_familiarity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,8 +65,18 @@ class Classifier(Protocol):
 class Network(Protocol):
     """Turns raw images into class probabilities, and can be saved."""
 
+    @property
+    def feature_shape(self) -> tuple[int, ...]:
+        """Height, width and channels where features are pixels; empty where they are an embedding."""
+
     def predict_images(self, images: Sequence[Pixels] | Pixels) -> NDArray[Any]:
         """Return class probabilities, (n, classes), of raw images, each (height, width, channels) uint8."""
+
+    def extract(self, images: Sequence[Pixels] | Pixels) -> NDArray[Any]:
+        """Return the features of raw images, (n, dimension), from which they are classified."""
+
+    def classify(self, features: NDArray[Any]) -> NDArray[Any]:
+        """Return class probabilities, (n, classes), of features from `extract`."""
 
     def save(self, folder: Path) -> Description:
         """Write the arrays to a folder; return what else `load` needs, as JSON values."""
@@ -89,10 +100,22 @@ class PixelNetwork:
     image_shape: tuple[int, int, int]
     input_range: str = "symmetric"
 
+    @property
+    def feature_shape(self) -> tuple[int, ...]:
+        """That of the images."""
+        return self.image_shape
+
     def predict_images(self, images: Sequence[Pixels] | Pixels) -> NDArray[Any]:
         """Return class probabilities, (n, classes), of raw images, each (height, width, channels) uint8."""
-        rows = scale_pixels(stack_as(images, self.image_shape), self.network.dtype, self.input_range)
-        return self.network.predict_proba(rows)
+        return self.classify(self.extract(images))
+
+    def extract(self, images: Sequence[Pixels] | Pixels) -> NDArray[Any]:
+        """Return the scaled pixels of raw images, (n, inputs)."""
+        return scale_pixels(stack_as(images, self.image_shape), self.network.dtype, self.input_range)
+
+    def classify(self, features: NDArray[Any]) -> NDArray[Any]:
+        """Return class probabilities, (n, classes), of scaled pixels (n, inputs)."""
+        return self.network.predict_proba(features)
 
     def save(self, folder: Path) -> Description:
         """Write the classifier's arrays to a folder; return what else `load` needs, as JSON values."""
@@ -121,10 +144,12 @@ class ServedModel:
     Attributes:
         network: the panel.
         classes: the class names, in the order of the probabilities.
+        familiarity: recognises foreign images; None for models of earlier versions, and without a validation set.
     """
 
     network: Network
     classes: tuple[str, ...]
+    familiarity: Familiarity | None = None
 
     def predict(self, images: ArrayLike, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002 - MLflow's
         """Return class probabilities, (n, classes) float32, with the class names as columns.
@@ -152,7 +177,9 @@ class ServedModel:
         return self.network
 
 
-def save_model(kind: str, network: Network, classes: Sequence[str], folder: Path) -> None:
+def save_model(
+    kind: str, network: Network, classes: Sequence[str], folder: Path, familiarity: Familiarity | None = None
+) -> None:
     """Write a trained panel to a new folder.
 
     Args:
@@ -160,11 +187,14 @@ def save_model(kind: str, network: Network, classes: Sequence[str], folder: Path
         network: the panel.
         classes: the class names.
         folder: must not exist.
+        familiarity: recognises foreign images, if there is a validation set.
     """
     folder.mkdir(parents=True)
     about = {"format": FORMAT, "kind": kind, "network": name_class(network), "classes": list(classes)}
     content = {**about, **network.save(folder)}
     (folder / DESCRIPTION).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    if familiarity:
+        familiarity.save(folder)
     write_checksums(folder)
 
 
@@ -189,7 +219,8 @@ def load_model(folder: Path) -> ServedModel:
     check_checksums(folder)
     description = read_description(folder)
     network: type[Network] = find_class(description["network"])
-    return ServedModel(network.load(folder, description), tuple(description["classes"]))
+    loaded = network.load(folder, description)
+    return ServedModel(loaded, tuple(description["classes"]), load_familiarity(folder))
 
 
 def read_description(folder: Path) -> Description:

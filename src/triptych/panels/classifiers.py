@@ -61,6 +61,10 @@ class ClassifierTrainer:
         """Return the probabilities of images of the board, (n, classes), from their stored pixels."""
         return network.predict_images(self._data.pixels[indices])
 
+    def extract(self, network: PixelNetwork, indices: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the features of images of the board, (n, dimension), from their stored pixels."""
+        return network.extract(self._data.pixels[indices])
+
     def _fit(self, settings: Any) -> tuple[PixelClassifier, EpochMetrics]:
         train, validation = self._parts
         started = time.perf_counter()

@@ -66,6 +66,10 @@ class FineTuner:
         """Return the probabilities of images of the board, (n, classes), from the raw images."""
         return network.predict_images(SelectedImages(self._data.images, indices))
 
+    def extract(self, network: TransferNetwork, indices: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the features of images of the board, (n, dimension), from the raw images."""
+        return network.extract(SelectedImages(self._data.images, indices))
+
 
 def _describe(tuning: FineTuning, settings: TransferConfig, processes: int) -> dict[str, str]:
     names = ", ".join(block.name for block in tuning.network.blocks) or "none"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from triptych.config.trainers import TrainingConfig
 from triptych.data.boards import BoardData
 from triptych.images.sources import require_unchanged
+from triptych.networks.familiar.distances import TRAIN_IMAGES, VALIDATION_IMAGES, Familiarity, spread
 from triptych.networks.saved import Network, save_model
 from triptych.panels.identity import TRAINING, identify_training, list_ingredients, open_checkpoint
 from triptych.panels.kinds import find_kind, name_kind
@@ -84,6 +85,9 @@ class Trainer(Protocol):
 
     def predict(self, network: Any, indices: NDArray[np.int64]) -> NDArray[Any]:
         """Return the probabilities of images (n,) int64 of the board: (n, classes), as training computes them."""
+
+    def extract(self, network: Any, indices: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the features of images (n,) int64 of the board: (n, dimension), from which they are classified."""
 
 
 @dataclass(frozen=True)
@@ -190,10 +194,11 @@ def fit_panel(
         trained = trainer.train(job.settings, recorder, checkpoint)
         indices = choose_reference_images(data, config.evaluate.reference_images)
         reference = ReferencePredictions(indices, trainer.predict(trained.network, indices))
+    familiarity = _learn_familiar(data, trainer, trained.network)
     if kind.input != "thumbnails":
         require_unchanged(data.images)
     with writing_to(folder):
-        save_model(name_kind(config, job.panel), trained.network, data.prepared.classes, folder)
+        save_model(name_kind(config, job.panel), trained.network, data.prepared.classes, folder, familiarity)
     metrics = measure_fit(recorder, folder, trained.parameters)
     if growth.mebibytes is not None and not restored:
         metrics["fit_memory_mebibytes"] = growth.mebibytes
@@ -206,6 +211,15 @@ def fit_panel(
     }
     ingredients = list_ingredients(job, trainer.embedded) | {"processor": _describe_processor(kind.requirements)}
     return FittedPanel(folder, reference, metrics, recorder.curves, restored, tags, ingredients)
+
+
+def _learn_familiar(data: BoardData, trainer: Trainer, network: Network) -> Familiarity | None:
+    """Return what recognises foreign images; None without a validation set, which sets the limit."""
+    train, validation = data.split.train, data.split.validation
+    if not len(validation):
+        return None
+    seen, kept = train[spread(len(train), TRAIN_IMAGES)], validation[spread(len(validation), VALIDATION_IMAGES)]
+    return Familiarity.fit(trainer.extract(network, seen), trainer.extract(network, kept), network.feature_shape)
 
 
 def _describe_processor(requirements: Sequence[str]) -> dict[str, str]:

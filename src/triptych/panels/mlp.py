@@ -65,3 +65,7 @@ class MLPTrainer:
     def predict(self, network: PixelNetwork, indices: NDArray[np.int64]) -> NDArray[Any]:
         """Return the probabilities of images of the board, (n, classes), from their stored pixels."""
         return network.predict_images(self._data.pixels[indices])
+
+    def extract(self, network: PixelNetwork, indices: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the features of images of the board, (n, dimension), from their stored pixels."""
+        return network.extract(self._data.pixels[indices])

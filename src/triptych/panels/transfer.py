@@ -82,6 +82,11 @@ class HeadTrainer:
         stored: Any = self._stored.select(indices)
         return head.predict_proba(stored)
 
+    def extract(self, network: TransferNetwork, indices: NDArray[np.int64]) -> NDArray[Any]:  # noqa: ARG002 - Trainer's
+        """Return the stored embeddings of images of the board, (n, dimension)."""
+        stored: Any = self._stored.select(indices)
+        return np.asarray(stored[:])
+
     def _describe(self, settings: TransferConfig) -> dict[str, str]:
         after = self._backbone.digest()
         if after != self.embedded.backbone_digest:

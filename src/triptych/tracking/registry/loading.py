@@ -14,6 +14,7 @@ from mlflow.models import Model
 
 from triptych.errors import ConfigError, describe_error
 from triptych.images.depth import WHITE
+from triptych.networks.familiar.distances import Familiarity
 from triptych.networks.saved import Network, load_model
 
 # What panels of this version and of 0.1 name as their loader.
@@ -28,11 +29,13 @@ class LoadedVersion:
         network: the panel.
         classes: the class names, in the order of the probabilities.
         white_level: that of the images it was trained on.
+        familiarity: recognises foreign images; None for models of earlier versions, and without a validation set.
     """
 
     network: Network
     classes: tuple[str, ...]
     white_level: int
+    familiarity: Familiarity | None = None
 
 
 def load_version(version: ModelVersion) -> LoadedVersion:
@@ -50,7 +53,8 @@ def load_version(version: ModelVersion) -> LoadedVersion:
         if flavor.get("loader_module") not in LOADERS:
             raise ConfigError(f"{uri} was not trained by triptych: load it with mlflow.pyfunc.load_model")
         served = load_model(folder / flavor["data"])
-    return LoadedVersion(served.network, served.classes, (about.metadata or {}).get("white_level") or WHITE)
+    white_level = (about.metadata or {}).get("white_level") or WHITE
+    return LoadedVersion(served.network, served.classes, white_level, served.familiarity)
 
 
 @contextmanager

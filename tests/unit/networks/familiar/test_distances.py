@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+
+from triptych.networks.familiar.distances import Familiarity, load_familiarity, prepare
+
+ROWS = np.random.default_rng(0).permutation(load_digits().data.astype(np.float32))
+FITTED = Familiarity.fit(ROWS[:300], ROWS[300:700], (8, 8, 1))
+
+
+def test_an_embedding_is_measured_as_by_scikit_learn() -> None:
+    rows = np.random.default_rng(1).normal(size=(260, 100)).astype(np.float32)
+    fitted = Familiarity.fit(rows[:200], rows[200:240])
+    pca = PCA(40, svd_solver="full", whiten=True).fit(rows[:200])
+    on_axes = pca.transform(rows[240:])
+    nearest = NearestNeighbors(n_neighbors=1).fit(pca.transform(rows[:200])).kneighbors(on_axes)[0][:, 0]
+    beside = np.square(rows[240:] - pca.inverse_transform(on_axes)).sum(axis=1) / pca.noise_variance_
+    np.testing.assert_allclose(fitted.measure(rows[240:]), nearest**2 + beside, rtol=0.02)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_are_measured_at_length_one_after_a_blur(channels: int) -> None:
+    images = np.random.default_rng(2).random((90, 12, 10, channels))
+    rows = images.reshape(90, -1)
+    fitted = Familiarity.fit(rows[:60], rows[60:80], (12, 10, channels))
+    dark = fitted.origin
+    smooth = partial(gaussian_filter, sigma=(0, 0.6, 0.5, 0), mode="constant", truncate=99)
+    blurred = (smooth(images - dark) / smooth(np.ones_like(images))).reshape(rows.shape)
+    expected = blurred / np.linalg.norm(blurred, axis=1, keepdims=True)
+    np.testing.assert_allclose(prepare(rows, fitted.shape, dark), expected)
+    # Brighter pixels, from the same darkest one, are as far away.
+    np.testing.assert_allclose(fitted.measure((rows - dark) * 7.5 + dark), fitted.measure(rows))
+
+
+def test_one_in_twenty_familiar_images_is_refused_and_foreign_ones_are() -> None:
+    assert 0.02 <= FITTED.is_foreign(ROWS[700:]).mean() <= 0.09
+    shuffled = ROWS[700:][:, np.random.default_rng(2).permutation(64)]
+    assert FITTED.is_foreign(shuffled).mean() > 0.95
+
+
+def test_it_is_saved_in_few_bytes(tmp_path: Path) -> None:
+    assert load_familiarity(tmp_path) is None
+    FITTED.save(tmp_path)
+    loaded = load_familiarity(tmp_path)
+    assert loaded is not None
+    assert (loaded.measure(ROWS[:9]) == FITTED.measure(ROWS[:9])).all()
+    wide = Familiarity.fit(np.random.default_rng(3).normal(size=(60, 4096)), np.zeros((20, 4096)))
+    wide.save(tmp_path)
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 800_000
+
+
+def test_images_that_are_all_equal_are_familiar() -> None:
+    fitted = Familiarity.fit(np.full((30, 12), -1.0), np.full((25, 12), -1.0), (2, 2, 3))
+    assert not fitted.is_foreign(np.full((1, 12), -1.0)).any()
+    assert fitted.is_foreign(np.arange(12.0)[None]).all()
