@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Table = Literal["ranking", "terminal", "costs", "calibration", "card"]
+Table = Literal["ranking", "terminal", "costs", "calibration", "coverage", "card"]
 # Shown where a panel has no value.
 NO_VALUE = "-"
 # Behind times of a training that was restored from an earlier one.
@@ -47,7 +47,7 @@ class Column:
 
 
 COLUMNS = (
-    Column("panel", "{label}", ("ranking", "terminal", "costs", "calibration")),
+    Column("panel", "{label}", ("ranking", "terminal", "costs", "calibration", "coverage")),
     Column("accuracy", "{test_accuracy:.4f}", ("ranking", "terminal")),
     Column("interval", "{low:.4f}-{high:.4f}", ("ranking", "terminal")),
     Column("repeats", "{repeats}", ("ranking",)),
@@ -62,6 +62,8 @@ COLUMNS = (
     Column("ECE, scaled, floor", "{test_ece_floor_calibrated:.4f}", ("calibration",)),
     Column("Brier score", "{test_brier:.4f}", ("calibration", "card")),
     Column("temperature", "{temperature:.4f}", ("calibration",)),
+    Column("answered", "{test_coverage_at_2_percent:.1%}", ("coverage",)),
+    Column("wrong among the answers", "{test_error_at_2_percent:.1%}", ("coverage",)),
     Column("fit\ntime (s)", "{fit_seconds:.2f}{mark}", ("ranking", "terminal", "costs")),
     Column("embedding\ntime (s)", "{embed_seconds:.2f}", ("ranking", "terminal", "costs")),
     Column("images/s", "{predict_images_per_second:,.0f}", ("ranking", "costs")),

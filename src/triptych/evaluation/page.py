@@ -21,6 +21,7 @@ from triptych.evaluation.environment import build_environment
 from triptych.evaluation.figures.classes import SHOWN_CLASSES, draw_classes, draw_confusions, draw_difference
 from triptych.evaluation.figures.matrices import Matrix, tabulate_confusions, tabulate_difference
 from triptych.evaluation.figures.panels import Curves, draw_costs, draw_curves, draw_reliability
+from triptych.evaluation.figures.risk import RISK_CAPTION, draw_risk
 from triptych.evaluation.figures.style import choose_colours
 from triptych.evaluation.folds.words import build_fold_rows
 from triptych.evaluation.metrics import Confusions, count_confusions, measure_classes
@@ -127,6 +128,7 @@ def _draw_figures(
         ),
         "classes": (draw_classes(recalls, classes, colours), "Recall by class, first repeat"),
         "reliability": (draw_reliability(reliable, colours), "Reliability diagram, first repeat"),
+        "risk": (draw_risk(first, colours), RISK_CAPTION),
     }
     return {name: embed_figure(*figure) for name, figure in drawn.items()}
 

@@ -36,6 +36,7 @@ COSTS = {
     "model_mebibytes": 0.16,
     "fit_memory_mebibytes": 850.0,
     "fold_deviation": 0.01,
+    "test_coverage_at_2_percent": 0.345,
 }
 LONGEST_LABEL = "logistic-regression"
 
@@ -92,15 +93,16 @@ def test_a_row_is_all_that_a_metric_needs_to_be_shown(
     assert [cells["a surprise"] for cells in report.as_rows("terminal")] == ["42.0", "44.0"]
     assert "- a surprise: 42.0" in write_card(digits.prepared, panels[0][0], "0" * 64)
     page = render(digits, report, panels)
-    # The ranking, the costs and the calibration.
-    assert page.count('<th scope="col">a surprise</th>') == page.count("<td>42.0</td>") == 3
+    # The ranking, the costs, the calibration and the coverage.
+    assert page.count('<th scope="col">a surprise</th>') == page.count("<td>42.0</td>") == 4
+    assert page.count("<td>34.5%</td>") == 2
     assert page.count('<th scope="col">fold 5</th>') == 1
     assert isinstance(report.pairs[0].paired.spread, FoldSpread)
     assert report.as_json()["standings"][0]["surprise"] == 42.0
     # Each figure can be drawn, and its text can be searched.
     sources = re.findall(r'src="data:image/svg\+xml,([^"]*)"', page)
     drawn = [ET.fromstring(unquote(unescape(source))) for source in sources]  # noqa: S314 - our own
-    assert len(drawn) == 4
+    assert len(drawn) == 5
     assert "numpy-mlp" in "".join(drawn[0].itertext())
     # The matrix of each label, and that of their difference, as tables.
     assert page.count('<table class="matrix">') == 3
