@@ -278,6 +278,9 @@ def test_predict_names_what_it_cannot_read_and_goes_on(result: ComparisonResult,
     table = CliRunner().invoke(app, ["predict", "digits", str(photos / "0.png"), "--csv"])
     assert table.exit_code == 0
     assert table.stdout.splitlines()[0] == "image,class,probability"
+    # Noise is like no digit.
+    wary = CliRunner().invoke(app, ["predict", "digits", str(photos / "0.png"), "--csv", "--error-at-most", "30%"])
+    assert [line.rpartition(",")[2] for line in wary.stdout.splitlines()] == ["answer", "foreign"]
     assert "no registered model" in str(CliRunner().invoke(app, ["predict", "nobody", str(photos)]).exception)
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from triptych.commands.answers.caution import read_rate, take_caution
 from triptych.commands.options import DebugOption, ModelArgument
 from triptych.commands.terminal import EXIT_FAILURE, errors, terminal
 from triptych.errors import ConfigError, escape_controls
@@ -43,11 +44,15 @@ Print the most probable classes of images, or of all images in folders.
 
 Images that cannot be read are reported at the end, and the exit code is 1.
 
+With --error-at-most the answer is a class, "not sure", or "foreign" for what is unlike the training images.
+
 Examples:
 
     triptych predict digits photo.png --top 3
 
     triptych predict photos@champion ~/photos --json
+
+    triptych predict digits photo.png --error-at-most 2%
 """
 PROMOTE_EXAMPLES = """
 Make a version of a registered model its champion.
@@ -148,6 +153,14 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
     top: Annotated[int, typer.Option(min=1, help="Classes to print per image.")] = 1,
+    error_at_most: Annotated[
+        str | None,
+        typer.Option(
+            "--error-at-most",
+            metavar="RATE",
+            help="Answer only so that at most this share of the answers is wrong, such as 2%; else say not sure.",
+        ),
+    ] = None,
     debug: DebugOption = False,
 ) -> None:
     """Predict the images one by one."""
@@ -156,6 +169,7 @@ def predict(
 
     if as_json and as_csv:
         raise ConfigError("--json and --csv exclude each other: give one of them")
+    rate = None if error_at_most is None else read_rate(error_at_most)
     files, notes = find_images(images)
     for note in notes:
         errors.print(f"triptych: {note}")
@@ -164,8 +178,10 @@ def predict(
         from triptych.tracking.registry.loading import load_version
         from triptych.tracking.registry.versions import find_version
 
-        loaded = load_version(find_version(name))
-    rows, unreadable = predict_files(loaded.network, loaded.classes, files, top, loaded.white_level)
+        version = find_version(name)
+        loaded = load_version(version)
+    caution = None if rate is None else take_caution(version, loaded, rate)
+    rows, unreadable = predict_files(loaded.network, loaded.classes, files, top, loaded.white_level, caution)
     _print_rows(rows, as_json=as_json, as_csv=as_csv)
     for reason in unreadable:
         errors.print(f"triptych: {escape_controls(reason)}")
@@ -178,11 +194,16 @@ def _print_rows(rows: list[dict[str, Any]], *, as_json: bool, as_csv: bool) -> N
         print(json.dumps(rows, indent=2))
     elif as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(["image", "class", "probability"])
+        answered = any("answer" in row for row in rows)
+        writer.writerow(["image", "class", "probability", *(["answer"] if answered else [])])
         for row in rows:
+            answer = [escape_formula(row["answer"])] if answered else []
             for guess in row["classes"]:
-                writer.writerow([escape_formula(row["image"]), escape_formula(guess["class"]), guess["probability"]])
+                cells = [escape_formula(row["image"]), escape_formula(guess["class"]), guess["probability"]]
+                writer.writerow([*cells, *answer])
     else:
         for row in rows:
             guesses = ", ".join(f"{guess['class']} {guess['probability']:.4f}" for guess in row["classes"])
-            print(escape_controls(f"{row['image']}: {guesses}"))
+            abstains = row.get("answer", row["classes"][0]["class"]) != row["classes"][0]["class"]
+            shown = f"{row['answer']} ({guesses})" if abstains else guesses
+            print(escape_controls(f"{row['image']}: {shown}"))

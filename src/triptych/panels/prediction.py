@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from triptych.images.depth import WHITE
 from triptych.images.pixels import Pixels
 from triptych.images.room import gather
 from triptych.images.sources import SelectedImages, require_unchanged
+from triptych.networks.familiar.distances import Familiarity
 from triptych.networks.saved import Network
 from triptych.system.slices import iterate_slices
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 # Image files that are decoded and predicted at a time, at most.
 FILES_AT_A_TIME = 32
+# What is said in place of a class.
+NOT_SURE, FOREIGN = "not sure", "foreign"
 # Images of a board that are predicted at a time.
 IMAGES_AT_A_TIME = 256
 
@@ -48,8 +52,34 @@ def predict_thumbnails(network: Network, data: BoardData, embedded: object, part
     return np.asarray(network.predict_images(data.pixels[part]))
 
 
+@dataclass(frozen=True)
+class Caution:
+    """When a panel gives no answer.
+
+    Attributes:
+        threshold: the confidence above which it answers.
+        familiarity: recognises foreign images, which get no answer; None: no image is foreign.
+    """
+
+    threshold: float
+    familiarity: Familiarity | None = None
+
+    def answer(self, features: NDArray[Any], probabilities: NDArray[Any], classes: Sequence[str]) -> list[str]:
+        """Return for each image its most probable class, "not sure" or "foreign"."""
+        foreign = self.familiarity.is_foreign(features) if self.familiarity else np.zeros(len(features), np.bool_)
+        sure = probabilities.max(axis=1) > self.threshold
+        best = probabilities.argmax(axis=1)
+        named = np.where(sure, np.asarray(classes, dtype=object)[best], NOT_SURE)
+        return [str(name) for name in np.where(foreign, FOREIGN, named)]
+
+
 def predict_files(
-    network: Network, classes: Sequence[str], files: Sequence[Path], top: int, white_level: int = WHITE
+    network: Network,
+    classes: Sequence[str],
+    files: Sequence[Path],
+    top: int,
+    white_level: int = WHITE,
+    caution: Caution | None = None,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the most probable classes of each image file, and an error message for each unreadable file.
 
@@ -59,6 +89,7 @@ def predict_files(
         files: image files.
         top: number of classes to return for each image, the most probable first.
         white_level: that of the images it was trained on.
+        caution: when to give no answer; each row then has an `answer`.
     """
     rows: list[dict[str, Any]] = []
     unreadable: list[str] = []
@@ -71,8 +102,14 @@ def predict_files(
                 unreadable.append(str(error))
 
     for decoded in gather(decode(), FILES_AT_A_TIME):
-        probabilities = np.asarray(network.predict_images([image for _, image in decoded]))
-        rows += [_list_top(file, row, classes, top) for (file, _), row in zip(decoded, probabilities, strict=True)]
+        images = [image for _, image in decoded]
+        features = network.extract(images) if caution else None
+        probabilities = np.asarray(network.predict_images(images) if features is None else network.classify(features))
+        found = [_list_top(file, row, classes, top) for (file, _), row in zip(decoded, probabilities, strict=True)]
+        if caution and features is not None:
+            answers = caution.answer(features, probabilities, classes)
+            found = [{**row, "answer": answer} for row, answer in zip(found, answers, strict=True)]
+        rows += found
     return rows, unreadable
 
 

@@ -12,9 +12,10 @@ from triptych.config.resolve import resolve_config
 from triptych.data.boards import open_board, prepare_board
 from triptych.errors import DataError
 from triptych.images.pixels import Pixels
+from triptych.networks.familiar.distances import Familiarity
 from triptych.networks.numpy_mlp import NumpyMLP
 from triptych.networks.saved import PixelNetwork
-from triptych.panels.prediction import predict_files, predict_raw
+from triptych.panels.prediction import Caution, predict_files, predict_raw
 
 
 class EditingNetwork(PixelNetwork):
@@ -48,3 +49,18 @@ def test_files_are_read_with_the_white_level_of_the_training(tmp_path: Path) -> 
     assert "train with data.white_level=9000 or more, or save it with values up to 4095" in unreadable
     rows, _ = predict_files(network, ("dark", "light"), files, 1)
     assert [found["classes"][0]["class"] for found in rows] == ["dark", "dark"]
+
+
+def test_an_image_is_answered_or_unsure_or_foreign(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pixels = {"sure": [255, 255, 255, 255], "torn": [128, 128, 128, 128], "striped": [255, 0, 255, 0]}
+    for name, values in pixels.items():
+        Image.fromarray(np.array(values, dtype=np.uint8).reshape(2, 2)).save(tmp_path / f"{name}.png")
+    network = PixelNetwork(NumpyMLP([(np.array([[-1.0] * 4, [1.0] * 4]), np.zeros(2))]), (2, 2, 1))
+    # All training images are of one colour.
+    rows = np.repeat(rng.uniform(-1, 1, (200, 1)), 4, axis=1) + rng.normal(0, 0.01, (200, 4))
+    caution = Caution(0.9, Familiarity.fit(rows[:100], rows[100:]))
+    files = [tmp_path / f"{name}.png" for name in pixels]
+    found, _ = predict_files(network, ("dark", "light"), files, 1, caution=caution)
+    assert [row.pop("answer") for row in found] == ["light", "not sure", "foreign"]
+    assert found == predict_files(network, ("dark", "light"), files, 1)[0]
