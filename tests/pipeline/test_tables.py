@@ -21,6 +21,7 @@ from triptych.data.datasets import fetch_dataset
 from triptych.errors import ConfigError, DataError
 from triptych.images.decoding import decode_image
 from triptych.images.sources import FileImages
+from triptych.networks.saved import ARRAYS
 from triptych.training.jobs import PanelJob
 
 PARTS = {"Train_set": 6, "dev": 3, "TEST": 3}
@@ -90,8 +91,7 @@ def train(data: BoardData, folder: Path) -> bytes:
     from triptych.panels.fitting import fit_panel
 
     fit_panel(data, PanelJob(data.prepared, PANEL, 0), folder, lambda metrics: None)
-    [weights] = folder.glob("*.npz")
-    return weights.read_bytes()
+    return (folder / ARRAYS).read_bytes()
 
 
 @pytest.mark.parametrize("write", [write_plain, write_with_split, write_val_for_test, write_metadata])
