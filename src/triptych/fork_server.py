@@ -12,6 +12,9 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import sys
 
-atexit.register(os._exit, 0)
-signal.signal(signal.SIGINT, signal.SIG_IGN)
+# Whatever else imports this module, such as a test, keeps its Ctrl-C and its end.
+if any("multiprocessing.forkserver" in argument for argument in sys.orig_argv):
+    atexit.register(os._exit, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
