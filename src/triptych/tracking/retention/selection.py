@@ -17,6 +17,8 @@ from triptych.tracking.tags import APPROVAL, PREVIOUS, SINCE, read_tags
 
 # The id of a run, and what follows the m- of a logged model's.
 ID = re.compile(r"[0-9a-f]{32}")
+# The source of a version that was registered from another one.
+COPIED = re.compile(r"models:/(?P<name>[^/]+)/(?P<version>[0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,12 @@ def select_old(client: mlflow.MlflowClient, entries: Sequence[Entry], keep: Keep
     """
     versions = list(read_pages(client.search_model_versions))
     kept = versions if keep.versions else _select_champions(client, versions)
-    needed = {needs for version in kept for needs in _list_needs(version)}
+    needs_of = dict(zip(map(id, versions), list_needs(versions), strict=True))
+    needed = {needs for version in kept for needs in needs_of[id(version)]}
     since = time.time() - keep.span.total_seconds() if keep.span else float("inf")
     named: dict[str, set[tuple[str, str]]] = {}
     for version in versions:
-        for needs in _list_needs(version):
+        for needs in needs_of[id(version)]:
             named.setdefault(needs, set()).add((str(version.name), str(version.version)))
     seen: dict[tuple[str, str], int] = {}
     left = []
@@ -115,6 +118,18 @@ def _select_champions(client: mlflow.MlflowClient, versions: Sequence[ModelVersi
     ]
 
 
-def _list_needs(version: ModelVersion) -> set[str]:
-    """Return the ids of the run and of the logged model of a version, the latter without its m-."""
-    return {str(version.run_id), *ID.findall(str(version.source))}
+def list_needs(versions: Sequence[ModelVersion]) -> list[set[str]]:
+    """Return for each version the ids of its run and of its logged model, the latter without its m-.
+
+    A version that was registered from another one, `models:/NAME/VERSION`, needs what that one does.
+    """
+    known = {(str(version.name), str(version.version)): version for version in versions}
+
+    def follow(version: ModelVersion, depth: int) -> set[str]:
+        source = str(version.source)
+        needs = {str(version.run_id), *ID.findall(source)}
+        copied = COPIED.fullmatch(source)
+        original = known.get((copied["name"], copied["version"])) if copied else None
+        return needs | follow(original, depth - 1) if original and depth else needs
+
+    return [follow(version, len(versions)) for version in versions]
