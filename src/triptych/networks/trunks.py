@@ -16,7 +16,7 @@ from triptych.networks.checksums import reading_model, write_checksums
 TRUNK_FILE = "backbone.safetensors"
 # In its place: the logged model that has it, and its SHA-256.
 REFERENCE_FILE = "backbone.json"
-REMEDY = "set MLFLOW_TRACKING_URI to its store; if it was deleted there, `triptych compare --fresh` stores it again"
+REMEDY = "set MLFLOW_TRACKING_URI to its store; if it is not whole there, `triptych compare --fresh` stores it again"
 
 
 @contextmanager
@@ -32,20 +32,17 @@ def open_trunk(folder: Path) -> Iterator[Path]:
     with reading_model(folder / REFERENCE_FILE):
         reference = json.loads((folder / REFERENCE_FILE).read_text(encoding="utf-8"))
     with TemporaryDirectory() as temporary:
-        file = _find(reference, temporary)
-        if hash_trunk(file) != reference["sha256"]:
-            raise DamagedFileError(Path(reference["model"]), "the SHA-256 of its frozen network is another", REMEDY)
-        yield file
+        yield _find(reference, temporary)
 
 
 def _find(reference: dict[str, str], folder: str) -> Path:
-    """Return the downloaded file; where the logged model is gone, that of another one of the same name."""
+    """Return the downloaded file; where that is gone or damaged, another one of the same name."""
     try:
-        return _download(reference["model"], folder)
+        return _download(reference["model"], reference["sha256"], folder)
     except DamagedFileError:
         for model in _list_same(reference):
             with suppress(DamagedFileError):
-                return _download(model, folder)
+                return _download(model, reference["sha256"], folder)
         raise
 
 
@@ -61,7 +58,7 @@ def _list_same(reference: dict[str, str]) -> list[str]:
     return [f"models:/{model.model_id}" for model in found]
 
 
-def _download(model: str, folder: str) -> Path:
+def _download(model: str, digest: str, folder: str) -> Path:
     from mlflow import artifacts
     from mlflow.exceptions import MlflowException
 
@@ -71,6 +68,8 @@ def _download(model: str, folder: str) -> Path:
         raise DamagedFileError(Path(model), f"its frozen network cannot be read: {error}", REMEDY) from error
     if not file.is_file():
         raise DamagedFileError(Path(model), "its frozen network is missing", REMEDY)
+    if hash_trunk(file) != digest:
+        raise DamagedFileError(Path(model), "the SHA-256 of its frozen network is another", REMEDY)
     return file
 
 

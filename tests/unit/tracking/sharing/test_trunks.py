@@ -64,3 +64,12 @@ def test_a_frozen_network_is_stored_once_and_found_by_whatever_loads_a_model(
     share_trunk(board, job, folders[0])
     for folder, probabilities in zip(folders, before, strict=True):
         np.testing.assert_array_equal(load_model(folder).predict(images), probabilities)
+
+    # Likewise where a bit of it has changed.
+    complete_trunk(folders[1])
+    for model in client.search_logged_models([board]):
+        place = Path(local_file_uri_to_path(model.artifact_location)) / TRUNK_FILE
+        place.write_bytes(place.read_bytes()[:-1] + b"!")
+    share_trunk(board, job, folders[1])
+    for folder, probabilities in zip(folders, before, strict=True):
+        np.testing.assert_array_equal(load_model(folder).predict(images), probabilities)
