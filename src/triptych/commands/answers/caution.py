@@ -40,12 +40,15 @@ def take_caution(version: Any, loaded: LoadedVersion, rate: float) -> Caution:
         rate: of errors among the answers.
 
     Raises:
-        ConfigError: its validation predictions are missing, or the rate cannot be promised with them.
+        ConfigError: its validation predictions are missing, the rate cannot be promised with them, or a class is called
+            like a refusal.
     """
     from triptych.evaluation.abstention.promise import require_threshold
-    from triptych.panels.prediction import Caution
+    from triptych.panels.prediction import FOREIGN, NOT_SURE, Caution
     from triptych.tracking.registry.validated import load_validated
 
+    for taken in {FOREIGN, NOT_SURE} & {*loaded.classes}:
+        raise ConfigError(f"--error-at-most refuses with {taken!r}, which is a class of {version.name}: rename it")
     validated = load_validated(version)
     threshold = require_threshold(validated.confidence, validated.correct, rate)
     if loaded.familiarity is None:
