@@ -62,7 +62,9 @@ class _BlasLimit:
 
     @contextmanager
     def hold(self, threads: int) -> Iterator[None]:
-        """Limit the threads while the block runs."""
+        """Limit the threads while the block runs, those of SciPy's BLAS too."""
+        import scipy.linalg  # noqa: F401 - a library that is loaded during the block would have no limit
+
         with self._lock:
             self._wanted.append(threads)
             self._limits.append(threadpool_limits(limits=min(self._wanted), user_api="blas"))
