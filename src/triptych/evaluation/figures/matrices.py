@@ -11,6 +11,8 @@ from triptych.evaluation.figures.style import shorten
 from triptych.evaluation.metrics import Confusions
 
 BETTER, WORSE = "better", "worse"
+# Of the colour of a difference, in percent: a small one beside a large one is seen, too.
+WEAKEST = 15
 
 
 @dataclass(frozen=True)
@@ -88,4 +90,4 @@ def _compare(count: int, largest: int, *, correct: bool) -> Cell:
         return Cell("", 0)
     sign = "+" if count > 0 else "−"  # noqa: RUF001 - as wide as a plus
     kind = BETTER if (count > 0) == correct else WORSE
-    return Cell(f"{sign}{abs(count)}", round(100 * abs(count) / largest), kind)
+    return Cell(f"{sign}{abs(count)}", max(WEAKEST, round(100 * abs(count) / largest)), kind)
