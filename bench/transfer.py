@@ -70,7 +70,10 @@ class Photos(Dataset[tuple[torch.Tensor, int]]):
 
 
 def build_tutorial_epoch(data: BoardData, backbone: Backbone) -> tuple[Callable[[], None], nn.Linear]:
-    """Return a function that trains and validates for one epoch as the tutorial does, and the head that it trains."""
+    """Return a function that trains and validates for one epoch as the tutorial does, and the head that it keeps.
+
+    Like the tutorial's loop, and like ours, it keeps the weights of the epoch that is best on the validation set.
+    """
     head = build_linear(backbone.dimension, len(data.prepared.classes), np.random.default_rng(0))
     # In PyTorch's default memory layout, unlike ours.
     trunk = copy.deepcopy(backbone.trunk).to(memory_format=torch.contiguous_format)
@@ -81,17 +84,24 @@ def build_tutorial_epoch(data: BoardData, backbone: Backbone) -> tuple[Callable[
         for indices in (data.split.train, data.split.validation)
     ]
 
+    kept, best = copy.deepcopy(head), -1
+
     def run() -> None:
+        nonlocal best
         torch.set_num_threads(count_cores())
         for x, labels in loaders[0]:
             optimizer.zero_grad()
             nn.functional.cross_entropy(network(x), labels).backward()
             optimizer.step()
+        network.eval()
         with torch.inference_mode():
-            for x, _ in loaders[1]:
-                network(x)
+            correct = sum(int((network(x).argmax(dim=1) == labels).sum()) for x, labels in loaders[1])
+        network[1:].train()  # dropout and head; the trunk stays as it was frozen
+        if correct > best:
+            best = correct
+            kept.load_state_dict(head.state_dict())
 
-    return run, head
+    return run, kept
 
 
 def check_answer(data: BoardData, backbone: Backbone) -> None:
