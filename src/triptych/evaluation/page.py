@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 from itertools import permutations
@@ -13,7 +12,6 @@ from urllib.parse import quote
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 
 from triptych.data.boards import BoardData
 from triptych.evaluation.calibration import bin_confidences
@@ -23,6 +21,7 @@ from triptych.evaluation.figures.matrices import Matrix, tabulate_confusions, ta
 from triptych.evaluation.figures.panels import Curves, draw_costs, draw_curves, draw_reliability
 from triptych.evaluation.figures.risk import RISK_CAPTION, draw_risk
 from triptych.evaluation.figures.style import choose_colours
+from triptych.evaluation.figures.thumbnails import embed_thumbnail
 from triptych.evaluation.folds.words import build_fold_rows
 from triptych.evaluation.metrics import Confusions, count_confusions, measure_classes
 from triptych.evaluation.pairs import build_pair_rows
@@ -31,8 +30,6 @@ from triptych.evaluation.report import EvaluatedPanel, Report
 
 # For each pair of panels, the images shown that only one of them classifies correctly; their longest side in pixels.
 SHOWN_IMAGES, SHOWN_PIXELS = 6, 96
-# Of these, each image takes the smaller: PNG for digits, JPEG for photos.
-FORMATS = ("PNG", "JPEG")
 # The best panels, between which disagreements are shown.
 SHOWN_PANELS = 3
 
@@ -70,9 +67,6 @@ def render_page(
     of_label = {label: [panel for panel in panels if panel.label == label] for label in ranked}
     predicted = {label: [predictions[panel.run_id] for panel in of_label[label]] for label in ranked}
     prepared = data.prepared
-    classes = prepared.classes
-    counts = {label: _sum_confusions(repeats, len(classes)) for label, repeats in predicted.items()}
-    few = len(classes) <= SHOWN_CLASSES
     chosen = choose_colours([*prepared.config.panels, *(panel.panel for panel in panels)])
     return (
         build_environment()
@@ -84,8 +78,7 @@ def render_page(
             pairs=build_pair_rows(report.pairs),
             folds=build_fold_rows(predicted),
             figures=_draw_figures(data, report, predicted, curves, {one.label: chosen[one.panel] for one in panels}),
-            matrices=_tabulate_all(counts, classes) if few else (),
-            pairs_of_classes=() if few else _draw_all_pairs(counts, classes),
+            **_show_confusions(predicted, prepared.classes),
             costs=report.as_rows("costs"),
             calibration=report.as_rows("calibration"),
             disagreements=_find_disagreements(data, {label: predicted[label][0] for label in ranked[:SHOWN_PANELS]}),
@@ -146,6 +139,16 @@ def _find_costs(report: Report) -> dict[str, tuple[float, float, float, float]]:
     }
 
 
+def _show_confusions(predicted: Mapping[str, Sequence[Predictions]], classes: Sequence[str]) -> dict[str, Any]:
+    """Return the confusion matrices of few classes, or figures of the pairs that matter most of many."""
+    counts = {label: _sum_confusions(repeats, len(classes)) for label, repeats in predicted.items()}
+    few = len(classes) <= SHOWN_CLASSES
+    return {
+        "matrices": _tabulate_all(counts, classes) if few else (),
+        "pairs_of_classes": () if few else _draw_all_pairs(counts, classes),
+    }
+
+
 def _tabulate_all(counts: Mapping[str, Confusions], classes: Sequence[str]) -> list[Matrix]:
     """Return the confusion matrix of each label, and by how much that of the best differs from the others."""
     best, *others = counts
@@ -186,12 +189,6 @@ def embed_figure(figure: Figure, description: str) -> Picture:
     return {"source": source, "description": description}
 
 
-def _encode(image: Image.Image, name: str) -> str:
-    file = io.BytesIO()
-    image.save(file, format=name)
-    return f"data:image/{name.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
 def _find_disagreements(data: BoardData, predicted: Mapping[str, Predictions]) -> list[dict[str, Any]]:
     """Return for each ordered pair of panels some test images that only the first one classifies correctly."""
     found = []
@@ -205,13 +202,10 @@ def _find_disagreements(data: BoardData, predicted: Mapping[str, Predictions]) -
 
 def _describe_image(data: BoardData, predictions: Predictions, row: int) -> dict[str, Any]:
     index = int(predictions.indices[row])
-    pixels = data.images[index]
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    image.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
     classes = data.prepared.classes
     return {
         "index": index,
-        "source": min((_encode(image, name) for name in FORMATS), key=len),
+        "source": embed_thumbnail(data.images, index, SHOWN_PIXELS),
         "truth": classes[int(predictions.labels[row])],
         "predicted": classes[int(predictions.predicted[row])],
     }

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from typing import Any
 
-from PIL import Image
-
 from triptych.evaluation.environment import build_environment
+from triptych.evaluation.figures.thumbnails import embed_thumbnail
 from triptych.evaluation.labels.judge import JudgedLabels
-from triptych.images.sources import ImageSource
 
 # Pictures of each kind on the page, in a report, and their longest side in pixels.
 SHOWN, SHOWN_IN_REPORT, SHOWN_PIXELS = 200, 24, 128
-# Of these, each image takes the smaller: PNG for digits, JPEG for photos.
-FORMATS = ("PNG", "JPEG")
 
 
 def render_sheet(judged: JudgedLabels) -> str:
@@ -36,18 +30,4 @@ def show_suspects(judged: JudgedLabels) -> dict[str, Any]:
 
 def show_image(judged: JudgedLabels, row: dict[str, Any]) -> dict[str, Any]:
     """Return a row of `JudgedLabels.as_json` with a small picture of its image, as a `data:` address."""
-    return {**row, "source": shrink_image(judged.data.images, row["index"])}
-
-
-def shrink_image(images: ImageSource, index: int) -> str:
-    """Return a small picture of an image as a `data:` address."""
-    pixels: Any = images[index]
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    image.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
-    return min((_encode(image, name) for name in FORMATS), key=len)
-
-
-def _encode(image: Image.Image, name: str) -> str:
-    file = io.BytesIO()
-    image.save(file, format=name)
-    return f"data:image/{name.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
+    return {**row, "source": embed_thumbnail(judged.data.images, row["index"], SHOWN_PIXELS)}
