@@ -286,7 +286,7 @@ def test_six_pipelines_at_once_lose_nothing(team: Team, tmp_path: Path, monkeypa
     panels = [run for run in runs if read_tags(run)["role"] == "panel"]
     assert (len(panels), len(runs)) == (PANELS * PIPELINES, (PANELS + 1) * PIPELINES)
     for run in panels:
-        for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "epoch_seconds"):
+        for name in ("train_loss", "val_loss", "val_log_loss", "train_accuracy", "val_accuracy", "epoch_seconds"):
             steps = [point.step for point in client.get_metric_history(run.info.run_id, name)]
             assert steps == list(range(1, EPOCHS + 1))
 

@@ -13,7 +13,7 @@ from helpers.forks import Command
 from triptych.config.resolve import resolve_config
 from triptych.tracking.tags import COMPARISON, read_tags
 
-CURVES = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "epoch_seconds")
+CURVES = ("train_loss", "val_loss", "val_log_loss", "train_accuracy", "val_accuracy", "epoch_seconds")
 WEIGHTS = {"weights.npz", "weights.safetensors", "head.safetensors"}
 
 

@@ -74,7 +74,7 @@ def test_epochs_are_steps_from_one_without_gaps(runs: list[Any], photos_config: 
     board = photos_config.boards[0]
     epochs = {"numpy-mlp": board.numpy_mlp.epochs, "torch-mlp": board.torch_mlp.epochs, "shufflenet_v2_x0_5": 8}
     for run in runs:
-        for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "epoch_seconds"):
+        for name in ("train_loss", "val_loss", "val_log_loss", "train_accuracy", "val_accuracy", "epoch_seconds"):
             steps = [point.step for point in connect().get_metric_history(run.info.run_id, name)]
             assert steps == list(range(1, epochs[read_tags(run)["panel"]] + 1))
 

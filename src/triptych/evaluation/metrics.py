@@ -11,6 +11,7 @@ from scipy.sparse import coo_array, csr_array
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
 
 from triptych.evaluation.calibration import apply_temperature, bin_confidences, find_calibration_floor, iterate_rows
+from triptych.networks.numpy_functions import log_losses
 
 Probabilities = NDArray[np.floating[Any]]
 Labels = NDArray[np.int64]
@@ -118,8 +119,7 @@ def log_loss(truth: NDArray[np.float64]) -> float:
     >>> round(log_loss(np.array([1.0, 0.5])), 4)
     0.3466
     """
-    smallest = np.finfo(np.float64).eps
-    return float(-np.log(np.clip(truth, smallest, 1.0 - smallest)).mean())
+    return float(log_losses(truth).mean())
 
 
 def measure_classes(labels: Labels, predicted: Labels, classes: int) -> list[dict[str, float]]:

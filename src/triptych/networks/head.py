@@ -25,7 +25,7 @@ from triptych.networks.light_torch import (
     sum_cross_entropy,
     wrap_weights,
 )
-from triptych.networks.minibatches import Examples, check_step, inplace_draw_mask, shuffle_minibatches
+from triptych.networks.minibatches import Examples, Measured, check_step, inplace_draw_mask, shuffle_minibatches
 from triptych.networks.precision import find_device
 from triptych.networks.trunks import TRUNK_FILE, open_trunk
 
@@ -100,8 +100,8 @@ class Head:
         return np.concatenate([self.linear(_as_tensor(embeddings[part])).softmax(dim=1).numpy() for part in parts])
 
     @torch.inference_mode()
-    def measure(self, examples: Examples) -> tuple[float, float]:
-        """Return the mean cross-entropy, weighted if there are weights, and the accuracy."""
+    def measure(self, examples: Examples) -> Measured:
+        """Return loss and accuracy; the log loss is the loss itself, the cross-entropy."""
         loss, correct = 0.0, 0
         for start in range(0, len(examples), MEASURING_BATCH):
             part = slice(start, start + MEASURING_BATCH)
@@ -109,7 +109,7 @@ class Head:
             labels = torch.from_numpy(examples.labels[part])
             loss += float(sum_cross_entropy(logits, labels, examples.weights_of(part)))
             correct += int((logits.argmax(dim=1) == labels).sum())
-        return loss / len(examples), correct / len(examples)
+        return Measured(loss / len(examples), correct / len(examples), loss / len(examples))
 
 
 @dataclass(frozen=True)

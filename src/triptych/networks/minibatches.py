@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,20 @@ class Examples:
     def weights_of(self, rows: Indices | slice) -> Weights | None:
         """Return the weights of some rows; None if all count alike."""
         return None if self.weights is None else self.weights[rows]
+
+
+class Measured(NamedTuple):
+    """How well a network fits some examples; losses are weighted if the examples are.
+
+    Attributes:
+        loss: the mean loss that the network is trained on.
+        accuracy: the fraction of examples whose most probable class is the true one.
+        log_loss: the mean negative logarithm of the true class's probability: the loss itself if that is cross-entropy.
+    """
+
+    loss: float
+    accuracy: float
+    log_loss: float
 
 
 def mean_loss(losses: Floats, weights: Weights | None) -> float:

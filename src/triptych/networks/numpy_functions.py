@@ -124,6 +124,16 @@ LOSSES = {
 }
 
 
+def log_losses(truth: Floats) -> NDArray[np.float64]:
+    """Return minus the logarithm of probabilities of true classes, (n,) float64, clipped as scikit-learn clips float64.
+
+    >>> log_losses(np.array([1.0, 0.5])).round(4)
+    array([0.    , 0.6931])
+    """
+    smallest = np.finfo(np.float64).eps
+    return -np.log(np.clip(truth.astype(np.float64), smallest, 1.0 - smallest))
+
+
 def normalise_rows(outputs: Floats) -> Floats:
     """Return non-negative outputs (n, classes) divided by the sum of their row; a row of zeros becomes uniform.
 

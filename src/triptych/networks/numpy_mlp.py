@@ -36,8 +36,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.networks.initialisation import Layer, name_layers, read_layers
-from triptych.networks.minibatches import Examples, check_step, inplace_draw_mask, mean_loss, shuffle_minibatches
-from triptych.networks.numpy_functions import ACTIVATIONS, LOSSES, Floats, normalise_rows
+from triptych.networks.minibatches import (
+    Examples,
+    Measured,
+    check_step,
+    inplace_draw_mask,
+    mean_loss,
+    shuffle_minibatches,
+)
+from triptych.networks.numpy_functions import ACTIVATIONS, LOSSES, Floats, log_losses, normalise_rows
 
 if TYPE_CHECKING:
     from triptych.config.trainers import MLPConfig
@@ -272,14 +279,14 @@ class NumpyMLP:
         """
         return normalise_rows(self.predict_outputs(features))
 
-    def measure(self, examples: Examples) -> tuple[float, float]:
-        """Return the mean loss, weighted if there are weights, and the accuracy.
-
-        Squared error is also averaged over the outputs.
-        """
-        outputs = self.predict_outputs(np.asarray(examples.features))
-        loss = mean_loss(self._loss.measure(outputs, examples.labels), examples.weights)
-        return loss, float((outputs.argmax(axis=1) == examples.labels).mean())
+    def measure(self, examples: Examples) -> Measured:
+        """Return loss, accuracy and log loss; squared error is also averaged over the outputs."""
+        outputs, labels = self.predict_outputs(np.asarray(examples.features)), examples.labels
+        log_loss = loss = mean_loss(self._loss.measure(outputs, labels), examples.weights)
+        if self.names["loss"] != "cross_entropy":
+            truth = normalise_rows(outputs)[np.arange(len(labels)), labels]
+            log_loss = mean_loss(log_losses(truth), examples.weights)
+        return Measured(loss, float((outputs.argmax(axis=1) == labels).mean()), log_loss)
 
     @property
     def dtype(self) -> str:

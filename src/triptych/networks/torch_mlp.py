@@ -19,7 +19,16 @@ from triptych.networks.light_torch import (
     weighted_sum,
     wrap_weights,
 )
-from triptych.networks.minibatches import Examples, Weights, check_step, inplace_draw_mask, shuffle_minibatches
+from triptych.networks.minibatches import (
+    Examples,
+    Measured,
+    Weights,
+    check_step,
+    inplace_draw_mask,
+    mean_loss,
+    shuffle_minibatches,
+)
+from triptych.networks.numpy_functions import log_losses
 
 if TYPE_CHECKING:
     from triptych.config.trainers import MLPConfig
@@ -182,16 +191,16 @@ class TorchMLP:
         return PROBABILITIES[self.names["loss"]](self.network(self.as_tensor(features))).numpy()
 
     @torch.inference_mode()
-    def measure(self, examples: Examples) -> tuple[float, float]:
-        """Return the mean loss, weighted if there are weights, and the accuracy.
-
-        Squared error is also averaged over the outputs.
-        """
+    def measure(self, examples: Examples) -> Measured:
+        """Return loss, accuracy and log loss; squared error is also averaged over the outputs."""
         outputs = self.network(self.as_tensor(np.asarray(examples.features)))
         labels = torch.from_numpy(examples.labels)
         targets = TARGETS[self.names["loss"]](labels, outputs)
-        loss = CRITERIA[self.names["loss"], "mean"](outputs, targets, examples.weights)
-        return float(loss), float((outputs.argmax(dim=1) == labels).double().mean())
+        log_loss = loss = float(CRITERIA[self.names["loss"], "mean"](outputs, targets, examples.weights))
+        if self.names["loss"] != "cross_entropy":
+            truth = PROBABILITIES[self.names["loss"]](outputs)[torch.arange(len(labels)), labels]
+            log_loss = mean_loss(log_losses(truth.numpy()), examples.weights)
+        return Measured(loss, float((outputs.argmax(dim=1) == labels).double().mean()), log_loss)
 
     @property
     def dtype(self) -> str:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from triptych.data.boards import BoardData
 from triptych.images.pixels import scale_pixels
 from triptych.networks.classifiers.contract import PixelClassifier
-from triptych.networks.minibatches import Examples, mean_loss
-from triptych.networks.numpy_functions import cross_entropies
+from triptych.networks.minibatches import Examples, Measured, mean_loss
+from triptych.networks.numpy_functions import cross_entropies, log_losses
 from triptych.networks.saved import PixelNetwork, find_class
 from triptych.panels.fitting import Trained
 from triptych.panels.kinds import KINDS
@@ -73,11 +73,12 @@ class ClassifierTrainer:
         )
         seconds = time.perf_counter() - started
         on_validation = measure(fitted, validation) if validation is not None else ()
-        return fitted, EpochMetrics(1, 1, *measure(fitted, train), seconds, *on_validation)
+        return fitted, EpochMetrics(1, 1, *measure(fitted, train)[:2], seconds, *on_validation)
 
 
-def measure(classifier: PixelClassifier, examples: Examples) -> tuple[float, float]:
-    """Return the mean cross-entropy, weighted if there are weights, and the accuracy on examples."""
-    probabilities = classifier.predict_proba(np.asarray(examples.features))
-    loss = mean_loss(cross_entropies(probabilities, examples.labels), examples.weights)
-    return loss, float((probabilities.argmax(axis=1) == examples.labels).mean())
+def measure(classifier: PixelClassifier, examples: Examples) -> Measured:
+    """Return the cross-entropy, the accuracy and the log loss on examples."""
+    probabilities, labels = classifier.predict_proba(np.asarray(examples.features)), examples.labels
+    loss = mean_loss(cross_entropies(probabilities, labels), examples.weights)
+    log_loss = mean_loss(log_losses(probabilities[np.arange(len(labels)), labels]), examples.weights)
+    return Measured(loss, float((probabilities.argmax(axis=1) == labels).mean()), log_loss)

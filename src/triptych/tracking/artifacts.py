@@ -318,5 +318,5 @@ def finish_comparison(
 
 
 def _read_curves(client: mlflow.MlflowClient, run_id: str) -> dict[str, list[float]]:
-    names = [f"{part}_{quantity}" for part in ("train", "val") for quantity in ("loss", "accuracy")]
+    names = [*(f"{part}_{quantity}" for part in ("train", "val") for quantity in ("loss", "accuracy")), "val_log_loss"]
     return {name: [point.value for point in client.get_metric_history(run_id, name)] for name in names}

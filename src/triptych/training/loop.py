@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import ConfigError, DivergenceError, NonFiniteStepError
-from triptych.networks.minibatches import Examples
+from triptych.networks.minibatches import Examples, Measured
 from triptych.training.checkpoints import Checkpoint, CheckpointFile
 from triptych.training.epochs import EpochMetrics, OnEpoch
 
@@ -38,8 +38,8 @@ class Trainable(Protocol):
     def train_epoch(self, train: Any, settings: Any, learning_rate: float, rng: np.random.Generator) -> None:
         """Take the steps of one epoch; all randomness comes from `rng`."""
 
-    def measure(self, examples: Any) -> tuple[float, float]:
-        """Return the mean loss and the accuracy on some examples."""
+    def measure(self, examples: Any) -> Measured:
+        """Return the loss, the accuracy and the log loss on some examples."""
 
     def copy_state(self) -> dict[str, NDArray[Any]]:
         """Return copies of the weights and of the optimizer's state, by name."""
@@ -134,13 +134,13 @@ def train_and_measure_epoch(
         with np.errstate(over="ignore", invalid="ignore"):
             network.train_epoch(train, settings, learning_rate, rng)
             seconds = time.perf_counter() - started
-            train_loss, train_accuracy = network.measure(train)
+            train_loss, train_accuracy, _ = network.measure(train)
     except NonFiniteStepError as error:
         raise DivergenceError(f"the gradient is not finite in step {error.step} of {where}: {remedy}") from error
     if not math.isfinite(train_loss):
         raise DivergenceError(f"the training loss is {train_loss} after the last step of {where}: {remedy}")
-    val_loss, val_accuracy = network.measure(validation) if validation is not None else (None, None)
-    return EpochMetrics(epoch, settings.epochs, train_loss, train_accuracy, seconds, val_loss, val_accuracy)
+    on_validation = network.measure(validation) if validation is not None else ()
+    return EpochMetrics(epoch, settings.epochs, train_loss, train_accuracy, seconds, *on_validation)
 
 
 def choose_epoch(curve: Sequence[EpochMetrics], settings: TrainingConfig) -> int:

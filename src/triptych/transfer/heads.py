@@ -62,7 +62,7 @@ def fit_logistic_head(
         head = _solve(settings, train, classes)
         seconds = time.perf_counter() - started
         on_validation = head.measure(validation) if validation is not None else ()
-        metrics = EpochMetrics(1, 1, *head.measure(train), seconds, *on_validation)
+        metrics = EpochMetrics(1, 1, *head.measure(train)[:2], seconds, *on_validation)
         if checkpoint:
             state = head.copy_state() | {ITERATIONS: np.asarray(float(head.iterations))}
             checkpoint.save(Checkpoint((metrics,), {}, state, {}))

@@ -79,6 +79,6 @@ def test_the_reported_squared_error_is_averaged_over_outputs_whatever_the_gradie
         outputs = network.predict_outputs(x)
         losses = np.square(outputs - one_hot(labels)).mean(axis=1)
         for weights, expected in ((None, losses.mean()), (WEIGHTS, np.average(losses, weights=WEIGHTS))):
-            loss, accuracy = network.measure(Examples(x, labels, weights))
+            loss, accuracy, _ = network.measure(Examples(x, labels, weights))
             assert loss == pytest.approx(expected, rel=1e-12)
             assert accuracy == (outputs.argmax(axis=1) == labels).mean()

@@ -28,11 +28,11 @@ class Certain:
 def test_loss_and_accuracy_by_hand() -> None:
     examples = Examples(np.zeros((4, 3)), np.array([0, 0, 0, 1]))
     certain: Any = Certain()
-    loss, accuracy = measure(certain, examples)
+    loss, accuracy, log_loss = measure(certain, examples)
     assert accuracy == 0.75
-    assert loss == pytest.approx(-(3 * np.log(0.8) + np.log(0.2)) / 4)
+    assert loss == log_loss == pytest.approx(-(3 * np.log(0.8) + np.log(0.2)) / 4)
     weighted = replace(examples, weights=np.array([0.5, 0.5, 1.0, 2.0]))
-    loss, accuracy = measure(certain, weighted)
+    loss, accuracy, _ = measure(certain, weighted)
     assert accuracy == 0.75
     assert loss == pytest.approx(-(2 * np.log(0.8) + 2 * np.log(0.2)) / 4)
 

@@ -81,6 +81,7 @@ def test_a_trial_fine_tunes_too(prepared: PreparedBoard) -> None:
     tuning = FineTuning(load_backbone(NAME, "bundled"), settings, 2, seed=0)
     fit_network(tuning, settings, *select_parts(board), rng=tuning.rng, on_epoch=trained.append)
     assert [metrics.val_loss for metrics in tried] == [metrics.val_loss for metrics in trained]
+    assert all(metrics.val_log_loss == metrics.val_loss for metrics in trained)
 
 
 def test_tags_describe_what_was_trained(fitted: FittedPanel) -> None:

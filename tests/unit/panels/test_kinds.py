@@ -18,6 +18,7 @@ from triptych.config.schema import BoardConfig
 from triptych.config.trainers import KINDS_OF_PANELS, PanelConfig, PanelSections
 from triptych.data.boards import BoardData, load_board, prepare_board
 from triptych.errors import ConfigError
+from triptych.evaluation.metrics import measure_probabilities
 from triptych.networks.saved import load_model, read_description
 from triptych.panels.fitting import Trainer, fit_panel
 from triptych.panels.kinds import KINDS, PREDICTORS, find_kind
@@ -78,6 +79,9 @@ def test_a_panel_on_pixels_is_fitted_saved_and_predicts_the_same(name: str, digi
     assert not [file for file in fitted.folder.iterdir() if file.suffix in {".pkl", ".pickle", ".joblib"}]
     assert epochs
     assert fitted.curves["val_accuracy"][-1] == epochs[-1].val_accuracy
+    validation, chosen = digits.split.validation, int(fitted.tags["chosen_epoch"]) - 1
+    metrics = measure_probabilities(digits.labels[validation], served.predict(digits.pixels[validation]).to_numpy(), 15)
+    assert fitted.curves["val_log_loss"][chosen] == pytest.approx(metrics["test_log_loss"], rel=1e-5)
     assert fitted.metrics["parameters"] > 0
     assert {"threads", "training", "trained_epochs"} <= set(fitted.tags)
 

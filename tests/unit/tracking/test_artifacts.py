@@ -107,7 +107,7 @@ def test_what_was_logged_is_read_back(recorded: Recorded) -> None:
     predictions = load_logged_predictions(recorded.panel.run_id)
     np.testing.assert_array_equal(predictions.probabilities, recorded.evaluation.predictions.probabilities)
     [curves] = load_logged_curves([recorded.panel])["numpy-mlp"]
-    assert curves["val_loss"] == recorded.fitted.curves["val_loss"]
+    assert all(curves[name] == recorded.fitted.curves[name] for name in ("val_loss", "val_log_loss"))
 
 
 def test_an_evaluation_that_is_logged_again_is_shown_once(recorded: Recorded) -> None:

@@ -1,15 +1,32 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from helpers.mlps import DEMANDING, MLPS, NUMPY_MLP, StoppedError, draw_examples, draw_weighted, flatten, stop_after
 from triptych.errors import CheckpointError
-from triptych.training.checkpoints import CheckpointFile
+from triptych.system.checked import write_checked
+from triptych.training.checkpoints import PURPOSE, Checkpoint, CheckpointFile
 from triptych.training.epochs import EpochMetrics
 from triptych.training.mlp import train_mlp
+
+
+def test_a_curve_of_an_earlier_version_has_no_log_loss(tmp_path: Path) -> None:
+    checkpoint = CheckpointFile(tmp_path / "state.npz", "key")
+    metrics = EpochMetrics(1, 1, 0.5, 0.8, 0.1, val_loss=0.6, val_accuracy=0.7)
+    checkpoint.save(Checkpoint((metrics,), {}, {}, {}))
+    with np.load(checkpoint.file) as stored:
+        description = json.loads(stored["description"].tobytes())
+    del description["curve"][0]["val_log_loss"]
+    with write_checked(checkpoint.file, PURPOSE) as stream:
+        np.savez(stream, description=np.frombuffer(json.dumps(description).encode(), np.uint8))
+    found = checkpoint.load()
+    assert found is not None
+    assert found.curve == (metrics,)
 
 
 @pytest.mark.parametrize("network", MLPS)

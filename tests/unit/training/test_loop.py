@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from sklearn.metrics import log_loss
 
-from helpers.mlps import DEMANDING, MLPS, NUMPY_MLP, draw_examples
+from helpers.mlps import DEMANDING, MLPS, NUMPY_MLP, draw_examples, draw_weighted
 from triptych.config.trainers import MLPConfig, TrainingConfig
 from triptych.errors import ConfigError, DivergenceError
+from triptych.networks.numpy_functions import LOSSES
 from triptych.training.epochs import EpochMetrics
 from triptych.training.loop import SCHEDULES, choose_epoch, is_over
 from triptych.training.mlp import train_mlp
@@ -54,7 +57,23 @@ def test_a_training_stops_early_with_the_weights_of_its_best_epoch(network: str)
     best = losses.index(min(losses, key=lambda loss: loss or 0.0)) + 1
     assert len(curve) == best + 3 < settings.epochs
     assert curve[-1].epochs == len(curve)
-    assert trained.measure(validation) == (curve[best - 1].val_loss, curve[best - 1].val_accuracy)
+    chosen = curve[best - 1]
+    assert trained.measure(validation) == (chosen.val_loss, chosen.val_accuracy, chosen.val_log_loss)
+
+
+@pytest.mark.parametrize("network", MLPS)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_log_loss_on_validation_is_that_of_the_probabilities_whatever_the_loss(network: str, loss: str) -> None:
+    settings = MLPConfig.model_validate({"hidden_units": (5,), "loss": loss, "epochs": 1, "learning_rate": 0.5})
+    train, validation = draw_weighted(), draw_examples(200, 1)
+    curve: list[EpochMetrics] = []
+    trained = train_mlp(network, settings, train, validation, classes=3, seed=0, on_epoch=curve.append)
+    probabilities = trained.predict_proba(validation.features).astype(np.float64)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    assert curve[0].val_log_loss == pytest.approx(log_loss(validation.labels, probabilities), rel=1e-6)
+    assert (curve[0].val_log_loss == curve[0].val_loss) == (loss == "cross_entropy")
+    train_mlp(network, settings, train, None, classes=3, seed=0, on_epoch=curve.append)
+    assert "val_log_loss" not in curve[1].values()
 
 
 def test_choosing_needs_a_validation_part() -> None:

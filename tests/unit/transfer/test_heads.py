@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from torch import nn
 
 from helpers.mlps import StoppedError, draw_weighted, stop_after
@@ -114,6 +115,8 @@ def test_the_logistic_head_is_scikit_learns(
     np.testing.assert_allclose(head.predict_proba(held_out), expected.predict_proba(held_out), atol=1e-5)
     assert len(metrics) == metrics[0].epoch == metrics[0].epochs == 1
     assert metrics[0].val_accuracy == pytest.approx(expected.score(held_out, validation.labels))
+    assert metrics[0].val_log_loss == metrics[0].val_loss
+    assert metrics[0].val_loss == pytest.approx(log_loss(validation.labels, expected.predict_proba(held_out)), rel=1e-4)
     assert head.iterations == expected.n_iter_.max()
     again, _ = solve(classes, weight_decay=weight_decay, weighted=weighted)
     np.testing.assert_array_equal(again.linear.weight.detach().numpy(), head.linear.weight.detach().numpy())

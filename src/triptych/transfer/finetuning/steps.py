@@ -29,7 +29,14 @@ from triptych.networks import light_torch
 from triptych.networks.backbones import Backbone
 from triptych.networks.head import Head, TransferNetwork
 from triptych.networks.light_torch import build_linear, sum_cross_entropy
-from triptych.networks.minibatches import Examples, Weights, check_step, inplace_draw_mask, shuffle_minibatches
+from triptych.networks.minibatches import (
+    Examples,
+    Measured,
+    Weights,
+    check_step,
+    inplace_draw_mask,
+    shuffle_minibatches,
+)
 from triptych.networks.precision import find_device, normalise
 from triptych.system.slices import iterate_slices
 from triptych.system.threads import count_cores
@@ -161,8 +168,8 @@ class FineTuning:
         return summed * (factor * self._rank.size / len(labels))
 
     @torch.inference_mode()
-    def measure(self, examples: Examples) -> tuple[float, float]:
-        """Return the mean cross-entropy, weighted if there are weights, and the accuracy.
+    def measure(self, examples: Examples) -> Measured:
+        """Return loss and accuracy; the log loss is the loss itself, the cross-entropy.
 
         They are measured without augmentation and dropout, with BatchNorm in eval mode.
         """
@@ -176,7 +183,7 @@ class FineTuning:
                 sums[0] += sum_cross_entropy(logits, labels, examples.weights_of(rows))
                 sums[1] += (logits.argmax(dim=1) == labels).sum()
         loss, correct = self._rank.sum_over_processes(sums).tolist()
-        return loss / len(examples), correct / len(examples)
+        return Measured(loss / len(examples), correct / len(examples), loss / len(examples))
 
     def copy_state(self) -> State:
         """Return copies of the trained parameters, their momentum, changing BatchNorm statistics, and the epoch."""
