@@ -31,7 +31,7 @@ from triptych.data.datasets import build_array_dataset
 from triptych.data.duplicates import identify_pixels
 from triptych.data.splits import Split, identify_test_set, save_split
 from triptych.evaluation.evaluator import evaluate_logged_model
-from triptych.evaluation.page import render_page
+from triptych.evaluation.page.render import Context, render_page
 from triptych.evaluation.report import EvaluatedPanel, write_report
 from triptych.networks.classifiers.logistic_regression import LogisticRegression
 from triptych.networks.saved import PixelNetwork, save_model
@@ -58,6 +58,8 @@ SECTION = "large boards"
 SHAPE, EPOCHS = (10, 10, 1), 20
 # How much of its pattern an image shows, and how much noise.
 PATTERN, NOISE = 0.35, 0.5
+# Numbers of an embedding.
+FEATURES = 512
 MEBIBYTE = 2**20
 # Every eighth of the pretrained networks; fine-tuned ones are predicted from raw images, as those of this file are.
 PANELS = BACKBONE_NAMES[::8]
@@ -160,7 +162,9 @@ def record_panel(
     with costs.step("log"), panel_run(comparison, job, {}) as run_id:
         log = MetricLog(run_id)
         for epoch in range(1, EPOCHS + 1):
-            log.log_epoch(EpochMetrics(epoch, EPOCHS, 2.0 / epoch, 1.0 - 0.5 / epoch, 0.1, 2.2 / epoch, 0.5))
+            log.log_epoch(
+                EpochMetrics(epoch, EPOCHS, 2.0 / epoch, 1.0 - 0.5 / epoch, 0.1, 2.2 / epoch, 0.5, 2.2 / epoch)
+            )
         uri = log_fitted(run_id, job, fitted, data)
     with costs.step("evaluate"), resume_run(run_id):
         evaluation = evaluate_logged_model(load_logged_model(uri), job.panel, data, load_logged_reference(run_id), None)
@@ -181,7 +185,8 @@ def compare(board: Board, folder: Path) -> Costs:
         predictions = {panel.run_id: load_logged_predictions(panel.run_id) for panel in panels}
         report = write_report(data.prepared, panels, predictions)
         curves = load_logged_curves(panels)
-        page = render_page(data, report, panels, predictions, curves, {})
+        features = np.random.default_rng(0).random((len(data.labels), FEATURES), dtype=np.float32)
+        page = render_page(data, report, panels, predictions, curves, Context({}, features=features))
         finish_comparison(comparison, report.as_json(), report.as_markdown(), curves, page)
     for file in (folder / "artifacts").rglob("*"):
         if file.is_file() and "models" not in file.parts:

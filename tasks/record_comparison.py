@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from triptych.data.boards import open_board
 from triptych.evaluation.doctor.checks import examine_models
 from triptych.evaluation.doctor.evidence import gather_evidence
-from triptych.evaluation.labels.comparison import judge_comparison
+from triptych.evaluation.labels.comparison import choose_features, judge_comparison
 from triptych.evaluation.labels.sheet import show_suspects
-from triptych.evaluation.page import render_page
+from triptych.evaluation.page.changes import describe_changes
+from triptych.evaluation.page.facts import describe_facts
+from triptych.evaluation.page.render import Context, render_page
 from triptych.evaluation.report import ComparisonResult, EvaluatedPanel, MissingPanel, write_report
 from triptych.orchestration import describe_flow_run, name_key, step
 from triptych.panels.twins import measure_drift
 from triptych.tracking.answers.amount import recall_amounts
 from triptych.tracking.answers.labels import log_suspects
+from triptych.tracking.answers.previous import recall_previous
 from triptych.tracking.artifacts import finish_comparison, load_logged_curves, load_logged_predictions, log_drifts
 from triptych.tracking.leases import own_leases
+from triptych.tracking.links import link_to_view
 from triptych.tracking.provenance import describe_board
 from triptych.tracking.records import ComparisonRecord
 from triptych.tracking.registry.champions import Verdict
@@ -49,18 +54,22 @@ def record_comparison(
     curves = load_logged_curves(panels)
     findings = examine_models(gather_evidence(data, report, panels, predictions, curves))
     report = replace(report, findings=findings)
+    features = choose_features(data, embedded, panels)
     suspects = None
-    if judged := judge_comparison(data, embedded, panels):
+    if judged := judge_comparison(data, features):
         suspects = show_suspects(judged)
         log_suspects(comparison.run_id, judged)
         report = replace(report, caveats=(*report.caveats, *judged.caveats))
     promotion = verdict.text if verdict else NOTHING_TRAINED if report.folds else NOTHING_CHOSEN
-    facts = {"comparison": comparison.comparison, "champion": promotion}
-    if not report.folds:
-        facts["is this what it says?"] = f"triptych verify {comparison.comparison}"
-    facts |= describe_board(comparison.prepared) | describe_flow_run()
-    more_images = recall_amounts(comparison.experiment_id)
-    page = render_page(data, report, panels, predictions, curves, facts, more_images, suspects)
+    context = Context(
+        facts=_collect_facts(comparison),
+        champion=promotion,
+        changes=describe_changes(data.prepared, report, recall_previous(comparison.experiment_id, comparison.run_id)),
+        more_images=recall_amounts(comparison.experiment_id),
+        labels=suspects,
+        features=features,
+    )
+    page = render_page(data, report, panels, predictions, curves, context)
     link = finish_comparison(comparison, report.as_json(), report.as_markdown(), curves, page)
     key = name_key(report.board)
     create_table_artifact(report.as_rows(), key=f"{key}-table", description=report.verdict)
@@ -68,3 +77,17 @@ def record_comparison(
     create_link_artifact(link, link_text="Curves and final metrics in MLflow", key=f"{key}-mlflow")
     awaiting = verdict.version if verdict and verdict.state == "waiting" else ""
     return ComparisonResult(comparison.comparison, link, report, promotion, awaiting)
+
+
+def _collect_facts(comparison: ComparisonRecord) -> dict[str, str]:
+    """Return where the result of a comparison comes from, and the commands that repeat and verify it."""
+    prepared, name = comparison.prepared, comparison.comparison
+    verified = {} if prepared.config.split.folds else {"is this what it says?": f"triptych verify {name}"}
+    return {
+        "date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M}",
+        "comparison": name,
+        "in MLflow": link_to_view(comparison.experiment_id, name),
+        **verified,
+        "repeat it": "triptych compare --config config.yaml, with the artifact of this comparison's run",
+        **describe_facts(prepared, describe_board(prepared) | describe_flow_run()),
+    }

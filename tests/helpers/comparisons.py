@@ -12,7 +12,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import load_board, prepare_board
 from triptych.evaluation.evaluator import Evaluation, evaluate_logged_model
-from triptych.evaluation.page import render_page
+from triptych.evaluation.page.render import Context, render_page
 from triptych.evaluation.report import EvaluatedPanel, write_report
 from triptych.panels.fitting import FittedPanel, fit_panel
 from triptych.panels.identity import identify_comparison
@@ -69,7 +69,7 @@ def record_comparison(folder: Path) -> Recorded:
     predictions = {run_id: load_logged_predictions(run_id)}
     report = write_report(prepared, [panel], predictions, [], [])
     curves = load_logged_curves([panel])
-    page = render_page(data, report, [panel], predictions, curves, {"comparison": comparison.comparison})
+    page = render_page(data, report, [panel], predictions, curves, Context({"comparison": comparison.comparison}))
     link = finish_comparison(comparison, report.as_json(), report.as_markdown(), curves, page)
     return Recorded(comparison, fitted, evaluation, panel, link)
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from triptych.data.boards import BoardData
+from triptych.evaluation.charts.panels import Curves
 from triptych.evaluation.doctor.evidence import Evidence, gather_evidence
-from triptych.evaluation.figures.panels import Curves
 from triptych.evaluation.predictions import Predictions
 from triptych.evaluation.report import EvaluatedPanel, write_report
 

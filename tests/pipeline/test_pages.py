@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import axe_core_python
 import pytest
 from typer.testing import CliRunner
 
@@ -22,6 +22,9 @@ from triptych.tracking.links import FIRST_CHARTS, LOCAL_PAGE
 
 SERVER = ("--host", "127.0.0.1", "--workers", "1")
 QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+
+AXE = Path(axe_core_python.__file__).parent / "axe.min.js"
+KEYS = {"ArrowRight": 39, "ArrowLeft": 37, "Escape": 27}
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed"),
@@ -60,19 +63,94 @@ def test_the_link_shows_every_run_and_the_useful_charts_first(result: Comparison
     assert {urlsplit(address).hostname for address in tab.requests if address.startswith("http")} == {"127.0.0.1"}
 
 
-@pytest.mark.parametrize("width", [390, 1100])
-def test_the_report_asks_for_nothing_and_fits(result: ComparisonResult, tab: Tab, width: int) -> None:
-    page = Path(CliRunner().invoke(app, ["report", result.comparison]).stdout.strip())
-    assert page.stat().st_size < 6e6
-    text = page.read_text().split("<h2>Provenance")[0]
-    # The names of SVG's namespaces look like addresses, but nothing is fetched from there.
-    text = re.sub(r"http://www\.w3\.org/(2000/svg|1999/xlink)", "", text)
-    assert not [part for part in ("http://", "https://", "<script") if part in text]
+@pytest.fixture(scope="module")
+def report(result: ComparisonResult) -> Path:
+    return Path(CliRunner().invoke(app, ["report", result.comparison]).stdout.strip())
+
+
+def open_page(tab: Tab, page: Path, width: int, scheme: str = "light") -> None:
     tab.call("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 600)
+    tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
     tab.call("Page.navigate", url=page.as_uri())
-    tab.wait("document.readyState === 'complete' && document.images.length > 6")
+    tab.wait("document.readyState === 'complete' && document.querySelectorAll('#gallery li').length > 0")
+
+
+def press(tab: Tab, key: str) -> None:
+    for kind in ("keyDown", "keyUp"):
+        tab.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=KEYS[key])
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1400, "light")])
+def test_the_report_asks_for_nothing_fits_and_is_accessible(
+    result: ComparisonResult, report: Path, tab: Tab, width: int, scheme: str
+) -> None:
+    assert report.stat().st_size < 3e6
+    open_page(tab, report, width, scheme)
     assert result.report.verdict in tab.evaluate("document.body.innerText")
-    assert tab.evaluate("[...document.images].every(image => image.complete && image.naturalWidth && image.alt)")
+    shown = "[...document.images].filter(image => !image.hidden)"
+    tab.wait(f"{shown}.every(image => image.complete && image.naturalWidth && image.alt)")
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    tab.evaluate(AXE.read_text(encoding="utf-8"))
+    found = tab.evaluate(
+        "axe.run().then(run => run.violations.map(one => `${one.impact} ${one.id}: ${one.nodes[0].html}`))"
+    )
+    assert found == []
     assert {address.split(":")[0] for address in tab.requests} == {"file", "data"}
     assert not tab.errors
+
+
+def test_the_report_pages_filters_and_sorts_by_keyboard_and_mouse(report: Path, tab: Tab) -> None:
+    open_page(tab, report, 1400)
+    count = "document.getElementById('count').textContent"
+    assert tab.evaluate(count).startswith("1 to 12 of ")
+    first = tab.evaluate("document.querySelector('#gallery li').innerText")
+    tab.evaluate("document.getElementById('gallery').focus()")
+    press(tab, "ArrowRight")
+    assert tab.evaluate(count).startswith("13 to ")
+    assert tab.evaluate("document.querySelector('#gallery li').innerText") != first
+    # A confused pair of the list shows its images.
+    pair = tab.evaluate("document.querySelector('#confused a').textContent")
+    tab.evaluate("document.querySelector('#confused a').click()")
+    images = int(pair.split(": ")[1].split()[0])
+    assert tab.evaluate("document.querySelectorAll('#gallery li').length") == images
+    true, answer = pair.split(": ")[0].split(" → ")
+    text = tab.evaluate("document.querySelector('#gallery li').innerText")
+    assert f"true class: {true}" in text
+    assert f"✗ {answer}" in text
+    # Sorting by recall, twice, brings the best class to the top.
+    recall = "document.querySelectorAll('#per-class thead button')[2].click()"
+    tab.evaluate(f"{recall}, {recall}")
+    column = "[...document.querySelectorAll('#per-class tbody tr')].map(row => Number(row.cells[2].textContent))"
+    values = tab.evaluate(column)
+    assert values == sorted(values, reverse=True)
+    # A chosen panel stands out, in the charts and in the table.
+    tab.evaluate("document.querySelector('button[data-panel]').click()")
+    assert tab.evaluate("document.querySelectorAll('#ranking tr.dim').length") == len(result_labels(tab)) - 1
+    assert tab.evaluate("document.querySelectorAll('svg .dim').length") > 10
+    assert not tab.errors
+
+
+def result_labels(tab: Tab) -> list[str]:
+    return list(tab.evaluate("[...document.querySelectorAll('button[data-panel]')].map(one => one.dataset.panel)"))
+
+
+def test_the_report_shows_values_under_the_pointer_and_by_the_arrow_keys(report: Path, tab: Tab) -> None:
+    open_page(tab, report, 1400)
+    tab.evaluate("document.querySelector('[data-curve=val_accuracy]').focus()")
+    press(tab, "ArrowLeft")
+    tip = "document.getElementById('tip').innerText"
+    epoch = tab.evaluate(f"{tip}.split('\\n')[0]")
+    press(tab, "ArrowLeft")
+    assert tab.evaluate(tip).startswith(f"epoch {int(epoch.removeprefix('epoch ')) - 1}")
+    tab.evaluate("document.querySelector('.map').scrollIntoView()")
+    place = tab.evaluate(
+        "(() => { const box = document.querySelector('.map path.test').getBoundingClientRect();"
+        " const [x, y] = document.querySelector('.map path.test').getAttribute('d').match(/\\d+/g).map(Number);"
+        " const at = new DOMPoint(x, y).matrixTransform(document.querySelector('.map svg').getScreenCTM());"
+        " return [at.x, at.y]; })()"
+    )
+    tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=place[0], y=place[1])
+    assert tab.evaluate(tip).startswith("image ")
+    assert tab.evaluate("!!document.querySelector('#tip .tile')")
+    press(tab, "Escape")
+    assert tab.evaluate("document.getElementById('tip').hidden")

@@ -32,6 +32,7 @@ print(saved._load_pyfunc(sys.argv[2]).predict(np.zeros((2, 8, 8, 3), np.uint8)).
 
 # Whatever else this project imports, by the name of its distribution. scikit-learn needs scipy and threadpoolctl.
 MODULES = {
+    "vl-convert-python": "vl_convert",
     "prefect": "prefect",
     "pydantic": "pydantic",
     "platformdirs": "platformdirs",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from triptych.config.schema import GROUP, NO_GROUPS, SIMILAR, BoardConfig, SplitConfig
 from triptych.config.trainers import kind_of_panel
-from triptych.data.datasets import Dataset, fetch_dataset
+from triptych.data.datasets import Dataset, fetch_dataset, name_file
 from triptych.data.duplicates import find_leaked, group_equal
 from triptych.data.folders import describe_twins, find_twins
 from triptych.data.folds.drawing import draw_repetition, require_classes
@@ -104,6 +104,11 @@ class BoardData:
     def groups(self) -> NDArray[np.int64] | None:
         """The number of each image's group by `split.group_by`, (n,) int64; None if none are asked for."""
         return self.split.groups
+
+    def name_image(self, index: int) -> str:
+        """Return the name of an image: that of its file, relative to the data, or its number."""
+        images, root = self.images, self.prepared.root
+        return name_file(images.files[index], root or Path()) if isinstance(images, FileImages) else f"image {index}"
 
     def draw_folds(self, repeat: int) -> list[BoardData]:
         """Return the data with the split of each fold of a repetition; without folds, the data as they are."""

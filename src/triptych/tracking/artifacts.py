@@ -22,10 +22,11 @@ from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
 from triptych.config.names import NUMPY_MLP, TORCH_MLP
 from triptych.data.boards import BoardData
 from triptych.errors import DamagedFileError
+from triptych.evaluation.charts.classes import chart_confusions
+from triptych.evaluation.charts.colours import choose_colours
+from triptych.evaluation.charts.panels import Curves, chart_training
+from triptych.evaluation.charts.vega import draw_png
 from triptych.evaluation.evaluator import Evaluation
-from triptych.evaluation.figures.classes import draw_confusions
-from triptych.evaluation.figures.panels import Curves, draw_curves
-from triptych.evaluation.figures.style import choose_colours
 from triptych.evaluation.folds.pooling import average_curves, pool_folds
 from triptych.evaluation.metrics import count_confusions, list_confusions, measure_classes
 from triptych.evaluation.predictions import (
@@ -79,6 +80,7 @@ VALIDATED_ARRAYS = "validation_predictions.npz"
 EXAMPLE_PIXELS = 32
 # The accuracy on the images of each fold of a cross-validation; the steps are the folds, from 1.
 FOLD_ACCURACY = "fold_accuracy"
+CURVES_FILE = "curves.png"
 DRIFT_METRIC = "largest_weight_difference_of_twins"
 # MLflow sets this variable while it logs a model, and deletes it where there was none, maybe just when another thread
 # reads the environment.
@@ -209,7 +211,7 @@ def _write_results(folder: Path, job: PanelJob, evaluation: Evaluation) -> str:
     predictions, names = evaluation.predictions, job.prepared.classes
     counts = count_confusions(predictions.labels, predictions.predicted, len(names))
     title = f"{job.run_label} on {job.prepared.config.name}"
-    draw_confusions(counts, names, title).savefig(folder / "confusion_matrix.png")
+    (folder / "confusion_matrix.png").write_bytes(draw_png(chart_confusions(counts, names, title)))
     measured = measure_classes(predictions.labels, predictions.predicted, len(names))
     table = tabulate_predictions(predictions)
     name = PREDICTIONS_FILE if table else MISTAKES_FILE
@@ -297,8 +299,9 @@ def finish_comparison(
         save_view(client, record.experiment_id, record.comparison, runs)
     chosen = choose_colours(record.prepared.config.panels)
     colours = {job.label: chosen[job.panel] for job in record.jobs}
-    if len(list_shared(run)) < len(record.jobs):  # otherwise an earlier comparison has the same figure
-        client.log_figure(record.run_id, draw_curves(curves, colours), "curves.png")
+    # A comparison that shares all its panels has the same chart as an earlier one.
+    if len(list_shared(run)) < len(record.jobs) and (training := chart_training(curves, colours)):
+        _log_png(client, record.run_id, draw_png(training), CURVES_FILE)
     client.log_dict(record.run_id, dict(result), "comparison.json")
     client.log_text(record.run_id, text, "comparison.md")
     client.log_text(record.run_id, page, REPORT_FILE)
@@ -315,6 +318,13 @@ def finish_comparison(
     about = f"Board `{record.prepared.config.name}`: {data}, every panel on the same split."
     client.set_experiment_tag(record.experiment_id, EXPERIMENT_NOTE, f"{about}\n\n[The latest comparison]({link})")
     return link
+
+
+def _log_png(client: mlflow.MlflowClient, run_id: str, picture: bytes, name: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / name
+        file.write_bytes(picture)
+        client.log_artifact(run_id, str(file))
 
 
 def _read_curves(client: mlflow.MlflowClient, run_id: str) -> dict[str, list[float]]:

@@ -19,7 +19,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from triptych.config.documents import write_board
 from triptych.data.boards import PreparedBoard
 from triptych.errors import ConcurrentRunError
-from triptych.evaluation.figures.style import choose_colours
+from triptych.evaluation.charts.colours import choose_colours
 from triptych.system.addresses import tracking_uri
 from triptych.system.processes import find_host
 from triptych.system.text import escape_markdown

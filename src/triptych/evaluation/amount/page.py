@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from triptych.evaluation.amount.drawing import draw_amounts
+from triptych.evaluation.amount.drawing import chart_amounts
 from triptych.evaluation.amount.forecast import Amount, Estimate
+from triptych.evaluation.charts.colours import choose_colours
+from triptych.evaluation.charts.vega import draw
 from triptych.evaluation.environment import build_environment
-from triptych.evaluation.figures.style import choose_colours
-from triptych.evaluation.page import embed_figure
 
 NOTE = (
     "Every accuracy is that of the same test images. Intervals count both the test images and the draws of the "
@@ -50,14 +50,14 @@ def render_amount_page(board: str, amounts: Sequence[Amount]) -> str:
         amounts: the learning curve of each panel, one or more.
     """
     colours = choose_colours(amount.panel for amount in amounts)
-    figure = draw_amounts(amounts, {amount.label: colours[amount.panel] for amount in amounts})
+    chart = chart_amounts(amounts, {amount.label: colours[amount.panel] for amount in amounts})
     return (
         build_environment()
         .get_template("amount.html")
         .render(
             board=board,
             sentences=[amount.sentence for amount in amounts],
-            figure=embed_figure(figure, "Test accuracy by the number of training images; bands: intervals"),
+            chart=draw(chart, "amounts", "Test accuracy by the number of training images"),
             rows=build_amount_rows(amounts),
             note=NOTE,
         )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.data.boards import BoardData
-from triptych.evaluation.figures.panels import Curves
+from triptych.evaluation.charts.panels import Curves
 from triptych.evaluation.pairs import Pair
 from triptych.evaluation.predictions import Predictions
 from triptych.evaluation.report import EvaluatedPanel, Report, Standing, keep_common_repeats

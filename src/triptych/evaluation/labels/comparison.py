@@ -11,20 +11,17 @@ from triptych.data.boards import BoardData
 from triptych.evaluation.labels.judge import JudgedLabels, judge_labels
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.panels.answers.labels import find_features
-from triptych.transfer.discriminant import MOST_FEATURES
+from triptych.transfer.discriminant import MOST_FEATURES, Features
 from triptych.transfer.records import BoardEmbeddings
 
 # A comparison of more numbers is not judged: they take 400 MB of memory, and seconds. 180,000 images of ten classes.
 MOST_NUMBERS = 100_000_000
 
 
-def judge_comparison(
-    data: BoardData, embedded: BoardEmbeddings, panels: Sequence[EvaluatedPanel]
-) -> JudgedLabels | None:
-    """Return what is found about the labels of all images of a comparison; None if it is too large.
+def choose_features(data: BoardData, embedded: BoardEmbeddings, panels: Sequence[EvaluatedPanel]) -> Features | None:
+    """Return the features of all images of a comparison, (n, dimension) float32; None if they are too many.
 
-    The features are the embeddings of the panel that is best on the validation set. What is found changes nothing
-    about the trainings, and no panel is chosen by it.
+    They are the embeddings of the panel that is best on the validation set.
 
     Args:
         data: the board.
@@ -39,7 +36,19 @@ def judge_comparison(
         return fmean(found) if found else 0.0
 
     ranked = sorted(embedded.records, key=measure, reverse=True)
+    return find_features(data, {name: embedded.records[name] for name in ranked})
+
+
+def judge_comparison(data: BoardData, features: Features | None) -> JudgedLabels | None:
+    """Return what is found about the labels of all images of a comparison; None without features.
+
+    What is found changes nothing about the trainings, and no panel is chosen by it.
+
+    Args:
+        data: the board.
+        features: as `choose_features` returns them.
+    """
     try:
-        return judge_labels(data, find_features(data, {name: embedded.records[name] for name in ranked}))
+        return None if features is None else judge_labels(data, features)
     except np.linalg.LinAlgError:  # embeddings that are not finite
         return None

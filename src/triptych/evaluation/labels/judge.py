@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from triptych.data.boards import BoardData
-from triptych.data.datasets import name_file
 from triptych.evaluation.labels.suspects import FEW_IMAGES, Suspect, find_outliers, find_suspects
 from triptych.images.sources import FileImages
 from triptych.system.files import replace_atomically
@@ -60,18 +59,13 @@ class JudgedLabels:
         be = "is" if found == 1 else "are"
         return [f"{found:,} of {images:,} labels {be} probably wrong, {tested:,} in the test set"] if found else []
 
-    def name_image(self, index: int) -> str:
-        """Return the name of an image: that of its file, relative to the data, or its number."""
-        images, root = self.data.images, self.data.prepared.root
-        return name_file(images.files[index], root or Path()) if isinstance(images, FileImages) else f"image {index}"
-
     def as_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
         parts = self.data.split.parts()
 
         def describe(index: int) -> dict[str, Any]:
             label = self.classes[int(self.data.labels[index])]
-            return {"index": index, "path": self.name_image(index), "split": str(parts[index]), "label": label}
+            return {"index": index, "path": self.data.name_image(index), "split": str(parts[index]), "label": label}
 
         return {
             "data": self.data.prepared.data_name,
@@ -114,7 +108,7 @@ def write_corrections(judged: JudgedLabels, file: Path) -> None:
         writer = csv.writer(stream)
         writer.writerow(["path", "label", "suggested", "suspect", "split", *kept])
         for index in order:
-            path = images.files[index] if isinstance(images, FileImages) else judged.name_image(index)
+            path = images.files[index] if isinstance(images, FileImages) else judged.data.name_image(index)
             label = int(judged.data.labels[index])
             suggested = suspected[index].suggested if index in suspected else label
             names = (judged.classes[label], judged.classes[suggested])

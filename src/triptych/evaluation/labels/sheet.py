@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from triptych.evaluation.environment import build_environment
-from triptych.evaluation.figures.thumbnails import embed_thumbnail
 from triptych.evaluation.labels.judge import JudgedLabels
+from triptych.evaluation.page.pictures import embed_thumbnail
 
 # Pictures of each kind on the page, in a report, and their longest side in pixels.
 SHOWN, SHOWN_IN_REPORT, SHOWN_PIXELS = 200, 24, 128

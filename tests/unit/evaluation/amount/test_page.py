@@ -29,7 +29,7 @@ def test_measured_and_forecast_accuracies_have_a_row_each() -> None:
 
 def test_the_page_is_one_file_with_text_from_outside_escaped() -> None:
     page = render_amount_page("digits", [AMOUNT])
-    assert "data:image/svg+xml" in page
+    assert "<svg" in page
     assert "twice as many" in page
     assert "<b>" not in page
     assert "<script" not in page

@@ -7,7 +7,7 @@ import pytest
 
 from triptych.data.boards import BoardData
 from triptych.evaluation.labels import comparison
-from triptych.evaluation.labels.comparison import judge_comparison
+from triptych.evaluation.labels.comparison import choose_features, judge_comparison
 from triptych.transfer.records import BoardEmbeddings
 
 
@@ -15,7 +15,8 @@ def test_a_comparison_without_embeddings_is_judged_by_its_pixels(digits: BoardDa
     wrong = np.arange(10)
     labels = digits.labels.copy()
     labels[wrong] = (labels[wrong] + 1) % 10
-    judged = judge_comparison(replace(digits, labels=labels), BoardEmbeddings({}), [])
+    data = replace(digits, labels=labels)
+    judged = judge_comparison(data, choose_features(data, BoardEmbeddings({}), []))
     assert judged
     assert len({one.index for one in judged.suspects} & set(wrong.tolist())) >= 9
     tested = np.isin([one.index for one in judged.suspects], digits.split.test).sum()
@@ -24,4 +25,5 @@ def test_a_comparison_without_embeddings_is_judged_by_its_pixels(digits: BoardDa
 
 def test_a_comparison_that_is_too_large_is_not_judged(digits: BoardData, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "MOST_NUMBERS", 1000)
-    assert judge_comparison(digits, BoardEmbeddings({}), []) is None
+    assert choose_features(digits, BoardEmbeddings({}), []) is None
+    assert judge_comparison(digits, None) is None

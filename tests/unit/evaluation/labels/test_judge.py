@@ -67,4 +67,4 @@ def test_labels_without_a_fault_are_not_suspected(digits: BoardData) -> None:
     judged = judge_labels(digits, describe_gradients(digits.pixels))
     assert judged.caveats == []
     assert judged.agreement > 0.97
-    assert judged.name_image(7) == "image 7"
+    assert judged.data.name_image(7) == "image 7"

@@ -1,10 +1,9 @@
-"""The style that all figures share: the colour of each panel, axes, and text as matplotlib shows it."""
+"""The colour of each panel, and names as axes show them."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any
 
 from triptych.config.trainers import KIND_OF_PANEL
 from triptych.errors import escape_controls
@@ -51,15 +50,6 @@ def _find_place(panel: str) -> int:
     return OWN_COLOURS + int.from_bytes(digest[:4]) % (len(COLOURS) - OWN_COLOURS)
 
 
-def escape_text(text: str) -> str:
-    r"""Return a text that matplotlib does not parse as mathematics, nor looks for its control characters in a font.
-
-    >>> print(escape_text("5 $"))
-    5 \$
-    """
-    return escape_controls(text).replace("$", r"\$")
-
-
 def shorten(name: str) -> str:
     """Return a name as an axis shows it, its middle left out where it is long.
 
@@ -67,12 +57,4 @@ def shorten(name: str) -> str:
     ('tench', 'Tinca tinca…, from above')
     """
     half = LONGEST_NAME // 2
-    return escape_text(name if len(name) <= LONGEST_NAME else f"{name[: half - 1]}…{name[-half:]}")
-
-
-def finish(axes: Any, *, legend: bool = True) -> None:
-    """Draw a grid and, unless the figure has one elsewhere, a legend."""
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    if legend:
-        axes.legend(frameon=False, fontsize="small")
+    return escape_controls(name if len(name) <= LONGEST_NAME else f"{name[: half - 1]}…{name[-half:]}")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from scipy.sparse import csr_array
 
-from triptych.evaluation.figures.matrices import tabulate_confusions, tabulate_difference
+from triptych.evaluation.page.matrices import tabulate_confusions, tabulate_difference
 
 NAMES = ("ant", "bee", "a wasp whose name is far too long for a column")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from triptych.evaluation.figures.style import shorten
+from triptych.evaluation.charts.colours import shorten
 from triptych.evaluation.metrics import Confusions
 
 BETTER, WORSE = "better", "worse"

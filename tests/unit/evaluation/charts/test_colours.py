@@ -4,19 +4,24 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
+from numpy.typing import NDArray
 
 from triptych.config.names import BACKBONE_NAMES
 from triptych.config.trainers import KIND_OF_PANEL, PANEL_NAMES
-from triptych.evaluation.figures.style import COLOURS, LONGEST_NAME, choose_colours, shorten
+from triptych.evaluation.charts.colours import COLOURS, LONGEST_NAME, choose_colours, shorten
 
 # The papers of the report's page in light and in dark mode.
 PAPERS = ("#ffffff", "#11161c")
 
 
+def to_rgb(colour: str) -> NDArray[np.float64]:
+    """Return red, green and blue, each 0..1."""
+    return np.array([int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)])
+
+
 def luminance(colour: str) -> float:
     """Return the relative luminance of the WCAG."""
-    channels = np.array(to_rgb(colour))
+    channels = to_rgb(colour)
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
@@ -57,4 +62,4 @@ def test_more_panels_than_colours_share_them() -> None:
 
 def test_the_end_of_a_long_name_is_shown() -> None:
     assert len(shorten("n01440764, Tinca tinca, the tench")) == LONGEST_NAME
-    assert shorten("5 $") == r"5 \$"
+    assert shorten("a\tb") == r"a\tb"

@@ -1,0 +1,1 @@
+"""Charts as Vega-Lite specifications, and as the drawings that pages and runs hold."""
