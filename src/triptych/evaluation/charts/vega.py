@@ -32,10 +32,10 @@ SUPERFLUOUS = re.compile(
     r'<path class="(?:background|foreground)"(?=[^>]*(?:d=""|h0v0h0Z"))[^>]*/>'
     r'| font-family="[^"]*"| opacity="1"| pointer-events="none"| stroke-miterlimit="10"| xmlns:xlink="[^"]*"'
 )
-# Coordinates to a hundredth of a pixel.
+# Coordinates to a tenth of a unit.
 COORDINATES = re.compile(r' (?:d|transform|x2|y2)="[^"]*"')
 CLIP = re.compile(r"\bclip\d+\b")
-LONG_NUMBER = re.compile(r"(\d+\.\d{2})\d+")
+LONG_NUMBER = re.compile(r"(\d+\.\d)\d+")
 
 
 def draw(spec: Spec, name: str, description: str) -> Markup:
@@ -61,7 +61,7 @@ def draw_png(spec: Spec) -> bytes:
         _complete(spec, LIGHT) | {"background": "white"}, vl_version=VERSION, scale=SCALE
     )
     file = io.BytesIO()
-    Image.open(io.BytesIO(drawn)).convert("RGB").quantize(COLOURS, Image.Quantize.FASTOCTREE).save(file, "PNG")
+    Image.open(io.BytesIO(drawn)).convert("RGB").quantize(COLOURS).save(file, "PNG")
     return file.getvalue()
 
 

@@ -34,7 +34,7 @@ from triptych.transfer.discriminant import Features
 # Pictures of mistakes, and those of the map, in bytes. Of a night that trained nothing new they are few: the page of
 # the comparison that trained its panels has the same ones.
 PICTURE_BYTES, MAP_BYTES = 2_000_000, 500_000
-FEW_BYTES = 30_000
+FEW_BYTES = 20_000
 # Images of a kind that are shown without a script.
 SHOWN_IMAGES = 6
 
