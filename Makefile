@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup compare ui show serve stop test bench bench-mlp bench-transfer bench-pipeline bench-quick simulate \
-	lint endurance endurance-long fuzz format pins clean
+	pictures lint endurance endurance-long fuzz format pins clean
 
 help: ## List what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -80,6 +80,9 @@ bench-pipeline: setup ## Measure what the pipeline adds to its trainers, also af
 
 simulate: setup ## Simulate what the statistics, the gate and the splits promise; about three minutes.
 	$(BIN)/python bench/simulate.py $(ARGS)
+
+pictures: setup ## Make the README's pictures anew; needs Debian's chromium.
+	PYTHONPATH=tests $(BIN)/python docs/pictures.py
 
 bench-quick: ## The networks alone, with fewer repetitions, in under two minutes.
 	$(MAKE) bench-mlp bench-transfer ARGS=--quick
