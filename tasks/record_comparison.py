@@ -20,6 +20,7 @@ from triptych.orchestration import describe_flow_run, name_key, step
 from triptych.panels.twins import measure_drift
 from triptych.tracking.answers.amount import recall_amounts
 from triptych.tracking.answers.labels import log_suspects
+from triptych.tracking.answers.panels import log_panels
 from triptych.tracking.answers.previous import recall_previous
 from triptych.tracking.artifacts import finish_comparison, load_logged_curves, load_logged_predictions, log_drifts
 from triptych.tracking.leases import own_leases
@@ -60,6 +61,7 @@ def record_comparison(
         suspects = show_suspects(judged)
         log_suspects(comparison.run_id, judged)
         report = replace(report, caveats=(*report.caveats, *judged.caveats))
+    log_panels(comparison.run_id, data, report, panels, predictions)
     promotion = verdict.text if verdict else NOTHING_TRAINED if report.folds else NOTHING_CHOSEN
     context = Context(
         facts=_collect_facts(comparison),

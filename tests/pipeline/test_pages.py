@@ -60,6 +60,9 @@ def test_the_link_shows_every_run_and_the_useful_charts_first(result: Comparison
     places = [text.index(f"\n{name}\n") for name in first]
     assert places == sorted(places)
     assert f"comparison {result.comparison}" in text
+    assert first[0] == "test_accuracy"
+    assert "final_val_log_loss" not in text, "its chart is in a section that a click opens"
+    tab.wait("[...document.images].some(image => image.src.includes('disagreements') && image.naturalWidth)")
     assert {urlsplit(address).hostname for address in tab.requests if address.startswith("http")} == {"127.0.0.1"}
 
 

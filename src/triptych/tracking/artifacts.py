@@ -17,7 +17,7 @@ import mlflow
 import numpy as np
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
-from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_LOGGED_IMAGES, MLFLOW_RUN_NOTE
 
 from triptych.config.names import NUMPY_MLP, TORCH_MLP
 from triptych.data.boards import BoardData
@@ -295,8 +295,10 @@ def finish_comparison(
     link = link_to_view(record.experiment_id, record.comparison)
     run = client.get_run(record.run_id)
     runs = list_charted(record.experiment_id, run)
-    if runs:
-        save_view(client, record.experiment_id, record.comparison, runs)
+    pictured = MLFLOW_LOGGED_IMAGES in run.data.tags
+    if runs or pictured:
+        shown = [*runs, record.run_id] if runs else ()
+        save_view(client, record.experiment_id, record.comparison, shown, pictured=pictured)
     chosen = choose_colours(record.prepared.config.panels)
     colours = {job.label: chosen[job.panel] for job in record.jobs}
     # A comparison that shares all its panels has the same chart as an earlier one.

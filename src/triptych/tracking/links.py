@@ -28,22 +28,24 @@ OWN_VIEW = re.compile(re.escape(VIEW_TAG) + r"\d{8}-\d{6}-[0-9a-f]{6}")
 VIEWS_KEPT = 20
 # A store of an earlier version has a view for each of its comparisons.
 VIEWS_DELETED_AT_ONCE = 25
-SECTION = "model-metrics"
-LINE, BAR = "LINE", "BAR"
-
-# Charts of the other metrics follow in alphabetical order.
+LINE, BAR, IMAGE = "LINE", "BAR", "IMAGE"
+# The images of a comparison on which its two best panels disagree.
+DISAGREEMENTS = "disagreements"
+# Shown at once.
 FIRST_CHARTS = {
-    "val_loss": LINE,
-    "val_accuracy": LINE,
     "test_accuracy": BAR,
-    "train_loss": LINE,
-    "train_accuracy": LINE,
+    "val_accuracy": LINE,
+    "val_log_loss": LINE,
     "test_log_loss": BAR,
     "test_macro_f1": BAR,
-    "test_ece": BAR,
+    DISAGREEMENTS: IMAGE,
     "fit_seconds": BAR,
     "predict_images_per_second": BAR,
+    "test_ece": BAR,
 }
+FIRST_SECTION = "results"
+# The page adds the charts of all other metrics to the section of this name, which a click opens.
+OTHER_SECTION = "Model metrics"
 
 TABLE_METRICS = ("test_accuracy", "test_macro_f1", "test_log_loss", "final_val_accuracy", "fit_seconds", "parameters")
 
@@ -63,22 +65,31 @@ CHART_DEFAULTS: dict[str, dict[str, Any]] = {
         "useGlobalLineSmoothing": True,
     },
     BAR: {},
+    IMAGE: {"imageKeys": [DISAGREEMENTS], "step": 0, "showRunParams": False},
 }
 
 # More runs than any comparison has; MLflow's default is ten.
 RUNS_IN_A_CHART = 100
 
 
-def save_view(client: mlflow.MlflowClient, experiment_id: str, comparison: str, runs: Sequence[str] = ()) -> None:
+def save_view(
+    client: mlflow.MlflowClient,
+    experiment_id: str,
+    comparison: str,
+    runs: Sequence[str] = (),
+    *,
+    pictured: bool = False,
+) -> None:
     """Store the view of a comparison in its experiment, under the comparison's id.
 
     Args:
         client: of the tracking store.
         experiment_id: MLflow's id of the board's experiment.
         comparison: the comparison's id.
-        runs: the ids of its panel runs, if it shares some with an earlier comparison.
+        runs: the ids of its runs, if it shares some with an earlier comparison.
+        pictured: whether it has a picture of disagreements.
     """
-    state = json.dumps(describe_view(comparison, runs), separators=(",", ":"))
+    state = json.dumps(describe_view(comparison, runs, pictured=pictured), separators=(",", ":"))
     now = int(time.time() * 1000)
     view = {"name": f"comparison {comparison}", "createdAt": now, "updatedAt": now, "state": _deflate(state)}
     client.set_experiment_tag(experiment_id, VIEW_TAG + comparison, json.dumps(view))
@@ -94,23 +105,28 @@ def link_to_view(experiment_id: str, comparison: str) -> str:
     return f"{page}?workflowType=machine_learning&compareRunsMode=CHART&viewStateShareKey={comparison}"
 
 
-def describe_view(comparison: str, runs: Sequence[str] = ()) -> dict[str, Any]:
+def describe_view(comparison: str, runs: Sequence[str] = (), *, pictured: bool = False) -> dict[str, Any]:
     """Return the state of MLflow's page that shows one comparison, as JSON values."""
-    section = {"uuid": SECTION, "name": "Model metrics", "display": True, "isGenerated": True, "deleted": False}
+    sections = {FIRST_SECTION: "Results", OTHER_SECTION: OTHER_SECTION}
     return {
-        "searchFilter": select_panels(comparison, runs=runs),
+        "searchFilter": select_panels("", runs=runs) if runs else select({COMPARISON: comparison}),
         "orderByKey": "tags.`mlflow.runName`",
         "orderByAsc": True,
         "selectedColumns": [*(f"metrics.`{name}`" for name in TABLE_METRICS), "attributes.`Models`"],
         "runsHiddenMode": "SHOW_ALL",
-        "compareRunCharts": [_describe_chart(metric, kind) for metric, kind in FIRST_CHARTS.items()],
-        # A section marked as reordered appends the charts of other metrics instead of sorting them in.
-        "compareRunSections": [{**section, "isReordered": True}],
+        "compareRunCharts": [
+            _describe_chart(metric, kind) for metric, kind in FIRST_CHARTS.items() if pictured or kind != IMAGE
+        ],
+        "compareRunSections": [
+            {"uuid": key, "name": name, "display": key == FIRST_SECTION, "isGenerated": True, "deleted": False}
+            | {"isReordered": key == FIRST_SECTION}
+            for key, name in sections.items()
+        ],
     }
 
 
 def _describe_chart(metric: str, kind: str) -> dict[str, Any]:
-    own = {"uuid": metric, "type": kind, "metricKey": metric, "displayName": metric, "metricSectionId": SECTION}
+    own = {"uuid": metric, "type": kind, "metricKey": metric, "displayName": metric, "metricSectionId": FIRST_SECTION}
     common = {"isGenerated": True, "deleted": False, "runsCountToCompare": RUNS_IN_A_CHART}
     return {**own, **common, **CHART_DEFAULTS[kind]}
 

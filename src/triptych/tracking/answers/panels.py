@@ -1,0 +1,52 @@
+"""What the run of a comparison shows of its panels: their accuracies, and where the two best ones disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES
+
+from triptych.data.boards import BoardData
+from triptych.evaluation.page.disagreements import draw_disagreements
+from triptych.evaluation.predictions import Predictions
+from triptych.evaluation.report import EvaluatedPanel, Report
+from triptych.tracking.client import connect
+from triptych.tracking.links import DISAGREEMENTS
+from triptych.tracking.metrics import MetricLog
+
+# Followed by the panel.
+ACCURACY_OF = "test_accuracy."
+
+
+def log_panels(
+    run_id: str,
+    data: BoardData,
+    report: Report,
+    panels: Sequence[EvaluatedPanel],
+    predictions: Mapping[str, Predictions],
+) -> None:
+    """Log the mean test accuracy of each panel, and a picture of images on which the two best ones disagree.
+
+    If an earlier comparison has trained all panels, it has the picture. What an interrupted comparison has logged is
+    not logged again.
+
+    Args:
+        run_id: of the comparison.
+        data: the board.
+        report: the ranking.
+        panels: every repeat of every panel.
+        predictions: of every test image, by run id.
+    """
+    first = {one.label: one for one in reversed(panels)}
+    accuracies = {first[one.label].panel: one.test_accuracy for one in report.standings}
+    client = connect()
+    MetricLog(run_id).log({f"{ACCURACY_OF}{panel}": accuracy for panel, accuracy in accuracies.items()})
+    best = [one.label for one in report.standings[:2]]
+    drawn_before = MLFLOW_LOGGED_IMAGES in client.get_run(run_id).data.tags
+    if len(best) < 2 or drawn_before or all(panel.shared for panel in panels):
+        return
+    drawn = draw_disagreements(
+        data.images, data.prepared.classes, {label: predictions[first[label].run_id] for label in best}
+    )
+    if drawn is not None:
+        client.log_image(run_id, drawn, key=DISAGREEMENTS, step=0)
