@@ -63,6 +63,8 @@ def test_the_link_shows_every_run_and_the_useful_charts_first(result: Comparison
     assert first[0] == "test_accuracy"
     assert "final_val_log_loss" not in text, "its chart is in a section that a click opens"
     tab.wait("[...document.images].some(image => image.src.includes('disagreements') && image.naturalWidth)")
+    # Links in notes work wherever the page is opened.
+    assert "#/" in tab.evaluate("document.querySelector('a[href*=viewStateShareKey]')?.getAttribute('href')")[:2]
     assert {urlsplit(address).hostname for address in tab.requests if address.startswith("http")} == {"127.0.0.1"}
 
 

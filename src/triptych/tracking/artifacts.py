@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import mlflow
 import numpy as np
+from mlflow.entities import Run
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_LOGGED_IMAGES, MLFLOW_RUN_NOTE
@@ -47,12 +48,20 @@ from triptych.panels.reference import ReferencePredictions, load_reference, save
 from triptych.system.text import escape_markdown
 from triptych.tracking.client import connect
 from triptych.tracking.leases import own_leases
-from triptych.tracking.links import link_to_charts, link_to_view, save_view
+from triptych.tracking.links import (
+    link_inside,
+    link_to_charts,
+    link_to_comparisons,
+    link_to_curves,
+    link_to_view,
+    save_view,
+)
 from triptych.tracking.metrics import MetricLog, read_metrics
 from triptych.tracking.provenance import PREDICTIONS, pin_requirements, write_record
 from triptych.tracking.queries import REPORT_FILE, list_charted
 from triptych.tracking.records import ComparisonRecord
 from triptych.tracking.tags import (
+    COMPARISON,
     EVALUATED,
     EVALUATION,
     FINDINGS,
@@ -70,6 +79,12 @@ from triptych.transfer.records import EmbeddingRecord
 
 Loaded = TypeVar("Loaded")
 EXPERIMENT_NOTE = "mlflow.note.content"
+# What a board's page says of its runs.
+ABOUT_RUNS = """\
+Each run named `comparison` has the verdict, the accuracy of each panel, and `report.html` among its artifacts; the \
+runs of its panels have their curves, predictions and models. Tags begin with `triptych.`: `triptych.role` says what a \
+run is, `triptych.comparison` which comparison started it, `triptych.panel` and `triptych.repeat` what was trained, \
+and `triptych.training` names everything that its result depends on."""
 REFERENCE_FILE = "probe.npz"
 # What MLflow's page shows: every test image, or, of large test sets, the mistakes.
 PREDICTIONS_FILE, MISTAKES_FILE = "test_predictions.json", "test_mistakes.json"
@@ -81,6 +96,8 @@ EXAMPLE_PIXELS = 32
 # The accuracy on the images of each fold of a cross-validation; the steps are the folds, from 1.
 FOLD_ACCURACY = "fold_accuracy"
 CURVES_FILE = "curves.png"
+# The curves of a panel that its note links to.
+LINKED_CURVES = {"accuracy by epoch": ("val_accuracy", "train_accuracy"), "loss by epoch": ("val_loss", "train_loss")}
 DRIFT_METRIC = "largest_weight_difference_of_twins"
 # MLflow sets this variable while it logs a model, and deletes it where there was none, maybe just when another thread
 # reads the environment.
@@ -202,8 +219,23 @@ def log_evaluation(run_id: str, job: PanelJob, evaluation: Evaluation) -> dict[s
     done = {} if difference is None else {RELOAD_DIFFERENCE: f"{difference:.3g}"}
     done |= {PREDICTIONS: evaluation.predictions.compact().digest(), EVALUATED: "true"}
     done[EVALUATION] = identify_evaluation(job.prepared.config)
-    set_tags(client, run_id, {MLFLOW_LOGGED_ARTIFACTS: shown, **done})
-    return read_metrics(client.get_run(run_id))
+    run = client.get_run(run_id)
+    set_tags(
+        client, run_id, {MLFLOW_LOGGED_ARTIFACTS: shown, MLFLOW_RUN_NOTE: _describe_panel(run, evaluation), **done}
+    )
+    return read_metrics(run)
+
+
+def _describe_panel(run: Run, evaluation: Evaluation) -> str:
+    """Return the note of a panel's run: its results, and the charts that are worth a look."""
+    experiment_id, run_id = run.info.experiment_id, run.info.run_id
+    links = {name: link_to_curves(experiment_id, run_id, metrics) for name, metrics in LINKED_CURVES.items()}
+    links["charts of all panels"] = link_to_charts(experiment_id, read_tags(run)[COMPARISON])
+    images, metrics = len(evaluation.predictions.labels), evaluation.metrics
+    results = (
+        f"Accuracy {metrics['test_accuracy']:.4f} and log loss {metrics['test_log_loss']:.4f} on {images} test images"
+    )
+    return f"{results}: " + ", ".join(f"[{name}]({link_inside(link)})" for name, link in links.items())
 
 
 def _write_results(folder: Path, job: PanelJob, evaluation: Evaluation) -> str:
@@ -308,7 +340,7 @@ def finish_comparison(
     client.log_text(record.run_id, text, "comparison.md")
     client.log_text(record.run_id, page, REPORT_FILE)
     # The note is read when the view is long gone.
-    charts = link_to_charts(record.experiment_id, record.comparison, runs=runs)
+    charts = link_inside(link_to_charts(record.experiment_id, record.comparison, runs=runs))
     note = f"{text}\n\n[All curves and final metrics of this comparison]({charts})"
     client.set_tag(record.run_id, MLFLOW_RUN_NOTE, note)
     # In this order, so that an interruption in between leaves a comparison that is continued, not one that stays open.
@@ -318,7 +350,9 @@ def finish_comparison(
     own_leases.release(record.run_id)
     data = escape_markdown(record.prepared.data_name)
     about = f"Board `{record.prepared.config.name}`: {data}, every panel on the same split."
-    client.set_experiment_tag(record.experiment_id, EXPERIMENT_NOTE, f"{about}\n\n[The latest comparison]({link})")
+    links = {"The latest comparison": link, "all comparisons": link_to_comparisons(record.experiment_id)}
+    listed = ", ".join(f"[{text}]({link_inside(address)})" for text, address in links.items())
+    client.set_experiment_tag(record.experiment_id, EXPERIMENT_NOTE, f"{about}\n\n{listed}\n\n{ABOUT_RUNS}")
     return link
 
 

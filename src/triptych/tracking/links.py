@@ -15,7 +15,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import mlflow
 
@@ -101,8 +101,7 @@ def save_view(
 
 def link_to_view(experiment_id: str, comparison: str) -> str:
     """Return the address of MLflow's page with the curves and final metrics of one comparison."""
-    page = f"{page_address()}/#/experiments/{experiment_id}/runs"
-    return f"{page}?workflowType=machine_learning&compareRunsMode=CHART&viewStateShareKey={comparison}"
+    return f"{_list_runs(experiment_id)}&compareRunsMode=CHART&viewStateShareKey={comparison}"
 
 
 def describe_view(comparison: str, runs: Sequence[str] = (), *, pictured: bool = False) -> dict[str, Any]:
@@ -155,12 +154,35 @@ def select_panels(comparison: str, prefix: str = PREFIX, runs: Sequence[str] = (
 def link_to_charts(experiment_id: str, comparison: str, prefix: str = PREFIX, runs: Sequence[str] = ()) -> str:
     """Return the address of MLflow's page with the charts of one comparison, in MLflow's own order."""
     query = quote(select_panels(comparison, prefix, runs), safe="")
-    return (
-        f"{page_address()}/#/experiments/{experiment_id}/runs"
-        f"?workflowType=machine_learning&searchFilter={query}&compareRunsMode=CHART"
-    )
+    return f"{_list_runs(experiment_id)}&searchFilter={query}&compareRunsMode=CHART"
 
 
 def link_to_run(experiment_id: str, run_id: str) -> str:
     """Return the address of MLflow's page of one run."""
     return f"{page_address()}/#/experiments/{experiment_id}/runs/{run_id}"
+
+
+def link_to_comparisons(experiment_id: str) -> str:
+    """Return the address of MLflow's page with the accuracies of all comparisons of a board."""
+    query = quote(select({ROLE: "comparison"}), safe="")
+    return f"{_list_runs(experiment_id)}&searchFilter={query}&compareRunsMode=CHART"
+
+
+def link_to_curves(experiment_id: str, run_id: str, metrics: Sequence[str]) -> str:
+    """Return the address of MLflow's page with some metrics of a run by epoch, in one chart."""
+    values = {"runs": [run_id], "metric": metrics[0], "experiments": [experiment_id], "plot_metric_keys": list(metrics)}
+    query = urlencode({name: json.dumps(value) for name, value in values.items()}, quote_via=quote)
+    return f"{page_address()}/#/metric?{query}&x_axis=step"
+
+
+def link_inside(link: str) -> str:
+    """Return a link for a note or a description: MLflow's page resolves it, whatever its own address is.
+
+    >>> link_inside("http://127.0.0.1:5000/#/experiments/1")
+    '#/experiments/1'
+    """
+    return link[link.index("#") :]
+
+
+def _list_runs(experiment_id: str) -> str:
+    return f"{page_address()}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"

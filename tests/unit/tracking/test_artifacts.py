@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +29,7 @@ from triptych.tracking.artifacts import (
     log_evaluation,
 )
 from triptych.tracking.client import connect, list_artifacts
-from triptych.tracking.links import link_to_charts
+from triptych.tracking.links import link_inside, link_to_charts
 
 
 def test_a_logged_model_predicts_what_its_trainer_did(recorded: Recorded) -> None:
@@ -130,7 +131,16 @@ def test_the_files_of_a_panel_and_of_a_comparison(recorded: Recorded) -> None:
     assert whole <= set(list_artifacts(recorded.comparison.run_id))
     run = connect().get_run(recorded.comparison.run_id)
     assert run.info.status == "FINISHED"
-    charts = link_to_charts(recorded.comparison.experiment_id, recorded.comparison.comparison)
-    assert charts in run.data.tags["mlflow.note.content"]
+    charts = link_inside(link_to_charts(recorded.comparison.experiment_id, recorded.comparison.comparison))
+    notes = [run.data.tags, connect().get_run(recorded.panel.run_id).data.tags]
+    assert all(f"]({charts})" in tags["mlflow.note.content"] for tags in notes)
+    accuracy = f"Accuracy {recorded.panel.metrics['test_accuracy']:.4f} "
+    assert notes[1]["mlflow.note.content"].startswith(accuracy)
+    board = connect().get_experiment(recorded.comparison.experiment_id).tags["mlflow.note.content"]
+    assert f"]({link_inside(recorded.link)})" in board
+    # What it says of tags is true.
+    named = set(re.findall(r"`(triptych\.\w+)`", board))
+    assert len(named) >= 4
+    assert named <= notes[1].keys()
     file = mlflow.artifacts.download_artifacts(f"{run.info.artifact_uri}/comparison.json")
     assert json.loads(Path(file).read_text(encoding="utf-8"))["board"] == "digits"
