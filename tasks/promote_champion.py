@@ -29,6 +29,7 @@ def promote_champion(
     challenger = choose_best(panels)
     if challenger is None:
         return None
-    verdict = challenge(comparison.prepared, challenger, panels, [panel.label for panel in missing])
+    absent = [panel.label for panel in missing]
+    verdict = challenge(comparison.prepared, challenger, panels, absent, comparison)
     get_run_logger().info(verdict.text)
     return verdict

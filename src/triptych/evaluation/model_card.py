@@ -9,8 +9,13 @@ from triptych.evaluation.report import NAMED_CLASSES, EvaluatedPanel
 from triptych.evaluation.statistics import wilson_interval
 from triptych.system.text import escape_markdown
 
+# The heading of the last and longest part.
+SETTINGS = "## Settings"
 
-def write_card(prepared: PreparedBoard, panel: EvaluatedPanel, weights_sha256: str, clustering: float = 1.0) -> str:
+
+def write_card(
+    prepared: PreparedBoard, panel: EvaluatedPanel, weights_sha256: str, clustering: float = 1.0, origin: str = ""
+) -> str:
     """Return the model card in Markdown (Mitchell et al., "Model Cards for Model Reporting", 2019).
 
     Args:
@@ -18,6 +23,7 @@ def write_card(prepared: PreparedBoard, panel: EvaluatedPanel, weights_sha256: s
         panel: the repeat that the model comes from, with its metrics.
         weights_sha256: SHA-256 of the model's files.
         clustering: the design effect of the groups of test images on the accuracy.
+        origin: what the panel was trained in, as Markdown.
     """
     metrics = panel.metrics
     images, level = prepared.sizes["test"], prepared.config.evaluate.confidence_level
@@ -55,10 +61,10 @@ def write_card(prepared: PreparedBoard, panel: EvaluatedPanel, weights_sha256: s
             "",
             "## Provenance",
             "",
-            f"- repeat {panel.repeat} of the panel, MLflow run {panel.run_id}",
+            f"- repeat {panel.repeat} of the panel, MLflow run {panel.run_id}" + (origin and f", {origin}"),
             f"- {round(metrics['parameters']):,} parameters; weights SHA-256 {weights_sha256}",
             "",
-            "## Settings",
+            SETTINGS,
             "",
             *(f"- {name}: {escape_markdown(str(value))}" for name, value in settings.items()),
             "",

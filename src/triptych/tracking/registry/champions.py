@@ -13,12 +13,15 @@ from mlflow.exceptions import MlflowException
 
 from triptych.data.boards import PreparedBoard, open_board
 from triptych.errors import ConfigError
+from triptych.evaluation.model_card import SETTINGS
 from triptych.evaluation.pairs import join_words
 from triptych.evaluation.promotion import Promotion
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.system.text import escape_markdown
 from triptych.tracking.client import connect
 from triptych.tracking.leases import FREE, Lease
+from triptych.tracking.links import link_inside, link_to_run
+from triptych.tracking.records import ComparisonRecord
 from triptych.tracking.registry.decisions import decide
 from triptych.tracking.registry.looks import count_looks, record_look
 from triptych.tracking.registry.registering import register_version
@@ -82,7 +85,11 @@ class Verdict:
 
 
 def challenge(
-    prepared: PreparedBoard, panel: EvaluatedPanel, others: Sequence[EvaluatedPanel] = (), missing: Sequence[str] = ()
+    prepared: PreparedBoard,
+    panel: EvaluatedPanel,
+    others: Sequence[EvaluatedPanel] = (),
+    missing: Sequence[str] = (),
+    comparison: ComparisonRecord | None = None,
 ) -> Verdict:
     """Register the model of a panel under the board's name, and make it the champion if it is shown to be better.
 
@@ -93,6 +100,7 @@ def challenge(
         panel: the challenger.
         others: the other panels of the comparison: no first champion is shown to be worse than one of them.
         missing: the labels of the panels that are missing from the comparison.
+        comparison: the comparison, which the model card links to.
     """
     name = prepared.config.name
     version = register_version(name, prepared, panel, {LEASE: str(Lease.now())})
@@ -114,19 +122,19 @@ def challenge(
                 reason = f"the comparison is incomplete, without {join_words(missing)}; "
                 reason += f"`triptych promote {reference}` decides by hand"
             else:
-                state, reason = _settle(prepared, panel, others, champion, version)
+                promotion = decide(prepared, panel, others, champion, version)
+                state, reason = _settle(prepared, promotion, champion, version, comparison)
     return Verdict(state, panel.label, reference, reason, describe_champion(name))
 
 
 def _settle(
     prepared: PreparedBoard,
-    panel: EvaluatedPanel,
-    others: Sequence[EvaluatedPanel],
+    promotion: Promotion,
     champion: ModelVersion | None,
     version: ModelVersion,
+    comparison: ComparisonRecord | None,
 ) -> tuple[State, str]:
-    """Decide on a challenger, write the decision down and act on it; return what became of it, and why."""
-    promotion = decide(prepared, panel, others, champion, version)
+    """Write the decision on a challenger down and act on it; return what became of it, and why."""
     record_look(version, promotion, prepared.test_set_id)
     state = _name_state(promotion, approval=prepared.config.promote.approval)
     if state == "new":
@@ -136,7 +144,7 @@ def _settle(
     # The reason comes last: it says that the decision was made.
     for tag, value in {**tags, DECISION: reason}.items():
         open_registry().set_model_version_tag(version.name, str(version.version), PREFIX + tag, value)
-    _complete_card(version, promotion)
+    _complete_card(version, promotion, comparison)
     return state, reason
 
 
@@ -158,21 +166,31 @@ def describe_champion(name: str) -> str:
     return f"{label} (version {champion.version}) remains the champion since {since}, test set opened {times}"
 
 
-def _complete_card(version: ModelVersion, promotion: Promotion) -> None:
+def _complete_card(version: ModelVersion, promotion: Promotion, comparison: ComparisonRecord | None) -> None:
     """Add the decision to the model card, in place of one that was interrupted."""
     client = connect()
     written = str(client.get_model_version(version.name, version.version).description)
     opened = count_looks(version.name).opened
     facts = [
         escape_markdown(promotion.reason),
+        *([_link_to(comparison, promotion)] if comparison else ()),
         f"the test set was opened for {opened} decision(s) on this board so far, this one included",
         f"`{IMAGES_FILE}` of run {version.run_id} lists the images that it was trained, chosen and tested on",
     ]
     if promotion.promoted and promotion.spent:
         facts.append("the accuracy above was selected: the same images decided, so that it is too high on average")
-    card = "\n".join([written.partition(PROMOTION)[0], PROMOTION, "", *(f"- {fact}" for fact in facts), ""])
+    # The settings may be long, and come last.
+    head, heading, settings = written.partition(SETTINGS)
+    head, settings = (part.partition(PROMOTION)[0] for part in (head, settings))
+    card = "\n".join([head + PROMOTION, "", *(f"- {fact}" for fact in facts), "", heading + settings])
     open_registry().update_model_version(version.name, version.version, description=card)
     client.log_text(str(version.run_id), card, CARD_FILE)
+
+
+def _link_to(comparison: ComparisonRecord, promotion: Promotion) -> str:
+    link = link_inside(link_to_run(comparison.experiment_id, comparison.run_id))
+    text = "it won comparison" if promotion.promoted else "it was the best on validation in comparison"
+    return f"{text} [{comparison.comparison}]({link})"
 
 
 @contextmanager

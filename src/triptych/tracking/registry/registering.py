@@ -30,10 +30,12 @@ from triptych.panels.identity import TRAINING
 from triptych.panels.kinds import find_kind
 from triptych.tracking.artifacts import load_logged_predictions
 from triptych.tracking.client import connect
+from triptych.tracking.links import link_inside, link_to_charts
 from triptych.tracking.registry.versions import CARD_FILE, digest_files, search_versions
 from triptych.tracking.sharing.finished import check_model
 from triptych.tracking.tags import (
     BOARD,
+    COMPARISON,
     CREATION,
     LABEL,
     PANEL,
@@ -58,15 +60,19 @@ def register_version(
     found = _find_registered(name, prepared, panel, run)
     if found is not None:
         return found
-    training = read_tags(run).get(TRAINING, "")
+    about = read_tags(run)
+    training, comparison = about.get(TRAINING, ""), about.get(COMPARISON, "")
     tags = {BOARD: prepared.config.name, PANEL: panel.panel, SPLIT_ID: prepared.split_id, LABEL: panel.label}
     tags |= {TRAINING: training, TEST_ACCURACY: f"{panel.metrics['test_accuracy']:.4f}", CREATION: uuid.uuid4().hex}
+    tags |= {COMPARISON: comparison} if comparison else {}
     with TemporaryDirectory() as folder:
         model = Path(mlflow.artifacts.download_artifacts(panel.model_uri, dst_path=folder))
         for data in (model / "data").iterdir():
             check_checksums(data)
             complete_trunk(data)
-        card = write_card(prepared, panel, digest_files(model / "data"), _find_clustering(prepared, panel))
+        link = link_inside(link_to_charts(run.info.experiment_id, comparison))
+        origin = f"[comparison {comparison}]({link})" if comparison else ""
+        card = write_card(prepared, panel, digest_files(model / "data"), _find_clustering(prepared, panel), origin)
     client.log_text(panel.run_id, card, CARD_FILE)
     created = _create_version(name, panel.model_uri, own_tags({**tags, **(more_tags or {})}), card)
     return _keep_one(created, tags[CREATION])

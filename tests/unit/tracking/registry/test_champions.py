@@ -12,12 +12,12 @@ from triptych.panels.identity import TRAINING
 from triptych.tracking.client import connect
 from triptych.tracking.registry.champions import challenge, promote, rollback
 from triptych.tracking.registry.versions import find_champion, find_version
-from triptych.tracking.tags import PREFIX
+from triptych.tracking.tags import COMPARISON, PREFIX
 
 
 def test_the_first_challenger_is_the_champion_and_is_judged_once(recorded: Recorded) -> None:
     prepared = recorded.comparison.prepared
-    first = challenge(prepared, recorded.panel)
+    first = challenge(prepared, recorded.panel, comparison=recorded.comparison)
     assert first.state == "new"
     assert first.reason.startswith("there was no champion; it beats the most frequent class")
     assert challenge(prepared, recorded.panel) == first
@@ -29,6 +29,13 @@ def test_the_first_challenger_is_the_champion_and_is_judged_once(recorded: Recor
     assert card.startswith("# numpy-mlp on digits")
     assert card.count("## Promotion") == 1
     assert "opened for 1 decision(s)" in card
+    comparison = recorded.comparison
+    assert f"it won comparison [{comparison.comparison}](#/" in card
+    assert f"/runs/{comparison.run_id})" in card
+    assert f"[comparison {comparison.comparison}](#/" in card.partition("## Promotion")[0]
+    order = [card.index(f"## {heading}") for heading in ("Caveats", "Provenance", "Promotion", "Settings")]
+    assert order == sorted(order)
+    assert champion.tags[PREFIX + COMPARISON] == comparison.comparison
     today = time.strftime("%Y-%m-%d", time.gmtime())
     assert first.champion == f"numpy-mlp (version 1) remains the champion since {today}, test set opened once"
 
