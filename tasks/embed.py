@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from prefect.logging import get_run_logger
 
 from triptych.errors import describe_error
-from triptych.orchestration import ProgressReporter, long_step, provide_board
+from triptych.orchestration import long_step, provide_board, reporting
 from triptych.panels.kinds import import_embedding
+from triptych.system.progress import tracking
 from triptych.tracking.records import ComparisonRecord, StudyRecord
 from triptych.training.jobs import PanelJob
 from triptych.transfer.records import BoardEmbeddings, EmbeddingPlan, collect_embeddings
@@ -17,7 +18,8 @@ from triptych.transfer.records import BoardEmbeddings, EmbeddingPlan, collect_em
 @long_step("choose number formats")
 def plan_embedding(opened: ComparisonRecord | StudyRecord) -> EmbeddingPlan:
     """Choose the fastest number format on this machine that is accurate enough, for each backbone by itself."""
-    plan: EmbeddingPlan = import_embedding().plan_board(provide_board(opened.prepared), opened.backbones)
+    with tracking(f"choose the number format of {', '.join(opened.backbones)}", passing=True):
+        plan: EmbeddingPlan = import_embedding().plan_board(provide_board(opened.prepared), opened.backbones)
     for panel, planned in plan.networks.items():
         get_run_logger().info("%s is embedded in %s (%s)", panel, planned.number_format, planned.reason)
     for panel, error in plan.failures.items():
@@ -31,13 +33,12 @@ def embed_shards(opened: ComparisonRecord | StudyRecord, numbers: range, plan: E
     if not plan.networks:
         return BoardEmbeddings({})
     names = [PanelJob(opened.prepared, panel, 0).label for panel in plan.networks]
-    report = ProgressReporter(f"embed {', '.join(names)}", key=f"shard {numbers.start}")
-    embedded: BoardEmbeddings = import_embedding().embed_board(
-        provide_board(opened.prepared), plan, numbers, on_images=report
-    )
-    records = embedded.records.values()
-    if embeddings := sum(record.images for record in records):
-        report(embeddings, embeddings, "; ".join(dict.fromkeys(record.describe() for record in records)))
+    with reporting(f"embed {', '.join(names)}", key=f"shard {numbers.start}") as report:
+        data = provide_board(opened.prepared)
+        embedded: BoardEmbeddings = import_embedding().embed_board(data, plan, numbers, on_images=report)
+        records = embedded.records.values()
+        if embeddings := sum(record.images for record in records):
+            report(embeddings, embeddings, "; ".join(dict.fromkeys(record.describe() for record in records)))
     return embedded
 
 

@@ -6,6 +6,7 @@ from triptych.data.boards import open_board
 from triptych.evaluation.evaluator import evaluate_logged_model
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.orchestration import step
+from triptych.system.progress import tracking
 from triptych.tracking.artifacts import load_evaluation, load_logged_model, load_logged_reference, log_evaluation
 from triptych.tracking.records import TrainedPanel
 from triptych.tracking.runs import close_run, resume_run
@@ -23,7 +24,7 @@ def evaluate(trained: TrainedPanel) -> EvaluatedPanel:
 
 
 def _evaluate(trained: TrainedPanel) -> dict[str, float]:
-    with resume_run(trained.run_id):
+    with tracking(f"evaluate {trained.job.run_label}", passing=True), resume_run(trained.run_id):
         evaluation = evaluate_logged_model(
             load_logged_model(trained.model_uri),
             trained.job.panel,

@@ -7,6 +7,7 @@ from prefect.logging import get_run_logger
 from triptych.evaluation.promotion import choose_best
 from triptych.evaluation.report import EvaluatedPanel, MissingPanel
 from triptych.orchestration import step
+from triptych.system.progress import tracking
 from triptych.tracking.leases import own_leases
 from triptych.tracking.records import ComparisonRecord
 from triptych.tracking.registry.champions import Verdict, challenge, register_panel
@@ -22,14 +23,18 @@ def promote_champion(
     set none can be chosen, and nothing is registered.
     """
     own_leases.require(comparison.run_id)
-    for name in dict.fromkeys(panel.panel for panel in panels):
-        best = choose_best([panel for panel in panels if panel.panel == name])
-        if best is not None:
-            register_panel(comparison.prepared, best)
+    names = dict.fromkeys(panel.panel for panel in panels)
+    with tracking("register models", passing=True) as move:
+        for done, name in enumerate(names):
+            move(done, len(names), name)
+            best = choose_best([panel for panel in panels if panel.panel == name])
+            if best is not None:
+                register_panel(comparison.prepared, best)
     challenger = choose_best(panels)
     if challenger is None:
         return None
     absent = [panel.label for panel in missing]
-    verdict = challenge(comparison.prepared, challenger, panels, absent, comparison)
+    with tracking("decide on the champion", passing=True):
+        verdict = challenge(comparison.prepared, challenger, panels, absent, comparison)
     get_run_logger().info(verdict.text)
     return verdict

@@ -18,6 +18,7 @@ from triptych.evaluation.page.render import Context, render_page
 from triptych.evaluation.report import ComparisonResult, EvaluatedPanel, MissingPanel, write_report
 from triptych.orchestration import describe_flow_run, name_key, step
 from triptych.panels.twins import measure_drift
+from triptych.system.progress import tracking
 from triptych.tracking.answers.amount import recall_amounts
 from triptych.tracking.answers.labels import log_suspects
 from triptych.tracking.answers.panels import log_panels
@@ -46,6 +47,17 @@ def record_comparison(
 ) -> ComparisonResult:
     """Write the report of a comparison to MLflow and to the page of the flow run, and close the comparison."""
     own_leases.require(comparison.run_id)
+    with tracking("write the report", passing=True):
+        return _record(comparison, panels, missing, embedded, verdict)
+
+
+def _record(
+    comparison: ComparisonRecord,
+    panels: list[EvaluatedPanel],
+    missing: list[MissingPanel],
+    embedded: BoardEmbeddings,
+    verdict: Verdict | None,
+) -> ComparisonResult:
     drifts = [measure_drift(comparison.prepared, repeat) for repeat in range(comparison.prepared.config.repeats)]
     log_drifts(panels, drifts)
     predictions = {panel.run_id: load_logged_predictions(panel.run_id) for panel in panels}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from triptych.config.schema import BoardConfig
 from triptych.data.preparation import prepare_once
-from triptych.orchestration import ProgressReporter, describe_flow_run, step
+from triptych.orchestration import describe_flow_run, reporting, step
 from triptych.orchestration.remote import PanelOrder, open_order
 from triptych.panels.identity import identify_comparison
 from triptych.tracking.records import ComparisonRecord
@@ -21,14 +21,14 @@ def split_data(config: BoardConfig, *, tuned: bool = False, fresh: bool = False)
         tuned: train each panel with the best setting of its study.
         fresh: start a new comparison and train every panel again, even if nothing has changed.
     """
-    report = ProgressReporter(f"{config.name}: split")
-    prepared = prepare_once(pin_weights(config), on_image=report)
-    report(1, 1, prepared.split_id)
-    if tuned:
-        from triptych.tuning.results import use_tuned
+    with reporting(f"split {config.name}", passing=True) as report:
+        prepared = prepare_once(pin_weights(config), on_image=report)
+        report(1, 1, prepared.split_id)
+        if tuned:
+            from triptych.tuning.results import use_tuned
 
-        prepared = use_tuned(prepared)
-    return start_comparison(prepared, describe_flow_run(), identify_comparison(prepared), fresh=fresh)
+            prepared = use_tuned(prepared)
+        return start_comparison(prepared, describe_flow_run(), identify_comparison(prepared), fresh=fresh)
 
 
 @step("open {order.board.name} for {order.panel}")

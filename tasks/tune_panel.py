@@ -9,8 +9,9 @@ from prefect.logging import get_run_logger
 
 from triptych.config.schema import BoardConfig
 from triptych.data.preparation import prepare_once
-from triptych.orchestration import ProgressReporter, describe_flow_run, long_step, name_key, provide_board
+from triptych.orchestration import describe_flow_run, long_step, name_key, provide_board, reporting
 from triptych.orchestration.trials import TrialRunner
+from triptych.system.progress import tracking
 from triptych.tracking.records import StudyRecord
 from triptych.tracking.registry.weights import pin_weights
 from triptych.tracking.studies import finish_study, start_study
@@ -30,7 +31,12 @@ from triptych.tuning.trainers import load_trainer
 @long_step("open the study of {panel} on {config.name}")
 def start_tuning(config: BoardConfig, panel: str, trials: int, workers: int) -> StudyRecord:
     """Open or continue the study of a panel, and divide the trials that are left among the workers."""
-    prepared = prepare_once(pin_weights(config.model_copy(update={"panels": (panel,)})))
+    with tracking(f"open the study of {panel}", passing=True):
+        return _start(config.model_copy(update={"panels": (panel,)}), panel, trials, workers)
+
+
+def _start(config: BoardConfig, panel: str, trials: int, workers: int) -> StudyRecord:
+    prepared = prepare_once(pin_weights(config))
     check_validation(prepared)
     shares = prepare_study(prepared, panel, trials, workers)
     name = identify_study(prepared, panel)
@@ -44,19 +50,20 @@ def run_trials(study: StudyRecord, worker: int, embedded: BoardEmbeddings | None
     """Run one worker's share of the trials, one after another, on a study and data that are read once."""
     share = study.shares[worker]
     runner = TrialRunner(study, load_trainer(provide_board(study.prepared), study.panel, embedded))
-    report = ProgressReporter(f"{study.panel}: worker {worker + 1}")
-    for done, index in enumerate(share):
-        result = runner.run(index, partial(report, done, len(share)))
-        report(done + 1, len(share), result)
-        get_run_logger().info(result)
+    with reporting(f"tune {study.panel}, worker {worker + 1}") as report:
+        for done, index in enumerate(share):
+            result = runner.run(index, partial(report, done, len(share)))
+            report(done + 1, len(share), result)
+            get_run_logger().info(result)
 
 
 @long_step("record the study of {study.panel}")
 def record_study(study: StudyRecord, preset: str) -> TuningResult:
     """Write the best setting and all trials to MLflow and to the page of the flow run; close the run of the study."""
-    findings = summarise_study(study.prepared, study.panel)
-    best = findings.as_yaml(preset)
-    link = finish_study(study, findings, best)
+    with tracking(f"record the study of {study.panel}", passing=True):
+        findings = summarise_study(study.prepared, study.panel)
+        best = findings.as_yaml(preset)
+        link = finish_study(study, findings, best)
     key = name_key(f"{study.prepared.config.name}-{study.panel}-trials")
     create_table_artifact(findings.as_rows(), key=key, description=findings.verdict)
     return TuningResult(findings, save_best(findings, best), link)

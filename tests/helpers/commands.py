@@ -10,6 +10,10 @@ from pathlib import Path
 from unittest.mock import patch
 
 from triptych import cli
+from triptych.system import progress
+
+# Seconds: on a busy machine, too, a command that refuses its input prints nothing else.
+PATIENCE = 600.0
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -17,6 +21,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = ["triptych", *map(str, arguments)]
     with (
         patch.object(sys, "argv", command),
+        patch.object(progress, "SHORTEST_SILENCE", PATIENCE),
         redirect_stdout(io.StringIO()) as stdout,
         redirect_stderr(io.StringIO()) as stderr,
     ):

@@ -68,12 +68,12 @@ def test_work_continues_if_its_progress_cannot_be_sent(
 
     @flow
     def work() -> str:
-        report = progress.ProgressReporter("work")
-        wait_until(reports.finish, "the artifact")
-        report(1, 4)
-        wait_until(lambda: bool(sent), "first report")
-        for done in range(2, 5):
-            report(done, 4)
+        with progress.reporting("work") as report:
+            wait_until(reports.finish, "the artifact")
+            report(1, 4)
+            wait_until(lambda: bool(sent), "first report")
+            for done in range(2, 5):
+                report(done, 4)
         return "done"
 
     assert work() == "done"

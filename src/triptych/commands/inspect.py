@@ -102,7 +102,7 @@ def check(
     from triptych.commands.examination import print_examination
     from triptych.config.resolve import resolve_data
     from triptych.data.checks.examine import examine, refuse
-    from triptych.system.progress import show_progress, track
+    from triptych.system.progress import show_progress, tracking
 
     sections = resolve_data(data, settings or ())
     if as_json:
@@ -112,9 +112,8 @@ def check(
             examination = refuse(sections.data.source, error)
         print(json.dumps(examination.as_json(), indent=2))
     else:
-        with show_progress(terminal):
-            move = track("read images")
-            examination = examine(sections.data, sections.split, lambda done, total: move(done, total, ""))
+        with show_progress(errors), tracking("read images", passing=True) as move:
+            examination = examine(sections.data, sections.split, move)
         print_examination(terminal, examination, everything=everything)
     if not examination.can_train:
         raise typer.Exit(EXIT_INPUT)

@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 import webbrowser
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from triptych.commands.terminal import EXIT_FAILURE, errors, terminal
 from triptych.errors import ConfigError, escape_controls
 from triptych.system.environment import apply_environment
 from triptych.system.own_memory import garbage_collection_paused
+from triptych.system.progress import OnProgress, show_progress, tracking
 from triptych.system.text import escape_formula
 
 REPORT_EXAMPLES = """
@@ -85,7 +87,7 @@ def report(
 ) -> None:
     """Download the report and print its path."""
     apply_environment(quiet=not debug)
-    with garbage_collection_paused():
+    with show_progress(errors), tracking("download the report", passing=True), garbage_collection_paused():
         from triptych.tracking.queries import fetch_report
 
         file = fetch_report(comparison)
@@ -116,9 +118,10 @@ def fetch(
 ) -> None:
     """Download a model."""
     apply_environment(quiet=not debug)
-    from triptych.tracking.registry.fetching import fetch_model
+    with show_progress(errors), tracking(f"fetch {name} as {model_format}", passing=True):
+        from triptych.tracking.registry.fetching import fetch_model
 
-    folder = fetch_model(name, to, model_format)
+        folder = fetch_model(name, to, model_format)
     terminal.print(f"{folder}: {HINTS[model_format].format(str(folder))}", soft_wrap=True, highlight=False)
 
 
@@ -173,7 +176,18 @@ def predict(
     files, notes = find_images(images)
     for note in notes:
         errors.print(f"triptych: {note}")
-    with garbage_collection_paused():
+    with show_progress(errors):
+        rows, unreadable = _predict(name, files, top, rate)
+    _print_rows(rows, as_json=as_json, as_csv=as_csv)
+    for reason in unreadable:
+        errors.print(f"triptych: {escape_controls(reason)}")
+    if unreadable:
+        raise typer.Exit(EXIT_FAILURE)
+
+
+def _predict(name: str, files: Sequence[Path], top: int, rate: float | None) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the rows of the images and, for those that cannot be read, why."""
+    with tracking(f"load {name}", passing=True), garbage_collection_paused():
         from triptych.panels.prediction import predict_files
         from triptych.tracking.registry.loading import load_version
         from triptych.tracking.registry.versions import find_version
@@ -181,12 +195,16 @@ def predict(
         version = find_version(name)
         loaded = load_version(version)
     caution = None if rate is None else take_caution(version, loaded, rate)
-    rows, unreadable = predict_files(loaded.network, loaded.classes, files, top, loaded.white_level, caution)
-    _print_rows(rows, as_json=as_json, as_csv=as_csv)
-    for reason in unreadable:
-        errors.print(f"triptych: {escape_controls(reason)}")
-    if unreadable:
-        raise typer.Exit(EXIT_FAILURE)
+    with tracking("predict", passing=True) as move:
+        counted = _count(files, move)
+        return predict_files(loaded.network, loaded.classes, counted, top, loaded.white_level, caution)
+
+
+def _count(files: Sequence[Path], move: OnProgress) -> Iterator[Path]:
+    """Yield files, and show how many were read."""
+    for done, file in enumerate(files):
+        move(done, len(files))
+        yield file
 
 
 def _print_rows(rows: list[dict[str, Any]], *, as_json: bool, as_csv: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from triptych.config.schema import NO_GROUPS, BoardConfig
 from triptych.errors import ConfigError, WeightsError
 from triptych.system.addresses import check_prefect, check_tracking, tracking_uri
 from triptych.system.files import check_cache
-from triptych.system.progress import track
+from triptych.system.progress import tracking
 from triptych.transfer.bundled.card import read_card
 
 if TYPE_CHECKING:
@@ -82,10 +81,10 @@ def check_inputs(config: Config) -> list[PreparedBoard]:
         check_prefect(url)
     records = []
     for board in boards:
-        move = track(f"{board.name}: check data")
-        prepared = prepare_once(board, on_image=partial(move, detail=""))
-        images = sum(prepared.sizes.values())
-        move(images, images, describe_sizes(prepared.sizes, prepared.config.split.folds))
+        with tracking(f"check {board.name}") as move:
+            prepared = prepare_once(board, on_image=move)
+            images = sum(prepared.sizes.values())
+            move(images, images, describe_sizes(prepared.sizes, prepared.config.split.folds))
         records.append(prepared)
     if config.tuned:
         from triptych.tuning.results import use_tuned

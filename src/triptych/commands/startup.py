@@ -11,11 +11,11 @@ from triptych.commands.prefect_server import check_server
 from triptych.commands.preflight import check_early
 from triptych.commands.signals import runs_closed_by_signals
 from triptych.commands.temporary_server import TemporaryServer
-from triptych.commands.terminal import terminal
+from triptych.commands.terminal import errors
 from triptych.config.resolve import Config
 from triptych.config.runner import THREADS
 from triptych.system.own_memory import garbage_collection_paused
-from triptych.system.progress import show_progress
+from triptych.system.progress import show_progress, tracking
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -39,12 +39,24 @@ def run_flow(
         parameters: its other parameters.
         runner: where its tasks run, as `--runner` takes it.
     """
-    check_early(config)
+    with show_progress(errors):
+        with tracking("check paths and weights", passing=True):
+            check_early(config)
+        return _run_checked(check, import_flow, config, *parameters, runner=runner)
+
+
+def _run_checked(
+    check: Callable[[], object],
+    import_flow: Callable[[], Flow[..., Result]],
+    config: Config,
+    *parameters: object,
+    runner: str,
+) -> Result:
     from triptych.data.preparation import boards_prepared_once
 
     server = TemporaryServer()
-    with runs_closed_by_signals(), show_progress(terminal), boards_prepared_once():
-        with garbage_collection_paused():
+    with runs_closed_by_signals(), boards_prepared_once():
+        with garbage_collection_paused(), tracking("start Prefect and MLflow", passing=True):
             check_server()
             check()
             if runner == THREADS:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from triptych.commands.inspect import read_span
 from triptych.commands.options import DebugOption
-from triptych.commands.terminal import terminal
+from triptych.commands.terminal import errors, terminal
 from triptych.errors import ConfigError, hide_passwords
 from triptych.system.addresses import sqlite_file, tracking_uri
 from triptych.system.environment import apply_environment
@@ -170,15 +170,14 @@ def _describe_old(old: Old) -> str:
 
 def _delete(found: list[Old]) -> int:
     """Delete old entries; return the number of those that were."""
-    from triptych.system.progress import show_progress, track
+    from triptych.system.progress import show_progress, tracking
     from triptych.tracking.client import connect
     from triptych.tracking.retention import can_collect, collect_left, delete_old, delete_trunks, find_unused_trunks
     from triptych.tracking.store import compact_store
 
     client, deleted = connect(), 0
     collect_left(client)
-    with show_progress(terminal):
-        move = track("delete")
+    with show_progress(errors), tracking("delete") as move:
         for position, old in enumerate(found, start=1):
             deleted += delete_old(client, old)
             move(position, len(found), old.entry.name)

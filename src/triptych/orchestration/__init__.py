@@ -4,7 +4,7 @@ from triptych.orchestration.approvals import ask_for_approvals, require_approver
 from triptych.orchestration.automations import provide_automations
 from triptych.orchestration.hooks import enforce_restart_limit, tracked_flow
 from triptych.orchestration.options import long_step, step
-from triptych.orchestration.progress import ProgressReporter, describe_flow_run, name_key
+from triptych.orchestration.progress import describe_flow_run, name_key, reporting
 from triptych.orchestration.remote import start_remote, wait_for_remote
 from triptych.orchestration.results import (
     SubmittedPanel,
@@ -19,7 +19,6 @@ from triptych.orchestration.steps import provide_board, train_in_run
 from triptych.orchestration.work_pools import provide_work_pool
 
 __all__ = [
-    "ProgressReporter",
     "SubmittedPanel",
     "ask_for_approvals",
     "attempt",
@@ -32,6 +31,7 @@ __all__ = [
     "provide_automations",
     "provide_board",
     "provide_work_pool",
+    "reporting",
     "require_all",
     "require_approver",
     "require_panels",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from uuid import UUID
 
@@ -17,7 +19,7 @@ from prefect.utilities.urls import url_for
 from triptych.orchestration.interrupts import interrupts
 from triptych.orchestration.reports import reports
 from triptych.system.environment import TEMPORARY_SERVER
-from triptych.system.progress import track
+from triptych.system.progress import OnProgress, tracking
 from triptych.training.epochs import EpochMetrics, OnEpoch
 
 # An update of the artifact is a request to the server, too slow for every epoch of a fast trainer.
@@ -50,20 +52,21 @@ def name_key(text: str) -> str:
 
 
 class ProgressReporter:
-    """Shows the progress of some work: a bar in the terminal, and a progress artifact on Prefect's page.
+    """Shows the progress of some work in the terminal, and as a progress artifact on Prefect's page.
 
     Work that reports its progress stops here if its flow run was interrupted.
     """
 
-    def __init__(self, description: str, *, key: str = "") -> None:
-        """Create the bar and the artifact.
+    def __init__(self, description: str, move: OnProgress, *, key: str = "") -> None:
+        """Create the artifact.
 
         Args:
             description: the work, as users see it.
+            move: shows the progress in the terminal.
             key: distinguishes artifacts with the same description.
         """
         self._flow_run_id = flow_run.id
-        self._move = track(description)
+        self._move = move
         self._artifact: UUID | None = None
         self._create = partial(create_progress_artifact, key=name_key(f"{description} {key}"), description=description)
         self._send(0.0)
@@ -90,9 +93,22 @@ class ProgressReporter:
             update_progress_artifact(self._artifact, progress=percent)
 
 
-def report_epochs(description: str, log: OnEpoch) -> OnEpoch:
-    """Return a callback for a trainer that logs each epoch, shows the progress, and logs the result in Prefect."""
-    report = ProgressReporter(description)
+@contextmanager
+def reporting(description: str, *, key: str = "", passing: bool = False) -> Iterator[ProgressReporter]:
+    """Show the progress of some work while the block runs.
+
+    Args:
+        description: the work, as users see it.
+        key: distinguishes artifacts with the same description.
+        passing: show it in the terminal only while it lasts.
+    """
+    with tracking(description, passing=passing) as move:
+        yield ProgressReporter(description, move, key=key)
+
+
+@contextmanager
+def reporting_epochs(description: str, log: OnEpoch) -> Iterator[OnEpoch]:
+    """Yield a callback for a trainer that logs each epoch, shows the progress, and logs the result in Prefect."""
 
     def on_epoch(metrics: EpochMetrics) -> None:
         log(metrics)
@@ -100,7 +116,8 @@ def report_epochs(description: str, log: OnEpoch) -> OnEpoch:
         if metrics.epoch == metrics.epochs:
             get_run_logger().info("%s: %s after %d epochs", description, describe_epoch(metrics), metrics.epochs)
 
-    return on_epoch
+    with reporting(description) as report:
+        yield on_epoch
 
 
 def describe_epoch(metrics: EpochMetrics) -> str:

@@ -12,8 +12,9 @@ from prefect.logging import get_run_logger
 from triptych.data.boards import BoardData, PreparedBoard, open_board
 from triptych.errors import DivergenceError
 from triptych.evaluation.folds.pooling import measure_fold
-from triptych.orchestration.progress import ProgressReporter, describe_flow_run, report_epochs
+from triptych.orchestration.progress import describe_flow_run, reporting, reporting_epochs
 from triptych.panels.fitting import FittedFold, fit_folds, fit_panel
+from triptych.system.progress import tracking
 from triptych.tracking.artifacts import FOLD_ACCURACY, log_fitted, log_folds
 from triptych.tracking.leases import own_leases
 from triptych.tracking.metrics import MetricLog
@@ -81,11 +82,12 @@ def _train_once(
         log.log_epoch(metrics)
 
     with TemporaryDirectory() as folder:
-        with log:
-            fitted = fit_panel(data, job, Path(folder) / "model", report_epochs(job.run_label, log_epoch), embedded)
+        with log, reporting_epochs(job.run_label, log_epoch) as on_epoch:
+            fitted = fit_panel(data, job, Path(folder) / "model", on_epoch, embedded)
         own_leases.require(comparison.run_id)
-        share_trunk(comparison.experiment_id, job, fitted.folder)
-        model_uri = log_fitted(run_id, job, fitted, data)
+        with tracking(f"save {job.run_label}", passing=True):
+            share_trunk(comparison.experiment_id, job, fitted.folder)
+            model_uri = log_fitted(run_id, job, fitted, data)
     return TrainedPanel(job, run_id, model_uri, fitted.restored_epochs, embedded)
 
 
@@ -93,7 +95,7 @@ def _cross_validate(
     comparison: ComparisonRecord, run_id: str, data: BoardData, job: PanelJob, embedded: EmbeddingRecord | None
 ) -> TrainedPanel:
     """Train a panel for each fold, and log the predictions of all images: it is evaluated, and has no model."""
-    log, report = MetricLog(run_id), ProgressReporter(job.run_label)
+    log = MetricLog(run_id)
     folds: list[FittedFold] = []
     total = job.prepared.config.split.folds
 
@@ -102,9 +104,10 @@ def _cross_validate(
         done = len(folds) * metrics.epochs + metrics.epoch
         report(done, total * metrics.epochs, f"fold {len(folds) + 1} of {total}")
 
-    for fold in fit_folds(data, job, report_epoch, embedded):
-        folds.append(fold)
-        log.log({FOLD_ACCURACY: measure_fold(fold)}, step=len(folds))
+    with reporting(job.run_label) as report:
+        for fold in fit_folds(data, job, report_epoch, embedded):
+            folds.append(fold)
+            log.log({FOLD_ACCURACY: measure_fold(fold)}, step=len(folds))
     own_leases.require(comparison.run_id)
     log_folds(run_id, job, folds, embedded)
     return TrainedPanel(job, run_id, "", sum(fold.restored_epochs for fold in folds), embedded)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,7 +76,7 @@ class Caution:
 def predict_files(
     network: Network,
     classes: Sequence[str],
-    files: Sequence[Path],
+    files: Iterable[Path],
     top: int,
     white_level: int = WHITE,
     caution: Caution | None = None,

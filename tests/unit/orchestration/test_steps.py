@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def comparison(digits: BoardData, own_store: str, tmp_path: Path, monkeypatch: p
     del own_store
     monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(steps, "get_run_logger", lambda: logging.getLogger("test"))
-    monkeypatch.setattr(steps, "report_epochs", lambda label, log: log)
+    monkeypatch.setattr(steps, "reporting_epochs", lambda label, log: nullcontext(log))
     prepared = name_board(digits.prepared, "steps", epochs=2)
     record = start_comparison(prepared, {}, identify_comparison(prepared))
     own_leases.release(record.run_id)
@@ -60,7 +61,7 @@ def test_a_training_that_diverges_names_its_panel_and_setting(
 @pytest.fixture
 def with_folds(comparison: ComparisonRecord, monkeypatch: pytest.MonkeyPatch) -> ComparisonRecord:
     """The same comparison with three folds; its progress is not shown."""
-    monkeypatch.setattr(steps, "ProgressReporter", lambda label: lambda *progress: None)
+    monkeypatch.setattr(steps, "reporting", lambda label: nullcontext(lambda *progress: None))
     split = comparison.prepared.config.split.model_copy(update={"folds": 3})
     config = comparison.prepared.config.model_copy(update={"split": split})
     record = start_comparison(prepare_board(config), {}, "with folds")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -96,7 +95,7 @@ def _measure(prepared: PreparedBoard, draws: int) -> list[Amount]:
     from triptych.data.boards import open_board
     from triptych.evaluation.amount.forecast import forecast_accuracy
     from triptych.panels.answers.amount import draw_subsets, embed_panels, train_on_subsets
-    from triptych.system.progress import track
+    from triptych.system.progress import tracking
     from triptych.training.jobs import list_jobs
 
     data = open_board(prepared)
@@ -107,8 +106,8 @@ def _measure(prepared: PreparedBoard, draws: int) -> list[Amount]:
     groups = None if data.groups is None else data.groups[data.split.test]
     amounts = []
     for job in (job for job in list_jobs(prepared) if job.repeat == 0):
-        move = track(f"{prepared.config.name}: {job.label}")
-        correct = train_on_subsets(data, job, subsets, embedded.get(job.panel), partial(move, detail=""))
+        with tracking(f"train {job.label} on {prepared.config.name}") as move:
+            correct = train_on_subsets(data, job, subsets, embedded.get(job.panel), move)
         level = prepared.config.evaluate.confidence_level
         amounts.append(forecast_accuracy(job.panel, job.label, images, correct, confidence_level=level, groups=groups))
     return amounts

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,15 +62,18 @@ def _judge(data: str, settings: Sequence[str], panel: str | None) -> JudgedLabel
     from triptych.data.boards import load_board, prepare_board
     from triptych.evaluation.labels.judge import judge_labels
     from triptych.panels.answers.labels import are_small, provide_features
-    from triptych.system.progress import track
+    from triptych.system.progress import tracking
 
     [config] = resolve_config(FOLDER_PRESET, data=data, panels=[panel or NETWORK], settings=settings).boards
     if panel and panel not in config.backbone_panels:
         raise ConfigError(f"--panel {panel} has no embeddings: name a pretrained network, such as {NETWORK}")
     if panel:
         check_board_weights(config)
-    board = load_board(prepare_board(config, on_image=partial(track("read images"), detail="")))
-    return judge_labels(board, provide_features(board, panel or ("" if are_small(board) else NETWORK)))
+    with tracking("read images", passing=True) as move:
+        board = load_board(prepare_board(config, on_image=move))
+    features = provide_features(board, panel or ("" if are_small(board) else NETWORK))
+    with tracking("judge labels", passing=True):
+        return judge_labels(board, features)
 
 
 def _write(judged: JudgedLabels, folder: Path) -> None:

@@ -41,11 +41,14 @@ def verify(
 ) -> None:
     """Print the answer about each panel."""
     apply_environment(quiet=not debug)
-    from triptych.system.progress import show_progress
-    from triptych.tracking.verification.verify import find_runs, verify_runs
+    from triptych.system.progress import show_progress, tracking
 
     with show_progress(errors):
-        verified = verify_runs(find_runs(reference), record_only=record_only)
+        with tracking(f"find {reference}", passing=True):
+            from triptych.tracking.verification.verify import find_runs, verify_runs
+
+            runs = find_runs(reference)
+        verified = verify_runs(runs, record_only=record_only)
     if as_json:
         print(json.dumps([{**asdict(one), "answer": one.answer, "holds": one.holds} for one in verified], indent=2))
     else:

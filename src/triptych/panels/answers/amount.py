@@ -12,7 +12,7 @@ from triptych.data.boards import BoardData
 from triptych.data.folds.nested import draw_nested
 from triptych.errors import ConfigError
 from triptych.panels.kinds import find_kind, import_embedding
-from triptych.system.progress import track
+from triptych.system.progress import tracking
 from triptych.system.threads import limit_blas_threads
 from triptych.training.jobs import PanelJob
 from triptych.transfer.records import EmbeddingRecord, collect_embeddings, count_shards
@@ -113,12 +113,13 @@ def embed_panels(data: BoardData) -> dict[str, EmbeddingRecord]:
     panels = data.prepared.config.backbone_panels
     if not panels:
         return {}
-    move = track(f"embed {', '.join(panels)}")
-    plan = import_embedding().plan_board(data, panels)
+    with tracking(f"choose the number format of {', '.join(panels)}", passing=True):
+        plan = import_embedding().plan_board(data, panels)
     for error in plan.failures.values():
         raise error
     shards = range(count_shards(len(data.images)))
-    part = import_embedding().embed_board(data, plan, shards, on_images=lambda done, total: move(done, total, ""))
+    with tracking(f"embed {', '.join(panels)}") as move:
+        part = import_embedding().embed_board(data, plan, shards, on_images=move)
     joined = collect_embeddings(plan, [part])
     return {panel: joined.record_of(panel) for panel in panels}
 

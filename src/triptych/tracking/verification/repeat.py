@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,7 +17,7 @@ from triptych.panels.fitting import fit_panel
 from triptych.panels.identity import list_ingredients
 from triptych.panels.kinds import find_kind
 from triptych.system.paths import download_home
-from triptych.system.progress import track
+from triptych.system.progress import tracking
 from triptych.tracking.provenance import TrainingRecord
 from triptych.tracking.registry.weights import pin_weights
 from triptych.training.epochs import EpochMetrics
@@ -60,9 +59,8 @@ def prepare_again(record: TrainingRecord) -> PanelJob:
         DataError: the data are missing or cannot be read.
         ConfigError: the registered weights are gone.
     """
-    show = cache(track)  # arrays are not read image by image, and then show no bar
-    text = f"read the images of {record.config.name}"
-    prepared = prepare_board(pin_weights(record.config), lambda done, total: show(text)(done, total, ""))
+    with tracking(f"read {record.config.name}") as move:
+        prepared = prepare_board(pin_weights(record.config), move)
     return PanelJob(prepared, record.panel, record.repeat)
 
 
@@ -87,14 +85,13 @@ def train_again(record: TrainingRecord, job: PanelJob) -> tuple[Predictions, dic
         record: of the training.
         job: the training, as `prepare_again` returns it.
     """
-    move = track(f"train {job.run_label}")
-
-    def on_epoch(metrics: EpochMetrics) -> None:
-        move(metrics.epoch, metrics.epochs, "")
-
     data = load_board(job.prepared)
     embedded = _embed_again(data, record) if record.ingredients["number_format"] else None
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, tracking(f"train {job.run_label}") as move:
+
+        def on_epoch(metrics: EpochMetrics) -> None:
+            move(metrics.epoch, metrics.epochs)
+
         fitted = fit_panel(data, job, Path(folder) / "model", on_epoch, embedded)
         network = load_model(fitted.folder).get_raw_model()
         test = data.split.test
@@ -110,6 +107,6 @@ def _embed_again(data: BoardData, record: TrainingRecord) -> EmbeddingRecord:
 
     plan = EmbeddingPlan({record.panel: PlannedNetwork(record.ingredients["number_format"], "as recorded", 0.0)})
     shards = range(count_shards(len(data.images)))
-    move = track(f"embed {record.panel}")
-    part: BoardEmbeddings = embed_board(data, plan, shards, on_images=lambda done, total: move(done, total, ""))
+    with tracking(f"embed {record.panel}") as move:
+        part: BoardEmbeddings = embed_board(data, plan, shards, on_images=move)
     return replace(collect_embeddings(plan, [part]).record_of(record.panel), reason="as recorded")
