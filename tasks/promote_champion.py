@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prefect.logging import get_run_logger
 
 from triptych.evaluation.promotion import choose_best
@@ -23,13 +25,13 @@ def promote_champion(
     set none can be chosen, and nothing is registered.
     """
     own_leases.require(comparison.run_id)
-    names = dict.fromkeys(panel.panel for panel in panels)
+    names, models = dict.fromkeys(panel.panel for panel in panels), []
     with tracking("register models", passing=True) as move:
         for done, name in enumerate(names):
             move(done, len(names), name)
             best = choose_best([panel for panel in panels if panel.panel == name])
             if best is not None:
-                register_panel(comparison.prepared, best)
+                models.append(register_panel(comparison.prepared, best))
     challenger = choose_best(panels)
     if challenger is None:
         return None
@@ -37,4 +39,4 @@ def promote_champion(
     with tracking("decide on the champion", passing=True):
         verdict = challenge(comparison.prepared, challenger, panels, absent, comparison)
     get_run_logger().info(verdict.text)
-    return verdict
+    return replace(verdict, models=tuple(models))

@@ -89,8 +89,11 @@ def _record(
     create_table_artifact(report.as_rows(), key=f"{key}-table", description=report.verdict)
     create_markdown_artifact(report.as_markdown(), key=f"{key}-report", description=report.verdict)
     create_link_artifact(link, link_text="Curves and final metrics in MLflow", key=f"{key}-mlflow")
-    awaiting = verdict.version if verdict and verdict.state == "waiting" else ""
-    return ComparisonResult(comparison.comparison, link, report, promotion, awaiting)
+    result = ComparisonResult(comparison.comparison, link, report, promotion)
+    if verdict is None:
+        return result
+    awaiting = verdict.version if verdict.state == "waiting" else ""
+    return replace(result, awaiting=awaiting, state=verdict.state, models=verdict.models)
 
 
 def _collect_facts(comparison: ComparisonRecord) -> dict[str, str]:

@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from triptych.commands.options import DATA_HELP, DebugOption
-from triptych.commands.terminal import EXIT_INPUT, build_table, errors, terminal
+from triptych.commands.terminal import EXIT_INPUT, errors, print_table, terminal
 from triptych.errors import ConfigError, InputError
 from triptych.system.environment import apply_environment
 from triptych.system.own_memory import garbage_collection_paused
@@ -152,7 +152,7 @@ def _print_recorded(recorded: RecordedRun) -> None:
     """Print a comparison or a study: its name, time and status, its result, and the pages that show more."""
     title = f"{recorded.board}, {recorded.role} {recorded.name}: {_describe_status(recorded)}"
     if recorded.panels:
-        terminal.print(_tabulate_runs(title, recorded.panels))
+        print_table(title, _tabulate_runs(recorded.panels))
     else:
         terminal.print(title, highlight=False, style="italic")
     lines = [recorded.verdict, *(f"missing: {missing}" for missing in recorded.missing)]
@@ -186,14 +186,13 @@ def read_span(text: str, option: str = "--since") -> timedelta:
     return timedelta(**{SPANS[found[2]]: int(found[1])})
 
 
-def _tabulate_runs(title: str, runs: list[PanelRun]) -> Table:
+def _tabulate_runs(runs: list[PanelRun]) -> list[dict[str, str]]:
     ranked = sorted(runs, key=lambda run: -run.metrics.get("test_accuracy", 0.0))
-    rows = [
+    return [
         {"panel": run.label, "repeat": str(run.repeat), "status": run.status}
         | {name: _format_metric(run, key) for name, key in SHOWN_METRICS.items()}
         for run in ranked
     ]
-    return build_table(title, rows)
 
 
 def _format_metric(run: PanelRun, key: str) -> str:

@@ -22,12 +22,13 @@ from triptych.commands.options import (
 from triptych.commands.terminal import (
     EXIT_FAILURE,
     EXIT_INPUT,
-    build_table,
     errors,
     explain_champion,
     explain_interrupt,
     explain_page,
-    terminal,
+    print_link,
+    print_table,
+    print_words,
 )
 from triptych.errors import IncompleteError
 from triptych.system.environment import apply_environment
@@ -120,20 +121,36 @@ def _print_results(run: Callable[[], Sequence[Result]], print_result: Callable[[
 
 def _print_comparison(result: ComparisonResult) -> None:
     report = result.report
-    terminal.print()
+    print_words("")
     repeats = max(standing.repeats for standing in report.standings)
     means = f", means over {repeats} repeats" if repeats > 1 else ""
     tested = f"images out of fold ({report.folds} folds)" if report.folds else "test images"
-    title = f"{report.board}, accuracy on {report.test_images} {tested}{means}"
-    terminal.print(build_table(title, report.as_rows("terminal")))
-    terminal.print(report.verdict, style="bold", highlight=False)
-    for line in (*report.caveats, *report.findings):
-        terminal.print(f"- {line}", highlight=False)
-    terminal.print(f"Champion: {result.promotion}", highlight=False)
-    for line in explain_champion(report.board):
-        terminal.print(line, soft_wrap=True, highlight=False)
-    terminal.print(f"Curves and metrics ({explain_page()}):", soft_wrap=True, highlight=False)
-    terminal.print(result.link, soft_wrap=True, highlight=False, style="cyan")
+    print_table(f"{report.board}, accuracy on {report.test_images} {tested}{means}", report.as_rows("terminal"))
+    print_words(report.verdict, style="bold")
+    print_words(*(f"- {line}" for line in (*report.caveats, *report.findings)))
+    print_words(f"Champion: {result.promotion}")
+    # After a comparison that registers nothing, a champion is another one's.
+    champion = explain_champion(report.board) if result.state else []
+    if models := [*([f"{report.board}@champion"] if champion else []), *result.models]:
+        print_words(f"Models: {', '.join(models)}")
+    print_words(f"Next: {', '.join(suggest_next(result, has_champion=bool(champion)))}")
+    print_words(*champion, whole=True)
+    print_link(f"Curves and metrics ({explain_page()}):", result.link)
+
+
+def suggest_next(result: ComparisonResult, *, has_champion: bool) -> list[str]:
+    """Return the commands that are useful after a comparison.
+
+    Args:
+        result: of the comparison.
+        has_champion: whether the board has one.
+    """
+    commands = {
+        "triptych report --open": True,
+        f"triptych promote {result.awaiting}": bool(result.awaiting),
+        f"triptych predict {result.report.board} IMAGE": has_champion,
+    }
+    return [command for command, useful in commands.items() if useful]
 
 
 def tune(  # noqa: PLR0917 - one for each option
@@ -180,10 +197,8 @@ def _import_tune() -> Flow[..., list[TuningResult]]:
 
 def _print_tuning(result: TuningResult) -> None:
     findings = result.findings
-    terminal.print()
-    terminal.print(build_table(f"{findings.panel} on {findings.board}, the best trials", findings.best_rows()))
-    terminal.print(findings.verdict, style="bold", highlight=False)
-    terminal.print("Run `triptych compare --tuned` to use it, or pass this file as --config:", highlight=False)
-    terminal.print(result.file, soft_wrap=True, highlight=False, style="cyan")
-    terminal.print(f"All trials ({explain_page()}):", soft_wrap=True, highlight=False)
-    terminal.print(result.link, soft_wrap=True, highlight=False, style="cyan")
+    print_words("")
+    print_table(f"{findings.panel} on {findings.board}, the best trials", findings.best_rows())
+    print_words(findings.verdict, style="bold")
+    print_link("Next: triptych compare --tuned, which uses the best setting, or --config with this file:", result.file)
+    print_link(f"All trials ({explain_page()}):", result.link)

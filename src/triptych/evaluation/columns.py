@@ -41,7 +41,7 @@ class Column:
         '0.5000'
         """
         try:
-            return self.cell.format_map({"mark": "", **values})
+            return self.cell.format_map({"mark": "", "shared_mark": "", **values})
         except KeyError:
             return NO_VALUE
 
@@ -65,7 +65,7 @@ COLUMNS = (
     Column("answered", "{test_coverage_at_2_percent:.1%}", ("coverage",)),
     Column("wrong among the answers", "{test_error_at_2_percent:.1%}", ("coverage",)),
     Column("fit\ntime (s)", "{fit_seconds:.2f}{mark}", ("ranking", "terminal", "costs")),
-    Column("embedding\ntime (s)", "{embed_seconds:.2f}", ("ranking", "terminal", "costs")),
+    Column("embedding\ntime (s)", "{embed_seconds:.2f}{shared_mark}", ("ranking", "terminal", "costs")),
     Column("images/s", "{predict_images_per_second:,.0f}", ("ranking", "costs")),
     Column("parameters", "{parameters:,}", ("ranking", "costs")),
     Column("size on disk (MiB)", "{model_mebibytes:.2f}", ("costs",)),

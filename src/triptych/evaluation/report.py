@@ -76,6 +76,7 @@ class Standing:
         high: upper bound.
         metrics: mean of each metric over the repeats, by MLflow's name.
         restored: whether a repeat was restored from an earlier training, so that times are from there.
+        shared: whether that was in an earlier comparison, so that the embedding time is from there, too.
     """
 
     label: str
@@ -85,6 +86,7 @@ class Standing:
     high: float
     metrics: dict[str, float]
     restored: bool = False
+    shared: bool = False
 
     @property
     def test_accuracy(self) -> float:
@@ -130,7 +132,11 @@ class Report:
 
     def as_rows(self, table: Table = "ranking") -> list[dict[str, str]]:
         """Return a table of the panels as text: a dictionary from heading to cell for each panel, best first."""
-        values = [standing.as_json() | {"mark": RESTORED * standing.restored} for standing in self.standings]
+        marks = [
+            {"mark": RESTORED * standing.restored, "shared_mark": RESTORED * standing.shared}
+            for standing in self.standings
+        ]
+        values = [standing.as_json() | mark for standing, mark in zip(self.standings, marks, strict=True)]
         return build_rows([{name: v for name, v in one.items() if v is not None} for one in values], table)
 
     def as_markdown(self) -> str:
@@ -151,6 +157,8 @@ class ComparisonResult:
         report: the tables, the verdict and the caveats.
         promotion: the board's champion, and why.
         awaiting: the version that waits for approval to become champion, as NAME/VERSION; empty if none does.
+        state: what became of the best panel: "new", "same", "refused" or "waiting"; empty if nothing was registered.
+        models: the registered versions of the panels, as NAME/VERSION.
     """
 
     comparison: str
@@ -158,6 +166,8 @@ class ComparisonResult:
     report: Report
     promotion: str = ""
     awaiting: str = ""
+    state: str = ""
+    models: tuple[str, ...] = ()
 
 
 def _format_table(rows: Sequence[Mapping[str, str]]) -> str:
@@ -245,6 +255,7 @@ def _rank(prepared: PreparedBoard, repeats: Sequence[EvaluatedPanel], clustering
         high=high,
         metrics=metrics,
         restored=any(panel.restored_epochs for panel in repeats),
+        shared=any(panel.shared for panel in repeats),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from urllib.parse import unquote, urlsplit
@@ -58,6 +59,9 @@ def apply_environment(*, quiet: bool) -> None:
         os.environ.setdefault(name, value)
     # What is wrong with an image is one line; Pillow's warnings, such as of damaged EXIF data, would be others.
     warnings.filterwarnings("ignore", module=r"PIL\..*")
+    if quiet:
+        # It names every font that a machine lacks.
+        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     # requests ignores this one itself, unless a library imported in another thread restores the filters meanwhile.
     warnings.filterwarnings("ignore", message="SOCKS support in urllib3 requires")
     for name in INHERITED:

@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from triptych.commands.terminal import InertConsole, build_table, errors, explain_page, terminal
+from triptych.commands.terminal import (
+    InertConsole,
+    build_table,
+    errors,
+    explain_page,
+    print_table,
+    print_words,
+    terminal,
+)
 from triptych.system.addresses import local_uri
 from triptych.system.paths import project_root
 
@@ -43,6 +51,43 @@ def test_names_from_outside_are_only_text(console: InertConsole) -> None:
     assert r"\x1b[2J" in text
     assert "[bold]a[/no such tag]" in text
     assert not [one for one in text if not one.isprintable() and one != "\n"]
+
+
+ROWS = [
+    {
+        "panel": label,
+        "accuracy": "0.5654",
+        "interval": "0.4829-0.6382",
+        "std": "0.1525",
+        "fit\ntime (s)": "1120.43",
+        "embedding\ntime (s)": "199.50*",
+    }
+    for label in ("vgg16 (random weights)", "logistic-regression")
+]
+
+
+@pytest.mark.parametrize(
+    ("width", "left_out"), [(120, []), (80, []), (60, ["fit time (s)", "embedding time (s)"]), (20, [*ROWS[0]][1:])]
+)
+def test_a_table_that_is_too_narrow_leaves_out_whole_columns_and_names_them(width: int, left_out: list[str]) -> None:
+    console = InertConsole(file=io.StringIO(), width=width, markup=False)
+    console.print(build_table("board", ROWS, width))
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    shown = {heading: cell for heading, cell in ROWS[0].items() if " ".join(heading.split()) not in left_out}
+    if width > 20:
+        assert all(cell in printed for cell in shown.values())
+        assert max(map(len, printed.splitlines())) <= width
+    rest = " ".join(printed.partition("too narrow for: ")[2].split())
+    assert rest == ", ".join(" ".join(heading.split()) for heading in left_out)
+
+
+def test_a_pipe_has_the_table_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("board", ROWS)
+    print_words("a verdict " * 20, style="bold")
+    piped = capsys.readouterr()
+    assert piped.out.splitlines()[0].strip() == "board"
+    assert piped.out.count("0.4829-0.6382") == 2
+    assert piped.err == "a verdict " * 20 + "\n"
 
 
 def test_what_rich_itself_sends_to_a_terminal_stays() -> None:

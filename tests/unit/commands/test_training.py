@@ -8,6 +8,7 @@ import typer
 
 from triptych.commands import training
 from triptych.errors import IncompleteError
+from triptych.evaluation.report import ComparisonResult, Report
 
 
 def fail(error: BaseException) -> Callable[[], Sequence[Any]]:
@@ -30,6 +31,24 @@ def test_results_are_printed_even_if_some_are_missing(
     assert ended.value.exit_code == code
     assert printed == ["a result"]
     assert "triptych: all done except resnet50 #0 (its weights are missing)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("fields", "has_champion", "commands"),
+    [
+        ({"state": "new", "models": ("digits-numpy-mlp/1",)}, True, ["report --open", "predict digits IMAGE"]),
+        ({"state": "refused"}, False, ["report --open"]),
+        ({"state": "waiting", "awaiting": "digits/3"}, False, ["report --open", "promote digits/3"]),
+        ({}, False, ["report --open"]),
+    ],
+)
+def test_the_next_useful_commands_depend_on_the_result(
+    fields: dict[str, Any], commands: list[str], *, has_champion: bool
+) -> None:
+    report = Report("digits", 540, (), (), "", ())
+    result = ComparisonResult("20260101-030000-abc123", "http://link", report, **fields)
+    suggested = training.suggest_next(result, has_champion=has_champion)
+    assert suggested == [f"triptych {command}" for command in commands]
 
 
 def test_an_interrupt_is_one_line_and_its_own_exit_code(capsys: pytest.CaptureFixture[str]) -> None:

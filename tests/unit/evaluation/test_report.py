@@ -146,6 +146,9 @@ def test_times_of_an_earlier_training_are_marked(
     cells = {row["panel"]: row["fit\ntime (s)"] for row in report.as_rows("terminal")}
     assert cells == {LONGEST_LABEL: "1120.35", "numpy-mlp": "1120.35*"}
     assert any(caveat.startswith("* restored from an earlier, identical training") for caveat in report.caveats)
+    assert {row["embedding\ntime (s)"] for row in report.as_rows("terminal")} == {"4.17", "-"}, "measured now"
+    shared = report_on(digits, [(replace(panel, restored_epochs=3, shared=True), made) for panel, made in panels])
+    assert {row["embedding\ntime (s)"] for row in shared.as_rows("terminal")} == {"4.17*", "-"}
 
 
 def test_readers_of_earlier_reports_find_their_keys(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from triptych.commands.options import DataOption, DebugOption, FileOption, PanelOption, PresetOption, SetOption
-from triptych.commands.terminal import build_table, errors, explain_interrupt, explain_page, terminal
+from triptych.commands.terminal import errors, explain_interrupt, explain_page, print_link, print_table, print_words
 from triptych.errors import ConfigError
 from triptych.system.environment import apply_environment
+from triptych.system.progress import show_progress, tracking
 
 if TYPE_CHECKING:
     from triptych.config.resolve import Config
@@ -57,8 +58,9 @@ def amount(
                 f"split.folds = {board.split.folds} has no single test set, which a learning curve needs: set it to 0"
             )
     apply_environment(quiet=not debug)
-    check_early(resolved)
-    with explain_interrupt():
+    with explain_interrupt(), show_progress(errors):
+        with tracking("check paths and weights", passing=True):
+            check_early(resolved)
         answers = _answer(resolved, draws)
     if as_json:
         print(
@@ -74,16 +76,15 @@ def _answer(resolved: Config, draws: int) -> list[tuple[str, str, list[Amount]]]
     from triptych.commands.preflight import check_inputs
     from triptych.data.boards import open_board
     from triptych.panels.answers.amount import draw_subsets
-    from triptych.system.progress import show_progress
     from triptych.tracking.answers.amount import record_amounts
 
     answers = []
-    with show_progress(errors):
-        boards = check_inputs(resolved)
-        for prepared in boards:
-            draw_subsets(open_board(prepared), draws)  # refuses what is too small before anything is trained
-        for prepared in boards:
-            amounts = _measure(prepared, draws)
+    boards = check_inputs(resolved)
+    for prepared in boards:
+        draw_subsets(open_board(prepared), draws)  # refuses what is too small before anything is trained
+    for prepared in boards:
+        amounts = _measure(prepared, draws)
+        with tracking("record the curves", passing=True):
             answers.append((prepared.config.name, record_amounts(prepared, amounts), amounts))
     return answers
 
@@ -95,7 +96,6 @@ def _measure(prepared: PreparedBoard, draws: int) -> list[Amount]:
     from triptych.data.boards import open_board
     from triptych.evaluation.amount.forecast import forecast_accuracy
     from triptych.panels.answers.amount import draw_subsets, embed_panels, train_on_subsets
-    from triptych.system.progress import tracking
     from triptych.training.jobs import list_jobs
 
     data = open_board(prepared)
@@ -117,8 +117,6 @@ def _print(board: str, link: str, amounts: list[Amount]) -> None:
     """Print a row for each number of images, and what it means."""
     from triptych.evaluation.amount.page import build_amount_rows
 
-    terminal.print(build_table(f"{board}, accuracy by training images", build_amount_rows(amounts)))
-    for one in amounts:
-        terminal.print(one.sentence, style="bold", highlight=False)
-    terminal.print(f"Curve and page ({explain_page()}):", soft_wrap=True, highlight=False)
-    terminal.print(link, soft_wrap=True, highlight=False, style="cyan")
+    print_table(f"{board}, accuracy by training images", build_amount_rows(amounts))
+    print_words(*(one.sentence for one in amounts), style="bold")
+    print_link(f"Curve and page ({explain_page()}):", link)

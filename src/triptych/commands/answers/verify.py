@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from triptych.commands.options import DebugOption
-from triptych.commands.terminal import EXIT_FAILURE, build_table, errors, terminal
+from triptych.commands.terminal import EXIT_FAILURE, errors, print_table, terminal
 from triptych.system.environment import apply_environment
 
 if TYPE_CHECKING:
@@ -67,10 +67,10 @@ def _print(verified: list[Verification]) -> None:
         }
         for one in verified
     ]
-    terminal.print(build_table("verification", rows))
+    print_table("verification", rows)
     concerned: dict[str, list[str]] = {}
     for one in verified:
         for difference in one.differences:
             concerned.setdefault(str(difference), []).append(one.label)
     for text, labels in concerned.items():
-        terminal.print(f"- {text} ({', '.join(labels)})", highlight=False, markup=False)
+        terminal.print(f"- {text} ({', '.join(labels)})", highlight=False, soft_wrap=not terminal.is_terminal)

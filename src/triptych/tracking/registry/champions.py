@@ -44,9 +44,10 @@ PROMOTION = "## Promotion"
 DECISION_SECONDS, SECONDS_BETWEEN_CHECKS = 300.0, 0.1
 
 
-def register_panel(prepared: PreparedBoard, panel: EvaluatedPanel) -> None:
-    """Register the model of a panel under `BOARD-PANEL`."""
-    register_version(f"{prepared.config.name}-{panel.panel}", prepared, panel)
+def register_panel(prepared: PreparedBoard, panel: EvaluatedPanel) -> str:
+    """Register the model of a panel under `BOARD-PANEL`; return its version as NAME/VERSION."""
+    version = register_version(f"{prepared.config.name}-{panel.panel}", prepared, panel)
+    return f"{version.name}/{version.version}"
 
 
 State = Literal["new", "same", "refused", "waiting"]
@@ -70,6 +71,7 @@ class Verdict:
         version: its registered version, as NAME/VERSION.
         reason: of the decision on it, in one sentence with the figures.
         champion: the champion now, since when, and how often the test set was opened.
+        models: the registered versions of all panels, as NAME/VERSION.
     """
 
     state: State
@@ -77,6 +79,7 @@ class Verdict:
     version: str
     reason: str
     champion: str
+    models: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:

@@ -59,7 +59,7 @@ def prepare_again(record: TrainingRecord) -> PanelJob:
         DataError: the data are missing or cannot be read.
         ConfigError: the registered weights are gone.
     """
-    with tracking(f"read {record.config.name}") as move:
+    with tracking(f"read {record.config.name}", passing=True) as move:
         prepared = prepare_board(pin_weights(record.config), move)
     return PanelJob(prepared, record.panel, record.repeat)
 
