@@ -47,7 +47,7 @@ Examples:
     triptych check ~/photos --labels --panel mobilenet_v2 --to corrected
 """
 SHOW_EXAMPLES = """
-Show the last comparison of each board.
+Show the last comparison of each board, and its last learning curves.
 
 Examples:
 
@@ -124,7 +124,7 @@ def show(
     link: Annotated[bool, typer.Option("--link", help="Print only the links to MLflow's charts.")] = False,
     since: Annotated[
         str | None,
-        typer.Option(metavar="SPAN", help="Show all comparisons and studies of the last 90m, 24h or 7d instead."),
+        typer.Option(metavar="SPAN", help="Show all comparisons, studies and curves of the last 90m, 24h or 7d."),
     ] = None,
     debug: DebugOption = False,
 ) -> None:
@@ -149,12 +149,12 @@ def show(
 
 
 def _print_recorded(recorded: RecordedRun) -> None:
-    """Print a comparison or a study: its name, time and status, its result, and the pages that show more."""
+    """Print a comparison, a study or learning curves: name, time and status, the result, and pages that show more."""
     title = f"{recorded.board}, {recorded.role} {recorded.name}: {_describe_status(recorded)}"
     if recorded.panels:
         print_table(title, _tabulate_runs(recorded.panels))
     else:
-        terminal.print(title, highlight=False, style="italic")
+        terminal.print(title, highlight=False, style="italic", soft_wrap=True)
     lines = [recorded.verdict, *(f"missing: {missing}" for missing in recorded.missing)]
     for line in filter(None, lines):
         terminal.print(line, highlight=False, markup=False)

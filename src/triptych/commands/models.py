@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 import webbrowser
 from collections.abc import Iterator, Sequence
@@ -97,17 +98,15 @@ def report(
 
 
 def _open(file: Path) -> None:
-    """Open a file in the browser.
+    """Open a file in the first browser that can.
 
     Raises:
-        ConfigError: there is no browser, or no screen.
+        ConfigError: none can; without a screen there is none but those that BROWSER names.
     """
-    try:
-        opened = webbrowser.get().open(file.as_uri())
-    except webbrowser.Error:
-        opened = False
-    if not opened:
-        raise ConfigError("--open finds no browser here: set BROWSER to one, or open the file above yourself")
+    if not webbrowser.open(file.as_uri()):
+        screen = sys.platform != "linux" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+        reason = "no browser opens it" if screen else "without a screen no browser opens it (DISPLAY is not set)"
+        raise ConfigError(f"the report is written, but {reason}: open {file.as_uri()} yourself, or set BROWSER")
 
 
 def fetch(

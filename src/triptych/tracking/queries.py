@@ -42,7 +42,9 @@ from triptych.tracking.tags import (
 
 REPORT_FILE = "report.html"
 # The roles of runs that are listed, and the artifact that holds the result of each.
-RESULT_FILES = {"comparison": "comparison.json", "study": "trials.json"}
+RESULT_FILES = {"comparison": "comparison.json", "study": "trials.json", "amount": "amount.json"}
+# Those of which the last one of a board is listed.
+LAST = ("comparison", "amount")
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,11 @@ class PanelRun:
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """A comparison or a study, as `triptych show` prints it.
+    """A comparison, a study or learning curves, as `triptych show` prints them.
 
     Attributes:
-        role: "comparison" or "study".
-        name: the id of a comparison, or the panel of a study.
+        role: "comparison", "study" or "amount".
+        name: the id of a comparison, the panel of a study, or the run's id of learning curves.
         board: the board's name.
         status: MLflow's status of its run.
         started: when its run started.
@@ -87,7 +89,7 @@ class RecordedRun:
         missing: the panels and repeats that failed, with their errors.
         address: MLflow's page with its charts.
         flow_run: Prefect's page of the flow run that worked on it last; None if there is no such page.
-        panels: the runs of its panels; empty for a study.
+        panels: the runs of its panels; empty for other roles.
     """
 
     role: str
@@ -143,16 +145,19 @@ def list_charted(experiment_id: str, comparison: Run) -> list[str]:
 
 
 def find_recorded(since: datetime | None = None) -> list[RecordedRun]:
-    """Return the last comparison of each board.
+    """Return the last comparison and the last learning curves of each board.
 
     Args:
-        since: if given, return all comparisons and studies that were active since then instead, the oldest first.
+        since: if given, return all that was active since then instead, studies too, the oldest first.
     """
     client = connect()
     experiments = sorted(client.search_experiments(), key=lambda experiment: experiment.name)
     if since is None:
         found = [
-            run for one in experiments for run in search(client, [one.experiment_id], {ROLE: "comparison"}, most=1)
+            run
+            for one in experiments
+            for role in LAST
+            for run in search(client, [one.experiment_id], {ROLE: role}, most=1)
         ]
     else:
         found = _find_active(client, [one.experiment_id for one in experiments], since)
@@ -182,7 +187,7 @@ def _describe_recorded(client: mlflow.MlflowClient, experiment: Experiment, run:
     result = _load_result(client, run, RESULT_FILES[tags[ROLE]])
     return RecordedRun(
         role=tags[ROLE],
-        name=comparison or tags[PANEL],
+        name=comparison or tags.get(PANEL, run.info.run_id),
         board=experiment.name,
         status=run.info.status,
         started=_read_time(run.info.start_time),
@@ -204,7 +209,9 @@ def _load_result(client: mlflow.MlflowClient, run: Run, file: str) -> dict[str, 
         downloaded = Path(client.download_artifacts(run.info.run_id, file, folder))
         try:
             with reading(downloaded):
-                return dict(json.loads(downloaded.read_text(encoding="utf-8")))
+                result = json.loads(downloaded.read_text(encoding="utf-8"))
+                # Learning curves are a list, one for each panel.
+                return result if isinstance(result, dict) else {"verdict": "; ".join(one["sentence"] for one in result)}
         except DamagedFileError as damaged:
             return {"verdict": f"runs:/{run.info.run_id}/{file} is damaged ({damaged.reason})"}
     return {}

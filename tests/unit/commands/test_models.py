@@ -3,6 +3,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import sys
 import webbrowser
 from pathlib import Path
 
@@ -38,12 +40,24 @@ def test_a_version_must_be_named_to_be_promoted() -> None:
     assert "'digits' names no version: give NAME/VERSION, such as digits/1" in done.stderr
 
 
-def test_without_a_browser_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def find() -> None:
-        raise webbrowser.Error("could not locate runnable browser")
+def test_the_next_browser_is_tried_where_one_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, own = tmp_path / "report.html", tmp_path / "opened"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {own}\n', encoding="utf-8")
+    browser.chmod(0o700)
+    monkeypatch.setattr(webbrowser, "_browsers", {})
+    monkeypatch.setattr(webbrowser, "_tryorder", None)
+    monkeypatch.setenv("BROWSER", os.pathsep.join(["false", f"{browser} %s"]))
+    models._open(file)
+    assert own.read_text(encoding="utf-8").strip() == file.as_uri()
 
-    monkeypatch.setattr(webbrowser, "get", find)
-    with pytest.raises(ConfigError, match="--open finds no browser here: set BROWSER to one"):
+
+def test_without_a_browser_it_says_why_and_what_to_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webbrowser, "open", lambda address: False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match=r"\(DISPLAY is not set\): open file:///.*/report.html yourself"):
         models._open(tmp_path / "report.html")
 
 

@@ -13,6 +13,7 @@ from triptych.data.boards import prepare_board
 from triptych.evaluation.amount.forecast import Amount, Estimate
 from triptych.tracking.answers.amount import PAGE_FILE, RESULT_FILE, recall_amounts, record_amounts
 from triptych.tracking.client import connect
+from triptych.tracking.queries import find_recorded
 from triptych.tracking.tags import read_tags
 
 
@@ -41,3 +42,7 @@ def test_the_steps_of_the_curve_are_numbers_of_images(
     assert json.loads(mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/{RESULT_FILE}"))[0] == json.loads(
         json.dumps(amount.as_json())
     )
+    [shown] = find_recorded()
+    assert (shown.board, shown.role, shown.name, shown.address) == ("digits", "amount", run.info.run_id, link)
+    assert sentence.startswith(shown.verdict)
+    assert [shown] == find_recorded(shown.started)
