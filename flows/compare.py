@@ -12,15 +12,16 @@ from triptych.evaluation.report import ComparisonResult
 from triptych.orchestration import (
     ask_for_approvals,
     attempt,
+    describe_comparison,
+    end_flow,
     enforce_restart_limit,
-    require_all,
     require_approver,
     tracked_flow,
 )
 from triptych.system.threads import count_cores
 
 
-@tracked_flow("compare {config.preset}", max_workers=count_cores())
+@tracked_flow("compare {config.title}", max_workers=count_cores())
 def compare(config: Config) -> list[ComparisonResult]:
     """Compare the panels of every board of a configuration.
 
@@ -39,7 +40,10 @@ def compare(config: Config) -> list[ComparisonResult]:
     outcomes = {
         board.name: attempt(compare_board, board, fresh=config.fresh, tuned=config.tuned) for board in config.boards
     }
-    return require_all(ask_for_approvals(config.boards, outcomes))
+    outcomes = ask_for_approvals(config.boards, outcomes)
+    paused = any(board.promote.approval for board in config.boards)
+    results: list[ComparisonResult] = end_flow(outcomes, describe_comparison, paused=paused)
+    return results
 
 
 def compare_board(config: BoardConfig, *, fresh: bool, tuned: bool) -> ComparisonResult:

@@ -21,7 +21,7 @@ from triptych.tracking.records import ComparisonRecord
 from triptych.transfer.records import BoardEmbeddings
 
 
-@tracked_flow("panel {order.panel}", max_workers=count_cores())
+@tracked_flow("train {order.panel} for {order.board.name}", max_workers=count_cores())
 def panel(order: PanelOrder) -> None:
     """Train and evaluate all repeats of one panel for a comparison that another machine started.
 

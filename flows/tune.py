@@ -10,15 +10,16 @@ from triptych.config.schema import BoardConfig
 from triptych.orchestration import (
     attempt,
     collect_results,
+    describe_study,
+    end_flow,
     enforce_restart_limit,
-    require_all,
     tracked_flow,
 )
 from triptych.system.threads import count_cores
 from triptych.tuning.results import TuningResult
 
 
-@tracked_flow("tune {config.preset}")
+@tracked_flow("tune {config.panel_names} on {config.title}")
 def tune(config: Config, trials: PositiveInt = 20, workers: PositiveInt | None = None) -> list[TuningResult]:
     """Tune every panel of every board of a configuration, one study per panel.
 
@@ -32,15 +33,15 @@ def tune(config: Config, trials: PositiveInt = 20, workers: PositiveInt | None =
     """
     enforce_restart_limit()
     workers = workers or count_cores()
-    return require_all(
-        {
-            f"{panel} on {board.name}": attempt(
-                tune_panel, board, panel, trials=trials, workers=workers, preset=config.preset
-            )
-            for board in config.boards
-            for panel in board.panels
-        }
-    )
+    outcomes = {
+        f"{panel} on {board.name}": attempt(
+            tune_panel, board, panel, trials=trials, workers=workers, preset=config.preset
+        )
+        for board in config.boards
+        for panel in board.panels
+    }
+    results: list[TuningResult] = end_flow(outcomes, describe_study)
+    return results
 
 
 def tune_panel(config: BoardConfig, panel: str, *, trials: int, workers: int, preset: str) -> TuningResult:

@@ -15,10 +15,10 @@ from triptych.training.jobs import PanelJob
 from triptych.transfer.records import BoardEmbeddings, EmbeddingPlan, collect_embeddings
 
 
-@long_step("choose number formats")
+@long_step("choose the number format of {opened.backbone_names}")
 def plan_embedding(opened: ComparisonRecord | StudyRecord) -> EmbeddingPlan:
     """Choose the fastest number format on this machine that is accurate enough, for each backbone by itself."""
-    with tracking(f"choose the number format of {', '.join(opened.backbones)}", passing=True):
+    with tracking(f"choose the number format of {opened.backbone_names}", passing=True):
         plan: EmbeddingPlan = import_embedding().plan_board(provide_board(opened.prepared), opened.backbones)
     for panel, planned in plan.networks.items():
         get_run_logger().info("%s is embedded in %s (%s)", panel, planned.number_format, planned.reason)
@@ -27,7 +27,7 @@ def plan_embedding(opened: ComparisonRecord | StudyRecord) -> EmbeddingPlan:
     return plan
 
 
-@long_step("embed from shard {numbers.start}")
+@long_step("embed {opened.backbone_names} from shard {numbers.start}")
 def embed_shards(opened: ComparisonRecord | StudyRecord, numbers: range, plan: EmbeddingPlan) -> BoardEmbeddings:
     """Compute the embeddings of some shards of images, unless they are stored."""
     if not plan.networks:

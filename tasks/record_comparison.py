@@ -15,10 +15,11 @@ from triptych.evaluation.labels.sheet import show_suspects
 from triptych.evaluation.page.changes import describe_changes
 from triptych.evaluation.page.facts import describe_facts
 from triptych.evaluation.page.render import Context, render_page
-from triptych.evaluation.report import ComparisonResult, EvaluatedPanel, MissingPanel, write_report
+from triptych.evaluation.report import ComparisonResult, EvaluatedPanel, MissingPanel, Report, write_report
 from triptych.orchestration import describe_flow_run, name_key, step
 from triptych.panels.twins import measure_drift
 from triptych.system.progress import tracking
+from triptych.system.text import escape_markdown
 from triptych.tracking.answers.amount import recall_amounts
 from triptych.tracking.answers.labels import log_suspects
 from triptych.tracking.answers.panels import log_panels
@@ -85,10 +86,7 @@ def _record(
     )
     page = render_page(data, report, panels, predictions, curves, context)
     link = finish_comparison(comparison, report.as_json(), report.as_markdown(), curves, page)
-    key = name_key(report.board)
-    create_table_artifact(report.as_rows(), key=f"{key}-table", description=report.verdict)
-    create_markdown_artifact(report.as_markdown(), key=f"{key}-report", description=report.verdict)
-    create_link_artifact(link, link_text="Curves and final metrics in MLflow", key=f"{key}-mlflow")
+    _show_on_page(report, promotion, link)
     result = ComparisonResult(comparison.comparison, link, report, promotion)
     if verdict is None:
         return result
@@ -108,3 +106,16 @@ def _collect_facts(comparison: ComparisonRecord) -> dict[str, str]:
         "repeat it": "triptych compare --config config.yaml, with the artifact of this comparison's run",
         **describe_facts(prepared, describe_board(prepared) | describe_flow_run()),
     }
+
+
+def _show_on_page(report: Report, promotion: str, link: str) -> None:
+    """Create the artifacts of a comparison on the page of its flow run, each with a title."""
+    key, board = name_key(report.board), escape_markdown(report.board)
+    verdict, champion = escape_markdown(report.verdict), f"**Champion:** {escape_markdown(promotion)}"
+    missing = [f"**Missing:** {escape_markdown(f'{panel.label} ({panel.reason})')}" for panel in report.missing]
+    text = "\n\n".join([f"# {board}: the comparison", champion, *missing, report.as_markdown()])
+    create_markdown_artifact(text, key=f"{key}-report", description=f"**{board}: the verdict.** {verdict} {champion}")
+    panels = f"**{board}: the panels, best first.** {verdict}"
+    create_table_artifact(report.as_rows(), key=f"{key}-table", description=panels)
+    charts = f"**{board}: curves and final metrics** of all panels"
+    create_link_artifact(link, link_text="Open them in MLflow", key=f"{key}-mlflow", description=charts)

@@ -12,6 +12,7 @@ from triptych.data.preparation import prepare_once
 from triptych.orchestration import describe_flow_run, long_step, name_key, provide_board, reporting
 from triptych.orchestration.trials import TrialRunner
 from triptych.system.progress import tracking
+from triptych.system.text import escape_markdown
 from triptych.tracking.records import StudyRecord
 from triptych.tracking.registry.weights import pin_weights
 from triptych.tracking.studies import finish_study, start_study
@@ -65,5 +66,7 @@ def record_study(study: StudyRecord, preset: str) -> TuningResult:
         best = findings.as_yaml(preset)
         link = finish_study(study, findings, best)
     key = name_key(f"{study.prepared.config.name}-{study.panel}-trials")
-    create_table_artifact(findings.as_rows(), key=key, description=findings.verdict)
+    board, verdict = map(escape_markdown, (study.prepared.config.name, findings.verdict))
+    title = f"**{board}: the trials of {study.panel}, best first.** {verdict}"
+    create_table_artifact(findings.as_rows(), key=key, description=title)
     return TuningResult(findings, save_best(findings, best), link)

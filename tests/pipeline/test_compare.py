@@ -223,12 +223,40 @@ def test_prefects_page_gets_table_link_and_progress(result: ComparisonResult) ->
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        keys = {artifact.key for artifact in client.read_artifacts()}
+        artifacts = {artifact.key: artifact for artifact in client.read_artifacts()}
         names = {run.name for run in client.read_task_runs(limit=200)}
+    keys = artifacts.keys()
     assert {"photos-colours-table", "photos-colours-mlflow", "numpy-mlp-0", "embed-shufflenet-v2-x0-5-shard-0"} <= keys
-    assert {"split photos-colours", "train torch-mlp #1", "embed from shard 0"} <= names
+    assert {"split photos-colours", "train torch-mlp #1", "embed shufflenet_v2_x0_5 from shard 0"} <= names
     assert "evaluate numpy-mlp #0" in names
     assert result.link
+    assert str(artifacts["photos-colours-report"].data).startswith("# photos-colours: the comparison\n\n**Champion:** ")
+    for key in ("report", "table", "mlflow"):
+        assert str(artifacts[f"photos-colours-{key}"].description).startswith("**photos-colours: ")
+
+
+def read_end(board: str) -> tuple[str, str]:
+    """Return the message of the state in which the flow run of a board ended, and the artifact of its end."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterName
+
+    named = FlowRunFilter(name=FlowRunFilterName(any_=[f"compare {board}"]))
+    with get_client(sync_client=True) as client:
+        [run] = client.read_flow_runs(flow_run_filter=named)
+        own = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
+        [end] = [one for one in client.read_artifacts(artifact_filter=own) if one.key == "compare-end"]
+    assert run.state is not None
+    return str(run.state.message), str(end.data)
+
+
+def test_the_end_of_a_flow_run_says_what_came_out(result: ComparisonResult) -> None:
+    message, end = read_end("photos-colours")
+    assert message.splitlines() == [
+        f"photos-colours: {result.report.verdict}",
+        f"photos-colours: new champion: {result.promotion}",
+    ]
+    assert end.startswith("# compare photos-colours ended as Completed after ")
+    assert end.count("\n\n") == 2
 
 
 def test_random_weights_are_labelled_everywhere(prefect_server: None, photos: Path) -> None:
@@ -300,6 +328,10 @@ def test_a_failing_panel_does_not_stop_the_others_and_leaves_no_run_open(
     [shown] = [recorded for recorded in find_recorded() if recorded.board == config.boards[0].name]
     assert (shown.status, len(shown.missing)) == ("FAILED", 2)
     assert shown.missing[0].startswith("shufflenet_v2_x0_5 #0 (weights")
+    message, end = read_end(config.boards[0].name)
+    assert f"{config.boards[0].name}: challenger refused: " in message
+    assert message.splitlines()[-1] == str(caught.value)
+    assert end.startswith(f"# compare {config.boards[0].name} ended as Failed after ")
 
 
 def test_a_model_that_does_not_repeat_its_trainer_is_refused(photos: Path) -> None:

@@ -38,6 +38,16 @@ class Config(Section):
     tuned: bool = False
     """Use the best settings of finished studies, for every panel that has one on the same board and split."""
 
+    @property
+    def title(self) -> str:
+        """The board, or the preset of several, as the names of flow runs have it."""
+        return self.boards[0].name if len(self.boards) == 1 else self.preset
+
+    @property
+    def panel_names(self) -> str:
+        """All panels, separated by commas."""
+        return ", ".join(dict.fromkeys(panel for board in self.boards for panel in board.panels))
+
     @field_validator("preset")
     @classmethod
     def _check_preset(cls, preset: str) -> str:

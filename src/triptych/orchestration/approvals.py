@@ -67,4 +67,5 @@ def _ask(outcome: Outcome, hours: float) -> Outcome:
         approved, by = answer is not None and answer.approve, "hand"
     except FlowPauseTimeout:
         approved, by = False, f"anybody within {hours:g} hours"
-    return replace(outcome, promotion=approve(outcome.awaiting, approved=approved, by=by), awaiting="")
+    state = "new" if approved else "refused"
+    return replace(outcome, promotion=approve(outcome.awaiting, approved=approved, by=by), awaiting="", state=state)

@@ -21,6 +21,8 @@ from triptych.tracking.runs import close_runs
 
 # Starts of a flow run: the first one, and restarts after crashes.
 MAX_STARTS = 5
+# Of the message of a state: that of an unexpected error may hold a whole log.
+MOST_CHARACTERS = 4000
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -33,20 +35,21 @@ def close_open_runs(flow: object, flow_run: FlowRun, state: State) -> None:
 
 
 def report_end(flow: object, flow_run: FlowRun, state: State) -> None:
-    """Report in one line of the log, and as an artifact of Prefect, how a flow run ended and how long it took.
+    """Report in one line of the log, and as an artifact, how a flow run ended, how long it took, and its result.
 
     Notifications are sent by Prefect itself, with an automation on the state of flow runs.
     """
-    text = f"{flow_run.name} ended as {state.name}"
+    title = f"{flow_run.name} ended as {state.name}"
     if flow_run.start_time:  # unknown to a worker that reports a crash
-        text += f" after {(state.timestamp - flow_run.start_time).total_seconds():.0f} s"
-    if not state.is_completed() and state.message:
-        text += f": {' '.join(state.message.split())[:500]}"
+        title += f" after {(state.timestamp - flow_run.start_time).total_seconds():.0f} s"
+    lines = (state.message or "")[:MOST_CHARACTERS].splitlines()
+    text = " ".join(": ".join(filter(None, [title, " ".join(lines)])).split())
     flow_run_logger(flow_run).log(logging.INFO if state.is_completed() else logging.ERROR, "%s", escape_controls(text))
-    shown = escape_markdown(text)
+    shown = "\n\n".join([f"# {escape_markdown(title)}", *map(escape_markdown, lines)])
     # With the id of the flow run: a worker that reports a crash, or an interrupted process, is not in its context.
     key = f"{name_key(str(getattr(flow, 'name', 'flow')))}-end"
-    artifact = ArtifactCreate(key=key, type="markdown", data=shown, description=shown, flow_run_id=flow_run.id)
+    described = f"**{escape_markdown(title)}** {escape_markdown(' '.join(lines))}"
+    artifact = ArtifactCreate(key=key, type="markdown", data=shown, description=described, flow_run_id=flow_run.id)
     with get_client(sync_client=True) as client:
         client.create_artifact(artifact)
 

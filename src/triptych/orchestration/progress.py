@@ -68,7 +68,9 @@ class ProgressReporter:
         self._flow_run_id = flow_run.id
         self._move = move
         self._artifact: UUID | None = None
-        self._create = partial(create_progress_artifact, key=name_key(f"{description} {key}"), description=description)
+        self._create = partial(
+            create_progress_artifact, key=name_key(f"{description} {key}"), description=f"Progress: {description}"
+        )
         self._send(0.0)
 
     def __call__(self, done: int, total: int, detail: str = "") -> None:

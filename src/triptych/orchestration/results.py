@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from prefect.futures import PrefectFuture
+from prefect.states import Completed, Failed
 
 from triptych.errors import IncompleteError, InputError, describe_error
 from triptych.evaluation.report import ComparisonResult, EvaluatedPanel, MissingPanel
 from triptych.orchestration.interrupts import interrupts
 from triptych.training.jobs import PanelJob
+
+if TYPE_CHECKING:
+    from triptych.tuning.results import TuningResult
+
+# What became of the best panel of a comparison, by `ComparisonResult.state`.
+FATES = {
+    "new": "new champion",
+    "same": "champion kept",
+    "refused": "challenger refused",
+    "waiting": "challenger waits for approval",
+    "": "no champion chosen",
+}
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -109,6 +122,43 @@ def require_all(outcomes: Mapping[str, Result | Exception]) -> list[Result]:
     missing += [panel for result in results if isinstance(result, ComparisonResult) for panel in result.report.missing]
     require_panels(results, missing)
     return results
+
+
+def end_flow(
+    outcomes: Mapping[str, Result | Exception], describe: Callable[[Result], Sequence[str]], *, paused: bool = False
+) -> Any:
+    """Return the final state of a flow, whose message says what came out of it, as Prefect's page shows it.
+
+    As the return value of a flow it is replaced by the results, or the error is raised.
+
+    Args:
+        outcomes: results and errors by the names of the parts.
+        describe: returns a few sentences about a result.
+        paused: whether the flow run may have waited for an answer; after a timeout Prefect has ended it, and takes no
+            other state.
+
+    Raises:
+        Exception: no part has a result; it is the error of the first part.
+    """
+    if paused:
+        return require_all(outcomes)
+    results = [outcome for outcome in outcomes.values() if not isinstance(outcome, Exception)]
+    lines = [line for result in results for line in describe(result)]
+    try:
+        return Completed(message="\n".join(lines), data=require_all(outcomes))
+    except IncompleteError as error:
+        return Failed(message="\n".join([*lines, str(error)]), data=error)
+
+
+def describe_comparison(result: ComparisonResult) -> list[str]:
+    """Return the verdict of a comparison, and what became of the best panel and the champion."""
+    board = result.report.board
+    return [f"{board}: {result.report.verdict}", f"{board}: {FATES[result.state]}: {result.promotion}"]
+
+
+def describe_study(result: TuningResult) -> list[str]:
+    """Return the verdict of a study."""
+    return [result.findings.verdict]
 
 
 def _group_by_reason(missing: Sequence[MissingPanel]) -> str:

@@ -49,6 +49,11 @@ class ComparisonRecord:
         here = {job.panel for job in self.jobs} - set(self.panels_elsewhere)
         return [panel for panel in self.prepared.config.backbone_panels if panel in here]
 
+    @property
+    def backbone_names(self) -> str:
+        """The same, as the names of tasks have it."""
+        return ", ".join(self.backbones)
+
 
 @dataclass(frozen=True)
 class TrainedPanel:
@@ -104,3 +109,8 @@ class StudyRecord:
     def backbones(self) -> list[str]:
         """The panel, if it has a pretrained network."""
         return list(self.prepared.config.backbone_panels)
+
+    @property
+    def backbone_names(self) -> str:
+        """The same, as the names of tasks have it."""
+        return ", ".join(self.backbones)
