@@ -6,6 +6,7 @@ from triptych.errors import RemotePanelError
 from triptych.evaluation.report import EvaluatedPanel
 from triptych.orchestration import long_step, start_remote, step, wait_for_remote
 from triptych.orchestration.remote import write_order
+from triptych.system.progress import tracking
 from triptych.tracking.artifacts import load_evaluation
 from triptych.tracking.records import ComparisonRecord
 from triptych.tracking.runs import find_trained
@@ -28,7 +29,8 @@ def collect_panel(comparison: ComparisonRecord, job: PanelJob, flow_run_id: str)
     Raises:
         RemotePanelError: the flow run failed, or logged no metrics.
     """
-    wait_for_remote(flow_run_id)
+    with tracking(f"{job.run_label}, on another work pool", passing=True):
+        wait_for_remote(flow_run_id)
     trained = find_trained(comparison, job) or find_shared(comparison, job)
     metrics = load_evaluation(trained.run_id) if trained else None
     if trained is None or metrics is None:

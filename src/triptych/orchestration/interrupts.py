@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
+from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from triptych.errors import RunInterruptedError
+from triptych.system.progress import tracking
 
 
 class Interrupts:
@@ -21,8 +25,10 @@ class Interrupts:
 
     def wait(self, futures: Sequence[PrefectFuture[Any]]) -> None:
         """Wait for all futures of this flow run; if the wait is interrupted, its threads stop at their next check."""
+        shown = tracking("work on the cluster", passing=True) if is_on_cluster() else nullcontext()
         try:
-            wait(list(futures))
+            with shown:
+                wait(list(futures))
         except BaseException:  # Ctrl-C, a termination signal or a cancellation
             self._flow_runs.add(flow_run.id)
             raise
@@ -39,6 +45,12 @@ class Interrupts:
         """
         if flow_run_id in self._flow_runs or is_cancelled():
             raise RunInterruptedError(f"interrupted {progress}")
+
+
+def is_on_cluster() -> bool:
+    """Return whether the tasks of this flow run are in other processes, whose progress is not shown here."""
+    runner: object = getattr(FlowRunContext.get(), "task_runner", None)
+    return runner is not None and not isinstance(runner, ThreadPoolTaskRunner)
 
 
 def is_cancelled() -> bool:

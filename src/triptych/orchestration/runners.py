@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefect import Flow
 from prefect.context import FlowRunContext
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from triptych.config.resolve import Config
 from triptych.config.runner import THREADS, find_address
 from triptych.data.boards import PreparedBoard
+from triptych.orchestration.interrupts import is_on_cluster
 from triptych.panels.kinds import EMBEDDING, find_kind
 from triptych.system.threads import count_cores
 from triptych.tracking.client import list_store_modules
@@ -96,9 +96,9 @@ def share_shards(prepared: PreparedBoard) -> list[range]:
     with a worker.
     """
     shards = count_shards(sum(prepared.sizes.values()))
-    runner: Any = getattr(FlowRunContext.get(), "task_runner", None)
-    if runner is None or isinstance(runner, ThreadPoolTaskRunner):
+    if not is_on_cluster():
         return [range(shards)]
+    runner: Any = FlowRunContext.get().task_runner  # type: ignore[union-attr]
     # A cluster that adapts itself to its work may have no worker yet.
     return divide_shards(shards, max(1, sum(runner.client.nthreads().values())))
 

@@ -10,6 +10,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import BoardData
+from triptych.orchestration.interrupts import is_on_cluster
 from triptych.orchestration.runners import divide_shards, list_modules, run_on, share_shards
 
 
@@ -73,6 +74,7 @@ def test_only_on_a_cluster_there_is_more_than_one_task(
     context = None if runner is None else SimpleNamespace(task_runner=runner)
     monkeypatch.setattr("triptych.orchestration.runners.FlowRunContext.get", lambda: context)
     assert share_shards(replace(digits.prepared, sizes={"train": 6, "validation": 2, "test": 3})) == shares
+    assert is_on_cluster() is isinstance(runner, Cluster)
 
 
 @pytest.mark.parametrize(
