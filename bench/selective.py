@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import get_data_path
@@ -22,7 +23,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.neural_network import MLPClassifier
 
-from triptych.evaluation.abstention.promise import find_threshold
+from triptych.evaluation.abstention.promise import draw_independent, find_threshold
+from triptych.evaluation.predictions import Predictions
 from triptych.networks.familiar.distances import Familiarity, Features
 from triptych.system.paths import data_homes
 from triptych.transfer.weights import fetch_backbone
@@ -30,7 +32,7 @@ from triptych.transfer.weights import fetch_backbone
 SECTION, SPLITS, FOREIGN_SPLITS, RATE = "selective", 500, 40, 0.02
 LETTERS = "ABCDEFGHKMNPRTWXYabdefhkmnprtwxy"
 Rows = NDArray[np.float64]
-Scored = tuple[NDArray[np.float64], NDArray[np.bool_]]
+Scored = tuple[NDArray[np.floating[Any]], NDArray[np.bool_]]
 
 
 def read_mnist(images: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -72,6 +74,40 @@ def draw_again(name: str, scored: Scored, validation: int) -> Figure:
         broken.append(keep_promise((scored[0][rows], scored[1][rows]), scored)[0])
     figure = f"promise of 2 % broken: {name}, {validation} validation images drawn from a known population"
     return _figure(figure, float(np.mean(broken)), 0.05, at_most=True)
+
+
+def shoot_bursts(
+    model: LogisticRegression, images: NDArray[np.uint8], labels: NDArray[np.uint8], frames: int
+) -> Scored:
+    """Return the score of each frame of bursts of images: brighter or darker, and noisy."""
+    rng, shot = np.random.default_rng(0), []
+    for _ in range(frames):
+        lit = images * rng.uniform(0.85, 1.15, (len(images), 1, 1))
+        noisy = np.clip(lit + rng.normal(0.0, 16.0, images.shape), 0, 255).astype(np.uint8)
+        shot.append(score(model, scale(noisy), labels))
+    confidence, correct = (np.stack(parts, axis=1) for parts in zip(*shot, strict=True))  # (bursts, frames)
+    return confidence, correct
+
+
+def split_bursts(name: str, shot: Scored, sizes: NDArray[np.int64], validation: int, test: int) -> list[Figure]:
+    """Split bursts at random, of which the first frames are taken, a number for each burst."""
+    rng, kept = np.random.default_rng(0), []
+    counted: list[bool] = []
+    taken = np.arange(shot[0].shape[1]) < sizes[:, None]
+    for _ in range(SPLITS):
+        order = rng.permutation(len(sizes))
+        parts = [np.sort(order[:validation]), np.sort(order[validation:][:test])]
+        frames = [(shot[0][rows][taken[rows]], shot[1][rows][taken[rows]]) for rows in parts]
+        groups = np.repeat(parts[0], sizes[parts[0]])
+        confidence, correct = frames[0]
+        one_of_each = draw_independent(
+            Predictions(groups, (~correct).astype(np.int64), confidence[:, None], groups=groups)
+        )
+        kept.append(keep_promise(one_of_each, frames[1]))
+        if len(counted) < SPLITS // 5:
+            counted.append(keep_promise(frames[0], frames[1])[0])
+    print(f"{name}: broken in {np.mean(counted):.3f} of the splits if each frame is counted", flush=True)
+    return _report(f"{name}, {validation} validation and {test} test bursts", kept)
 
 
 def choose_epochs(draws: int) -> list[Figure]:
@@ -183,7 +219,20 @@ def measure_promises() -> list[Figure]:
         *split_again("MNIST", many, 3180, 6820),
         *split_again("MNIST", many, 3000, 3000),
         draw_again("MNIST", many, 2000),
+        *measure_bursts(on_mnist, large[2000:10_000], classes[2000:10_000]),
         *choose_epochs(100),
+    ]
+
+
+def measure_bursts(model: LogisticRegression, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> list[Figure]:
+    """Return how often the promise is broken where images are bursts of frames, of one or of many lengths."""
+    shot = shoot_bursts(model, images, labels, 20)
+    lengths = {f"bursts of {frames}": np.full(len(images), frames) for frames in (5, 10, 20)}
+    lengths["bursts of 1 to 20"] = np.random.default_rng(1).integers(1, 21, len(images))
+    return [
+        figure
+        for name, sizes in lengths.items()
+        for figure in split_bursts(f"MNIST in {name}", shot, sizes, 2000, 4000)
     ]
 
 

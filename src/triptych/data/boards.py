@@ -5,7 +5,7 @@ Each image is decoded once, to check that it can be read and to store the thumbn
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from triptych.config.schema import GROUP, NO_GROUPS, SIMILAR, BoardConfig, SplitConfig
 from triptych.config.trainers import kind_of_panel
 from triptych.data.datasets import Dataset, fetch_dataset, name_file
-from triptych.data.duplicates import find_leaked, group_equal
+from triptych.data.duplicates import Group, find_leaked, group_equal
 from triptych.data.folders import describe_twins, find_twins
 from triptych.data.folds.drawing import draw_repetition, require_classes
 from triptych.data.groups import find_keys
@@ -90,6 +90,7 @@ class BoardData:
         split: the split, the same for every panel.
         image_weights: (n,) float64, positive: the weight of each training image in the loss of every panel; None: all
             weigh the same.
+        similar: the groups of images that look alike.
     """
 
     prepared: PreparedBoard
@@ -99,6 +100,7 @@ class BoardData:
     image_ids: ImageIds
     split: Split
     image_weights: NDArray[np.float64] | None = None
+    similar: Sequence[Group] = ()
 
     @property
     def groups(self) -> NDArray[np.int64] | None:
@@ -109,6 +111,21 @@ class BoardData:
         """Return the name of an image: that of its file, relative to the data, or its number."""
         images, root = self.images, self.prepared.root
         return name_file(images.files[index], root or Path()) if isinstance(images, FileImages) else f"image {index}"
+
+    def group_part(self, part: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """Return the number of each image's group, (m,) int64; None if every image of the part stands alone.
+
+        Groups are those of `split.group_by`; without it, copies and images that look alike are a group.
+
+        Args:
+            part: (m,) int64, indices of images.
+        """
+        if self.groups is not None:
+            return self.groups[part]
+        numbers = np.unique(self.image_ids, return_inverse=True)[1].astype(np.int64)
+        for group in self.similar:
+            numbers[list(group)] = numbers[group[0]]
+        return numbers[part] if len(np.unique(numbers[part])) < len(part) else None
 
     def draw_folds(self, repeat: int) -> list[BoardData]:
         """Return the data with the split of each fold of a repetition; without folds, the data as they are."""
@@ -306,7 +323,7 @@ def load_board(prepared: PreparedBoard) -> BoardData:
     labels = np.asarray(content["labels"], dtype=np.int64)
     weights = np.asarray(content["weights"], dtype=np.float64) if "weights" in content else None
     split = load_split(prepared.split_file)
-    return BoardData(prepared, images, stored.pixels, labels, stored.image_ids, split, weights)
+    return BoardData(prepared, images, stored.pixels, labels, stored.image_ids, split, weights, stored.similar)
 
 
 def _prepare_again(prepared: PreparedBoard) -> PreparedBoard:

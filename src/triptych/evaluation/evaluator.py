@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from triptych.data.boards import BoardData
 from triptych.errors import EvaluationError, ReloadError
-from triptych.evaluation.abstention.promise import measure_coverage
+from triptych.evaluation.abstention.promise import COVERED_RATE, draw_independent, measure_coverage
 from triptych.evaluation.calibration import fit_temperature
 from triptych.evaluation.metrics import measure_calibrated, measure_probabilities
 from triptych.evaluation.predictions import Predictions
@@ -33,8 +33,6 @@ Indices = NDArray[np.int64]
 RELOAD_TOLERANCE = 1e-5
 # The same for a frozen network in a 16-bit format, whose rounding is three orders of magnitude coarser.
 COARSE_TOLERANCE = 2e-2
-# The rate of errors among answers for which the coverage is logged.
-COVERED_RATE = 0.02
 # Predictions are timed until either limit is reached.
 TIMING_SECONDS, TIMED_CALLS = 0.5, 25
 
@@ -149,14 +147,14 @@ def evaluate_logged_model(
     tested = _collect(data, test, probabilities)
     on_validation = None if validated is None else _collect(data, validation, validated)
     if on_validation:
-        pairs = [(part.confidence, part.correct) for part in (on_validation, tested)]
-        covered = measure_coverage(pairs[0], pairs[1], COVERED_RATE)
+        covered = measure_coverage(draw_independent(on_validation), (tested.confidence, tested.correct), COVERED_RATE)
         metrics |= {f"test_{name}_at_2_percent": value for name, value in covered.items()}
     return Evaluation(metrics, tested, on_validation, difference)
 
 
 def _collect(data: BoardData, part: Indices, probabilities: Probabilities) -> Predictions:
-    return Predictions(part, data.labels[part], probabilities, data.image_ids[part], data.prepared.classes)
+    given = (part, data.labels[part], probabilities, data.image_ids[part], data.prepared.classes)
+    return Predictions(*given, groups=data.group_part(part))
 
 
 def check_coverage(indices: Indices, probabilities: Probabilities) -> None:

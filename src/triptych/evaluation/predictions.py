@@ -36,6 +36,7 @@ class Predictions:
         classes: the class names; empty in files of earlier versions.
         columns: (n, 20), the classes that the probabilities belong to, the most probable first; None: all of them.
         folds: (n,) int64, the fold that tests each image; None without cross-validation.
+        groups: (n,) int64, the number of each image's group, such as the frames of a burst; None if each stands alone.
     """
 
     indices: NDArray[np.int64]
@@ -45,6 +46,7 @@ class Predictions:
     classes: tuple[str, ...] = ()
     columns: NDArray[np.unsignedinteger[Any]] | None = None
     folds: NDArray[np.int64] | None = None
+    groups: NDArray[np.int64] | None = None
 
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
@@ -126,7 +128,7 @@ def load_predictions(file: Path) -> Predictions:
         ids = arrays.get("ids", np.empty(0, dtype="S32"))
         classes = tuple(map(str, names.tolist()))
         given = (arrays["indices"], arrays["labels"], arrays["probabilities"])
-        return Predictions(*given, ids, classes, arrays.get("columns"), arrays.get("folds"))
+        return Predictions(*given, ids, classes, *map(arrays.get, ("columns", "folds", "groups")))
 
 
 def tabulate_predictions(predictions: Predictions) -> Table | None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,10 +60,24 @@ def test_a_burst_is_a_group_and_in_one_part(bursts: Path, group_by: str) -> None
     names = [name.partition("_")[0] for name in name_files(data)]
     assert len({*zip(names, data.groups.tolist(), strict=True)}) == PHOTOS
     assert len(np.unique(data.groups)) == PHOTOS
+    np.testing.assert_array_equal(data.group_part(data.split.test), data.groups[data.split.test])
     parts = data.split.parts().tolist()
     assert len({*zip(names, parts, strict=True)}) == PHOTOS
     assert set(parts) == {"train", "validation", "test"}
     assert data.prepared.notes == (f"split.group_by={group_by} makes 24 groups of 72 images, the largest of 3",)
+
+
+def test_without_groups_copies_and_what_looks_alike_belong_together(bursts: Path) -> None:
+    data = open_grouped(bursts, "none")
+    everything, apart = np.arange(PHOTOS * FRAMES), np.arange(0, PHOTOS * FRAMES, FRAMES)
+    groups = data.group_part(everything)
+    assert groups is not None
+    names = [name.partition("_")[0] for name in name_files(data)]
+    assert len({*zip(names, groups.tolist(), strict=True)}) == len(np.unique(groups)) == PHOTOS
+    assert data.group_part(apart) is None
+    copied = replace(data, similar=(), image_ids=data.image_ids[everything // 2]).group_part(everything[:4])
+    assert copied is not None
+    assert [copied.tolist().index(group) for group in copied] == [0, 0, 2, 2]
 
 
 def test_without_groups_the_comparison_says_what_they_would_do(bursts: Path) -> None:

@@ -50,7 +50,7 @@ def take_caution(version: Any, loaded: LoadedVersion, rate: float) -> Caution:
     for taken in {FOREIGN, NOT_SURE} & {*loaded.classes}:
         raise ConfigError(f"--error-at-most refuses with {taken!r}, which is a class of {version.name}: rename it")
     validated = load_validated(version)
-    threshold = require_threshold(validated.confidence, validated.correct, rate)
+    threshold = require_threshold(validated, rate)
     if loaded.familiarity is None:
         name = f"{version.name}/{version.version}"
         errors.print(f"triptych: {name} refuses no foreign image: an earlier version trained it", highlight=False)

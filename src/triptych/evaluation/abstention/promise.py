@@ -7,7 +7,7 @@ fixed sequence testing (Angelopoulos et al., "Learn then Test", 2021) instead of
 goes from the most confident validation images to less confident ones, tests each rate of errors, and stops where a test
 first fails. The binomial test, of all images, is exact if errors among the answers do not become rarer as less
 confident images are answered. A test set has a sampling error of its own, which the hypergeometric test (Fisher's) adds
-for each threshold.
+for each threshold. Both tests need independent images: of a group, such as the frames of a burst, one is drawn.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom, hypergeom
 
 from triptych.errors import ConfigError
+from triptych.evaluation.predictions import Predictions
 
 # The probability that the promise is broken.
 BROKEN = 0.05
@@ -31,6 +32,8 @@ FEW_ERRORS = ceil(log(BROKEN) / log(TEST_TIMES / (TEST_TIMES + 1)))
 FIRST_TIMES = 4
 # Thresholds that are tested at most.
 MOST_TESTS = 500
+# The rate of errors among answers for which the coverage is logged.
+COVERED_RATE = 0.02
 # Of a product of a rate and a number of images.
 ROUNDING = 1e-9
 # Rates that are suggested where the one that was asked for cannot be promised.
@@ -97,24 +100,42 @@ def _find_ends(ordered: Floats) -> Counts:
     return np.flatnonzero(np.append(ordered[:-1] > ordered[1:], last)) + 1
 
 
-def require_threshold(confidence: Floats, correct: Flags, rate: float) -> float:
+def require_threshold(validated: Predictions, rate: float) -> float:
     """Return the threshold of `find_threshold`.
+
+    Args:
+        validated: the predictions of the validation images.
+        rate: of errors among the answers, above 0 and below 1.
 
     Raises:
         ConfigError: there are too few validation images for the promise, or too many errors among them.
     """
+    confidence, correct = draw_independent(validated)
     threshold = find_threshold(confidence, correct, rate)
     if threshold is not None:
         return threshold
-    images, needed = len(confidence), count_needed(rate)
     possible = [one for one in SUGGESTED if one > rate and find_threshold(confidence, correct, one) is not None]
     instead = f"--error-at-most {possible[0]:.0%} can be promised" if possible else "nor can any rate up to 40%"
-    reason = (
-        f"it takes {needed} validation images, and the model has {images}"
-        if images < needed
-        else f"too many of its most confident validation images are wrong ({images} images)"
-    )
+    reason = explain_no_promise(len(confidence), rate, grouped=validated.groups is not None)
     raise ConfigError(f"--error-at-most {100 * rate:.3g}% cannot be promised: {reason}; {instead}")
+
+
+def explain_no_promise(drawn: int, rate: float, *, grouped: bool) -> str:
+    """Return why a rate of errors cannot be promised.
+
+    Args:
+        drawn: number of validation images, or of groups of them.
+        rate: of errors among the answers.
+        grouped: whether images belong together, so that their groups are counted.
+
+    >>> explain_no_promise(60, 0.02, grouped=False)
+    'it takes 175 validation images without an error, and there are 60'
+    """
+    counted = "groups of validation images" if grouped else "validation images"
+    needed = count_needed(rate)
+    if drawn < needed:
+        return f"it takes {needed} {counted} without an error, and there are {drawn}"
+    return f"too many of the most confident validation images are wrong ({drawn} {counted})"
 
 
 def measure_coverage(validated: tuple[Floats, Flags], tested: tuple[Floats, Flags], rate: float) -> dict[str, float]:
@@ -130,6 +151,19 @@ def measure_coverage(validated: tuple[Floats, Flags], tested: tuple[Floats, Flag
     answered = np.zeros(len(confidence), dtype=np.bool_) if threshold is None else confidence > threshold
     errors = {"error": float((~correct[answered]).mean())} if answered.any() else {}
     return {"coverage": float(answered.mean()), **errors}
+
+
+def draw_independent(predictions: Predictions) -> tuple[Floats, Flags]:
+    """Return confidence and correctness, each (m,), of images that can set a promise: one of each group, at random.
+
+    The images of a group, such as the frames of a burst, are wrong together, and no test here counts them as several.
+    One of each are independent draws of a random image of a random group.
+    """
+    if predictions.groups is None:
+        return predictions.confidence, predictions.correct
+    order = np.random.default_rng(0).permutation(len(predictions.groups))
+    drawn = order[np.unique(predictions.groups[order], return_index=True)[1]]
+    return predictions.confidence[drawn], predictions.correct[drawn]
 
 
 def trace_risk(confidence: Floats, correct: Flags) -> tuple[Floats, Floats]:
