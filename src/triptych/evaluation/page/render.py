@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 
 from triptych.data.boards import BoardData
+from triptych.evaluation.abstention.promise import COVERED_RATE, explain_no_promise
 from triptych.evaluation.charts.classes import SHOWN_CLASSES
 from triptych.evaluation.charts.colours import choose_colours
 from triptych.evaluation.charts.panels import Curves
@@ -26,7 +28,7 @@ from triptych.evaluation.page.embedding_map import describe_map, draw_map
 from triptych.evaluation.page.matrices import Matrix, tabulate_confusions, tabulate_difference
 from triptych.evaluation.page.mistakes import collect_mistakes, list_disagreements, list_mistakes
 from triptych.evaluation.page.script import collect_script_data
-from triptych.evaluation.pairs import build_pair_rows
+from triptych.evaluation.pairs import build_pair_rows, join_words
 from triptych.evaluation.predictions import Predictions
 from triptych.evaluation.report import EvaluatedPanel, Report
 from triptych.transfer.discriminant import Features
@@ -111,7 +113,18 @@ def render_page(
         map_text=describe_map(mapped) if mapped else "",
         settings=prepared.config.flat(),
         prepared=prepared,
+        unanswered=_explain_unanswered(data, report),
     )
+
+
+def _explain_unanswered(data: BoardData, report: Report) -> str:
+    """Return why panels answer no test image with a promise; nothing if all of them answer some."""
+    validation = data.split.validation
+    groups = data.group_part(validation)
+    drawn = len(validation if groups is None else np.unique(groups))
+    silent = [one.label for one in report.standings if one.metrics.get("test_coverage_at_2_percent") == 0.0]
+    reason = explain_no_promise(drawn, COVERED_RATE, grouped=groups is not None)
+    return f"The promise cannot be made for {join_words(silent)}: {reason}." if silent else ""
 
 
 def render_template(name: str, script_data: Mapping[str, Any], **values: Any) -> str:
