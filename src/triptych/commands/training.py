@@ -127,7 +127,7 @@ def _print_comparison(result: ComparisonResult) -> None:
     tested = f"images out of fold ({report.folds} folds)" if report.folds else "test images"
     print_table(f"{report.board}, accuracy on {report.test_images} {tested}{means}", report.as_rows("terminal"))
     print_words(report.verdict, style="bold")
-    print_words(*(f"- {line}" for line in (*report.caveats, *report.findings)))
+    print_words(*(f"- {line}" for line in (*report.caveats, *report.list_findings())))
     print_words(f"Champion: {result.promotion}")
     # After a comparison that registers nothing, a champion is another one's.
     champion = explain_champion(report.board) if result.state else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -64,6 +64,31 @@ class MissingPanel:
     bad_input: bool = False
 
 
+class Found(NamedTuple):
+    """What a check has to say about a model, or about its data.
+
+    Attributes:
+        cause: what was found; panels with the same cause share a line.
+        remedy: what can be done about it.
+        panel: the label of the model; empty where it is about the data or the comparison.
+        detail: the figures of this panel.
+        setting: the field that the remedy changes for this panel, with its value.
+    """
+
+    cause: str
+    remedy: str
+    panel: str = ""
+    detail: str = ""
+    setting: str = ""
+
+
+class Finding(NamedTuple):
+    """What was found, with the code of its check, such as T003."""
+
+    code: str
+    found: Found
+
+
 @dataclass(frozen=True)
 class Standing:
     """A panel's place in the ranking, over all its repeats.
@@ -112,7 +137,7 @@ class Report:
         verdict: the result in one sentence.
         caveats: what limits the result.
         missing: repeats that could not be compared.
-        findings: what the checks of the models found, each as a line with its code.
+        findings: what the checks of the models found.
         folds: number of folds of a cross-validation, which tests all images; 0 for one test set.
     """
 
@@ -123,12 +148,13 @@ class Report:
     verdict: str
     caveats: tuple[str, ...]
     missing: tuple[MissingPanel, ...] = ()
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     folds: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
-        return {**asdict(self), "standings": [standing.as_json() for standing in self.standings]}
+        findings = [line for finding in self.findings for line in group_by_cause([finding])]
+        return {**asdict(self), "standings": [standing.as_json() for standing in self.standings], "findings": findings}
 
     def as_rows(self, table: Table = "ranking") -> list[dict[str, str]]:
         """Return a table of the panels as text: a dictionary from heading to cell for each panel, best first."""
@@ -139,11 +165,15 @@ class Report:
         values = [standing.as_json() | mark for standing, mark in zip(self.standings, marks, strict=True)]
         return build_rows([{name: v for name, v in one.items() if v is not None} for one in values], table)
 
+    def list_findings(self) -> list[str]:
+        """Return a line for each cause."""
+        return group_by_cause(self.findings)
+
     def as_markdown(self) -> str:
         """Return everything as Markdown."""
         tables = [self.as_rows(), build_pair_rows(self.pairs)]
         text = "\n\n".join(_format_table(rows) for rows in tables if rows)
-        lines = [f"- {escape_markdown(line)}" for line in (*self.caveats, *self.findings)]
+        lines = [f"- {escape_markdown(line)}" for line in (*self.caveats, *self.list_findings())]
         return "\n".join([self.verdict, "", text, "", *lines])
 
 
@@ -168,6 +198,23 @@ class ComparisonResult:
     awaiting: str = ""
     state: str = ""
     models: tuple[str, ...] = ()
+
+
+def group_by_cause(findings: Iterable[Finding]) -> list[str]:
+    """Return a line for each cause, with the panels that have it and what can be done.
+
+    >>> group_by_cause([Finding("T003", Found("still improving", "train longer", name, "-2 %")) for name in ("a", "b")])
+    ['T003 still improving: a (-2 %), b (-2 %); train longer']
+    """
+    causes: dict[tuple[str, str, str], list[Found]] = {}
+    for code, found in findings:
+        causes.setdefault((code, found.cause, found.remedy), []).append(found)
+    lines = []
+    for (code, cause, remedy), alike in causes.items():
+        panels = ", ".join(f"{one.panel} ({one.detail})" for one in alike if one.panel)
+        settings = ", ".join(dict.fromkeys(one.setting for one in alike if one.setting))
+        lines.append(f"{code} {cause}{': ' * bool(panels)}{panels}; {remedy}{f' ({settings})' if settings else ''}")
+    return lines
 
 
 def _format_table(rows: Sequence[Mapping[str, str]]) -> str:

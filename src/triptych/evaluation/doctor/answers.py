@@ -8,9 +8,10 @@ from math import sqrt
 import numpy as np
 from scipy.special import ndtr
 
-from triptych.evaluation.doctor.evidence import Evidence, Found
+from triptych.evaluation.doctor.evidence import Evidence
 from triptych.evaluation.doctor.rivals import COMPLEXITY, data_groups
 from triptych.evaluation.pairs import join_words
+from triptych.evaluation.report import Found
 from triptych.evaluation.statistics import measure_clustering
 
 # A class with fewer test images says little about itself.
@@ -34,8 +35,10 @@ def find_never_predicted(evidence: Evidence) -> Iterator[Found]:
         ]
         if never and COMPLEXITY[panel.kind_name] > 0:
             yield Found(
-                f"{panel.label} never answers {join_words(never, NAMED_CLASSES)}",
+                "classes that are never answered",
                 "collect more images of them, or set class_weights=balanced",
+                panel.label,
+                join_words(never, NAMED_CLASSES),
             )
 
 
@@ -54,8 +57,10 @@ def find_surprising_validation(evidence: Evidence) -> Iterator[Found]:
         difference = panel.accuracy - validated
         if variance and 2.0 * ndtr(-abs(difference) / sqrt(variance)) < SURPRISING / len(evidence.panels):
             yield Found(
-                f"{panel.label} has {validated:.4f} on validation and {panel.accuracy:.4f} on test: more than chance",
+                "accuracies on validation and test that differ by more than chance",
                 "look at how the parts differ: in time, place, camera, or images that occur twice",
+                panel.label,
+                f"{validated:.4f} on validation, {panel.accuracy:.4f} on test",
             )
 
 
@@ -66,10 +71,13 @@ def find_miscalibrated(evidence: Evidence) -> Iterator[Found]:
         error, floor = metrics["test_ece"], metrics["test_ece_floor"]
         if error - floor > MISCALIBRATED and COMPLEXITY[panel.kind_name] > 0:
             scaled = metrics.get("test_ece_calibrated")
-            remedy = "a validation set allows to scale them" if scaled is None else f"scaled, they are {scaled:.3f} off"
             yield Found(
-                f"the confidence of {panel.label} is {error:.3f} off its accuracy, where {floor:.3f} would be chance",
-                f"do not take its probabilities at face value; {remedy}",
+                "confidence that is off the accuracy",
+                "do not take the probabilities at face value"
+                + ("; a validation set makes it possible to scale them" if scaled is None else ""),
+                panel.label,
+                f"by {error:.3f}, where {floor:.3f} would be chance"
+                + ("" if scaled is None else f"; {scaled:.3f} once scaled"),
             )
 
 

@@ -10,7 +10,7 @@ from triptych.evaluation.doctor.answers import (
     find_small_classes,
     find_surprising_validation,
 )
-from triptych.evaluation.doctor.evidence import Evidence, Found
+from triptych.evaluation.doctor.evidence import Evidence
 from triptych.evaluation.doctor.learning import (
     find_best_at_edge,
     find_overfitted,
@@ -26,6 +26,7 @@ from triptych.evaluation.doctor.rivals import (
     find_wide_spread,
 )
 from triptych.evaluation.doctor.shortcuts import find_shortcuts
+from triptych.evaluation.report import Finding, Found
 
 # `docs/findings` has a page for each code.
 CHECKS: dict[str, Callable[[Evidence], Iterable[Found]]] = {
@@ -47,6 +48,6 @@ CHECKS: dict[str, Callable[[Evidence], Iterable[Found]]] = {
 }
 
 
-def examine_models(evidence: Evidence) -> tuple[str, ...]:
-    """Return what the checks find about a comparison, a line each: the code, what was found, and what can be done."""
-    return tuple(f"{code} {found.text}: {found.remedy}" for code, check in CHECKS.items() for found in check(evidence))
+def examine_models(evidence: Evidence) -> tuple[Finding, ...]:
+    """Return what the checks find about a comparison, in the order of their codes."""
+    return tuple(Finding(code, found) for code, check in CHECKS.items() for found in check(evidence))

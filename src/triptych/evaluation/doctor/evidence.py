@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +16,6 @@ from triptych.evaluation.pairs import Pair
 from triptych.evaluation.predictions import Predictions
 from triptych.evaluation.report import EvaluatedPanel, Report, Standing, keep_common_repeats
 from triptych.panels.kinds import Kind, find_kind, name_kind
-
-
-class Found(NamedTuple):
-    """What a check has to say about a model, or about its data.
-
-    Attributes:
-        text: what was found, in one sentence with its figures.
-        remedy: what can be done about it.
-    """
-
-    text: str
-    remedy: str
 
 
 @dataclass(frozen=True)

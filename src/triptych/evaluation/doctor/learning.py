@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import sqrt
 
-from triptych.evaluation.doctor.evidence import Evidence, Found, PanelEvidence
+from triptych.evaluation.doctor.evidence import Evidence, PanelEvidence
 from triptych.evaluation.pairs import join_words
+from triptych.evaluation.report import Found
 from triptych.panels.spaces import find_edges
 
 # A training that still improves: the loss falls by more than this share in its last tenth, and the accuracy, in 0..1,
@@ -33,9 +34,11 @@ def find_stopped_early(evidence: Evidence) -> Iterator[Found]:
         if falling and accuracies[-1] - accuracies[-(len(losses) // LAST_THIRD)] > STILL_RISING:
             name = {"val": "validation", "train": "training"}[part]
             yield Found(
-                f"{panel.label} still improves at its last epoch: its {name} loss fell by {1 - after / before:.1%} in "
-                f"the last {last} of {len(losses)} epochs",
-                f"set {panel.kind.section}.epochs={2 * len(losses)}, or a larger {panel.kind.section}.learning_rate",
+                "still improving at the last epoch",
+                "train for more epochs, or with a larger learning rate",
+                panel.label,
+                f"{name} loss down {1 - after / before:.1%} in the last {last} of {len(losses)} epochs",
+                f"{panel.kind.section}.epochs={2 * len(losses)}",
             )
 
 
@@ -48,8 +51,10 @@ def find_overfitted(evidence: Evidence) -> Iterator[Found]:
         train, validation = (float(panel.curve(f"{part}_accuracy")[panel.kept_epoch]) for part in ("train", "val"))
         if train - validation - _sampling_error(validation, images) > OVERFIT:
             yield Found(
-                f"{panel.label} overfits: {train:.4f} on the training images, {validation:.4f} on validation",
+                "overfitted",
                 "use more images, augmentation, a larger weight_decay or dropout, or a smaller network",
+                panel.label,
+                f"{train:.4f} on the training images, {validation:.4f} on validation",
             )
 
 
@@ -61,9 +66,10 @@ def find_underfitted(evidence: Evidence) -> Iterator[Found]:
         best = max(rivals, key=lambda one: one.accuracy, default=None)
         if best and best.accuracy - _sampling_error(best.accuracy, len(evidence.labels)) - train > UNDERFIT:
             yield Found(
-                f"{panel.label} underfits: {train:.4f} on its own training images, where {best.label} reaches "
-                f"{best.accuracy:.4f} on test images",
-                "train it for more epochs, with a larger learning rate or a larger network",
+                "underfitted",
+                "train for more epochs, with a larger learning rate or a larger network",
+                panel.label,
+                f"{train:.4f} on its own training images, where {best.label} has {best.accuracy:.4f} on test images",
             )
 
 
@@ -75,8 +81,10 @@ def find_best_at_edge(evidence: Evidence) -> Iterator[Found]:
             edges = find_edges(panel.settings, panel.kind.space(panel.settings), images)
             if edges:
                 yield Found(
-                    f"the best setting of {panel.label} lies at the edge of what was searched: {join_words(edges)}",
+                    "best setting at the edge of what was searched",
                     "try values beyond it with --set",
+                    panel.label,
+                    join_words(edges),
                 )
 
 
@@ -86,9 +94,11 @@ def find_stalled(evidence: Evidence) -> Iterator[Found]:
         losses, accuracy = panel.curve("train_loss"), panel.curve("train_accuracy")[-1]
         if losses[-1] > (1.0 - HARDLY_FALLEN) * losses[0] and accuracy < LEARNT:
             yield Found(
-                f"{panel.label} hardly learns: its training loss is {losses[0]:.4g} after the first epoch, "
-                f"{losses[-1]:.4g} after the last",
-                f"try a {panel.kind.section}.learning_rate ten times as large, and a tenth of it",
+                "hardly learning",
+                "try a learning rate ten times as large, and a tenth of it",
+                panel.label,
+                f"training loss {losses[0]:.4g} after the first epoch, {losses[-1]:.4g} after the last",
+                f"{panel.kind.section}.learning_rate",
             )
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from triptych.evaluation.doctor.evidence import Evidence, Found, PanelEvidence
+from triptych.evaluation.doctor.evidence import Evidence, PanelEvidence
 from triptych.evaluation.pairs import join_words
+from triptych.evaluation.report import Found
 from triptych.evaluation.statistics import Groups, compare_pair
 
 # How much there is to a kind of panel; a panel should beat those below it.
@@ -38,12 +39,13 @@ def find_beaten_by_majority(evidence: Evidence) -> Iterator[Found]:
             panel.correct, np.tile(constant, (len(panel.correct), 1)), 1.0 - evidence.level, data_groups(evidence)
         )
         if paired.difference <= 0.0 or paired.p_value >= evidence.level:
-            learns = "look at its curves for a learning rate that does not suit, and at"
+            learns = "look at the curves for a learning rate that does not suit, and at"
             yield Found(
-                f"{panel.label} ({panel.accuracy:.4f}) is not shown to be better than always answering "
-                f"{evidence.classes[majority]!r} ({constant.mean():.4f})",
+                f"not shown to be better than always answering {evidence.classes[majority]!r} ({constant.mean():.4f})",
                 f"{learns if panel.is_trained_in_epochs else 'look at'} what the images show; a pretrained network may "
                 "see more in them",
+                panel.label,
+                f"{panel.accuracy:.4f}",
             )
 
 
@@ -63,8 +65,10 @@ def find_beaten_by_simpler(evidence: Evidence) -> Iterator[Found]:
         ]
         if losers:
             yield Found(
-                f"{simple.label} ({simple.accuracy:.4f}) is simpler than {join_words(losers)} and at least as accurate",
-                f"use {simple.label}, or tune the others",
+                f"simpler than {join_words(losers)} and at least as accurate",
+                "use the simpler panel, or tune the others",
+                simple.label,
+                f"{simple.accuracy:.4f}",
             )
 
 
@@ -94,8 +98,10 @@ def find_slow(evidence: Evidence) -> Iterator[Found]:
         if quicker:
             best = min(quicker, key=lambda one: one.seconds)
             yield Found(
-                f"{panel.label} takes {panel.seconds:,.0f} s, {best.label}, no less accurate, {best.seconds:,.1f} s",
-                f"leave {panel.label} out where time counts",
+                "much slower than a panel that is no less accurate",
+                "leave the slower panel out where time counts",
+                panel.label,
+                f"{panel.seconds:,.0f} s, {best.label} {best.seconds:,.1f} s",
             )
 
 
@@ -109,7 +115,8 @@ def find_wide_spread(evidence: Evidence) -> Iterator[Found]:
         accuracies = panel.correct.mean(axis=1)
         if np.ptp(accuracies) > WIDE_SPREAD:
             yield Found(
-                f"the accuracy of {panel.label} depends on the seed: {accuracies.min():.4f} to {accuracies.max():.4f} "
-                f"in {len(accuracies)} repeats",
+                "accuracy depends on the seed",
                 "use more repeats, more epochs or a smaller learning rate",
+                panel.label,
+                f"{accuracies.min():.4f} to {accuracies.max():.4f} in {len(accuracies)} repeats",
             )

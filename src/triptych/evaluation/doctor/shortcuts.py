@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.data.boards import BoardData
-from triptych.evaluation.doctor.evidence import Evidence, Found
+from triptych.evaluation.doctor.evidence import Evidence
+from triptych.evaluation.report import Found
 from triptych.images.sources import FileImages
 from triptych.system.slices import iterate_slices
 

@@ -14,7 +14,7 @@ def test_a_class_with_few_test_images_is_named(digits: BoardData) -> None:
     rare = digits.split.test[digits.labels[digits.split.test] == 7][:3]
     board = replace(digits, split=replace(digits.split, test=np.concatenate([few, rare])))
     [found] = find_small_classes(make_evidence(board, {"name": "numpy-mlp"}))
-    assert found.text == "there are hardly any test images of 7 (3)"
+    assert found.cause == "there are hardly any test images of 7 (3)"
     assert [*find_small_classes(make_evidence(digits, {"name": "numpy-mlp"}))] == []
 
 

@@ -29,5 +29,5 @@ def test_a_training_that_is_done_is_not_called_unfinished(curves: dict[str, list
 def test_without_validation_the_training_loss_counts(digits: BoardData) -> None:
     evidence = make_evidence(digits, {"name": "numpy-mlp", "curves": {"train_loss": FALLING, "train_accuracy": RISING}})
     [found] = find_stopped_early(evidence)
-    assert "its training loss fell by" in found.text
-    assert found.remedy.startswith("set numpy_mlp.epochs=120")
+    assert found.detail.startswith("training loss down")
+    assert found.setting == "numpy_mlp.epochs=120"

@@ -29,7 +29,7 @@ def write_classes(folder: Path, suffix: str, brighter: int, side: int) -> BoardD
 @pytest.mark.parametrize("trait", TRAITS)
 def test_a_trait_that_tells_the_classes_apart_is_named(trait: str, tmp_path: Path) -> None:
     evidence = make_evidence(write_classes(tmp_path, *TRAITS[trait]), {"name": "nearest-neighbours", "errors": 1})
-    found = [finding.text for finding in find_shortcuts(evidence)]
+    found = [finding.cause for finding in find_shortcuts(evidence)]
     assert any(text.startswith(f"the {trait} alone predicts the class of") for text in found), found
 
 
