@@ -1,19 +1,25 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 
-import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from triptych.system.threads import count_cores, count_threads, limit_blas_threads, release_torch_threads
 
 
+@pytest.fixture
+def loaded() -> None:
+    """Load the BLAS of NumPy and that of SciPy, so that a limit of the test is one of both."""
+    import scipy.linalg  # noqa: F401
+
+
 def read_blas_threads() -> int:
-    assert np.__version__  # NumPy and its BLAS are loaded
     return min(int(pool["num_threads"]) for pool in threadpool_info() if pool["user_api"] == "blas")
 
 
+@pytest.mark.usefixtures("loaded")
 def test_the_smallest_limit_holds_until_the_last_block_ends() -> None:
     with threadpool_limits(4, user_api="blas"):
         before = read_blas_threads()
@@ -27,6 +33,26 @@ def test_the_smallest_limit_holds_until_the_last_block_ends() -> None:
         assert read_blas_threads() == before == 4
 
 
+def test_scipys_blas_is_limited_before_anything_has_loaded_it() -> None:
+    """SciPy has a BLAS of its own, which would have no limit if it were loaded while one holds."""
+    script = """if True:
+        import sys
+        from threadpoolctl import threadpool_info
+        from triptych.system.threads import limit_blas_threads
+
+        def read():
+            return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+        assert "scipy" not in sys.modules
+        with limit_blas_threads(1):
+            before = read()
+            import scipy.linalg
+            assert read() == before == [1] * len(before)
+    """
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.usefixtures("loaded")
 def test_an_error_ends_a_limit() -> None:
     with threadpool_limits(4, user_api="blas"):
         with pytest.raises(ValueError, match="no luck"), limit_blas_threads(1):
