@@ -15,7 +15,7 @@ import numpy as np
 from examples import find_photos
 from measure import Figure, publish
 from numpy.typing import NDArray
-from photo_sets import write_digits_on_photos, write_scenes
+from photo_sets import write_digits_on_paper, write_digits_on_photos, write_scenes
 
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import BoardData, load_board, prepare_board
@@ -105,15 +105,19 @@ def main(seeds: range) -> None:
     network = ("--panel", NETWORK, "--set", f"transfer.weights={weights}")
     small, large = (0.95, 0.75), (0.8, 0.7)
     with tempfile.TemporaryDirectory() as folder:
-        scenes, blended = Path(folder, "crops of 16 photos"), Path(folder, "digits on photos")
+        scenes, paper, blended = (
+            Path(folder, name) for name in ("crops of 16 photos", "digits on paper", "digits on photos")
+        )
         write_scenes(scenes, files)
         [board] = resolve_config("digits", data="mnist").boards
         mnist = load_board(prepare_board(board))
+        write_digits_on_paper(paper, mnist.pixels, mnist.labels)
         write_digits_on_photos(blended, files, mnist.pixels, mnist.labels)
         jobs: list[Callable[[], list[Figure]]] = [
             lambda: measure("digits", "digits", "", small, seeds),
             lambda: measure("MNIST", "mnist", "", small, seeds),
             lambda: measure(scenes.name, str(scenes), NETWORK, large, seeds),
+            lambda: measure(paper.name, str(paper), NETWORK, large, seeds),
             lambda: measure(blended.name, str(blended), NETWORK, large, seeds),
             lambda: [time_command("digits", "digits"), time_command("MNIST", "mnist")],
             lambda: [time_command(f"1,500 {blended.name}", str(blended), *network)],

@@ -49,3 +49,23 @@ def write_digits_on_photos(folder: Path, files: list[Path], pixels: Any, labels:
         drawn = Image.fromarray(pixels[number, ..., 0]).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
         blended = np.abs(np.asarray(crop, dtype=np.int16) - np.asarray(drawn, dtype=np.int16)[..., None])
         Image.fromarray(blended.astype(np.uint8)).save(folder / str(labels[number]) / f"{number:04}.jpg")
+
+
+def write_digits_on_paper(folder: Path, pixels: Any, labels: NDArray[np.int64]) -> None:
+    """Write digits as photographed sheets of paper: ink on paper of some colour, turned a little, under uneven light.
+
+    Args:
+        folder: where to write, one folder for each class.
+        pixels: (n, 28, 28, 1) uint8, the digits.
+        labels: (n,) int64, their classes.
+    """
+    rng = np.random.default_rng(0)
+    for digit in range(10):
+        (folder / str(digit)).mkdir(parents=True)
+    for number in range(DIGITS):
+        drawn = Image.fromarray(pixels[number, ..., 0]).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        strokes = np.asarray(drawn.rotate(rng.uniform(-8, 8), Image.Resampling.BILINEAR))[..., None] / 255
+        paper, ink = rng.uniform(170, 250, 3), rng.uniform(0, 80, 3)
+        light = np.linspace(1.0, rng.uniform(0.7, 1.0), SIDE)[:, None, None]
+        photo = light * (paper * (1 - strokes) + ink * strokes) + rng.normal(0.0, 4.0, (SIDE, SIDE, 3))
+        Image.fromarray(photo.clip(0, 255).astype(np.uint8)).save(folder / str(labels[number]) / f"{number:04}.jpg")
