@@ -13,6 +13,8 @@ from triptych.panels.spaces import find_edges
 # A training that still improves: the loss falls by more than this share in its last tenth, and the accuracy, in 0..1,
 # rises by more than so much in its last third.
 LAST_SHARE, STILL_FALLING = 10, 0.02
+# Fewer epochs have no course.
+FEWEST_EPOCHS = 4
 LAST_THIRD, STILL_RISING = 3, 0.005
 # Differences of accuracies, in 0..1, beyond the sampling error of the validation set.
 OVERFIT, UNDERFIT = 0.10, 0.05
@@ -27,7 +29,8 @@ def find_stopped_early(evidence: Evidence) -> Iterator[Found]:
         part = "val" if len(panel.curve("val_loss")) else "train"
         losses, accuracies = panel.curve(f"{part}_loss"), panel.curve(f"{part}_accuracy")
         last = max(1, len(losses) // LAST_SHARE)
-        if len(losses) <= LAST_SHARE or len(losses) < panel.settings.epochs:
+        ending = f"last {last}" if last > 1 else "last"
+        if len(losses) < FEWEST_EPOCHS or len(losses) < panel.settings.epochs:
             continue
         before, after = float(losses[-2 * last : -last].mean()), float(losses[-last:].mean())
         falling = losses[-last:].min() == losses.min() and before - after > STILL_FALLING * before
@@ -37,7 +40,7 @@ def find_stopped_early(evidence: Evidence) -> Iterator[Found]:
                 "still improving at the last epoch",
                 "train for more epochs, or with a larger learning rate",
                 panel.label,
-                f"{name} loss down {1 - after / before:.1%} in the last {last} of {len(losses)} epochs",
+                f"{name} loss down {1 - after / before:.1%} in the {ending} of {len(losses)} epochs",
                 f"{panel.kind.section}.epochs={2 * len(losses)}",
             )
 

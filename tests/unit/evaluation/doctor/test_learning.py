@@ -26,6 +26,15 @@ def test_a_training_that_is_done_is_not_called_unfinished(curves: dict[str, list
     assert [*find_stopped_early(evidence)] == []
 
 
+@pytest.mark.parametrize(("epochs", "found"), [(3, False), (8, True)])
+def test_few_epochs_have_a_course(epochs: int, found: bool, digits: BoardData) -> None:  # noqa: FBT001
+    few = {"val_loss": FALLING[:epochs], "train_loss": FALLING[:epochs], "val_accuracy": RISING[:epochs]}
+    settings = digits.prepared.config.numpy_mlp.model_copy(update={"epochs": epochs})
+    evidence = make_evidence(digits, {"name": "numpy-mlp", "curves": few}, numpy_mlp=settings)
+    details = [one.detail for one in find_stopped_early(evidence)]
+    assert details == ["validation loss down 3.8% in the last of 8 epochs"] * found
+
+
 def test_without_validation_the_training_loss_counts(digits: BoardData) -> None:
     evidence = make_evidence(digits, {"name": "numpy-mlp", "curves": {"train_loss": FALLING, "train_accuracy": RISING}})
     [found] = find_stopped_early(evidence)
