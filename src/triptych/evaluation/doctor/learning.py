@@ -34,7 +34,10 @@ def find_stopped_early(evidence: Evidence) -> Iterator[Found]:
             continue
         before, after = float(losses[-2 * last : -last].mean()), float(losses[-last:].mean())
         falling = losses[-last:].min() == losses.min() and before - after > STILL_FALLING * before
-        if falling and accuracies[-1] - accuracies[-(len(losses) // LAST_THIRD)] > STILL_RISING:
+        risen = accuracies[-1] - accuracies[-(len(losses) // LAST_THIRD)]
+        # Training images alone don't tell learning from memorising, of which the gap to new images is a measure.
+        memorised = accuracies[-1] - panel.accuracy if part == "train" else 0.0
+        if falling and risen > max(STILL_RISING, memorised):
             name = {"val": "validation", "train": "training"}[part]
             yield Found(
                 "still improving at the last epoch",
