@@ -32,7 +32,8 @@ def compare(environment: dict[str, str]) -> str:
     """Compare the panels of the digits; return the link to the charts."""
     command = [sys.executable, "-m", "triptych", "compare", "--set", "repeats=2"]
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)  # noqa: S603 - our own
-    return re.findall(r"http://\S+#/experiments/\S+", done.stderr + done.stdout)[-1]
+    links: list[str] = re.findall(r"http://\S+#/experiments/\S+", done.stderr + done.stdout)
+    return links[-1]
 
 
 @contextmanager
