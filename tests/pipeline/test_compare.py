@@ -153,7 +153,9 @@ def test_the_comparison_run_holds_verdict_table_and_split(result: ComparisonResu
     assert (comparison.info.run_name, comparison.info.status) == ("comparison", "FINISHED")
     artifacts = set(list_artifacts(comparison.info.run_id))
     assert {"comparison.json", "comparison.md", "curves.png"} <= artifacts
-    assert comparison.data.metrics == {"suspected_labels": 0.0}
+    panels = {one.label.split(" ")[0]: one.test_accuracy for one in result.report.standings}
+    accuracies = {f"test_accuracy.{panel}": pytest.approx(value) for panel, value in panels.items()}
+    assert comparison.data.metrics == {"suspected_labels": 0.0, **accuracies}
     logged = json.loads(mlflow.artifacts.load_text(f"{comparison.info.artifact_uri}/comparison.json"))
     assert logged["verdict"] == result.report.verdict
     assert "compareRunsMode=CHART" in comparison.data.tags["mlflow.note.content"]
