@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from helpers.browser import CHROMIUM, SECONDS, Tab, opened_tab, stop
 from helpers.waiting import ask, free_port, wait_until
 from triptych.cli import app
+from triptych.errors import ConfigError
 from triptych.evaluation.report import ComparisonResult
 from triptych.tracking.links import FIRST_CHARTS, LOCAL_PAGE
 
@@ -71,6 +72,17 @@ def test_the_link_shows_every_run_and_the_useful_charts_first(result: Comparison
 @pytest.fixture(scope="module")
 def report(result: ComparisonResult) -> Path:
     return Path(CliRunner().invoke(app, ["report", result.comparison]).stdout.strip())
+
+
+def test_the_report_is_written_where_it_is_asked_for(result: ComparisonResult, report: Path, tmp_path: Path) -> None:
+    for name in ("a b.html", "a b.html"):  # over the one that is there
+        done = CliRunner().invoke(app, ["report", result.comparison, "--to", str(tmp_path / name)])
+        assert done.stdout.strip() == str(tmp_path / name)
+    assert (tmp_path / "a b.html").read_bytes() == report.read_bytes()
+    for place, reason in ((tmp_path, "it is a folder"), (tmp_path / "gone" / "a.html", "there is no folder")):
+        refused = CliRunner().invoke(app, ["report", "--to", str(place)])
+        assert isinstance(refused.exception, ConfigError)
+        assert reason in str(refused.exception)
 
 
 def open_page(tab: Tab, page: Path, width: int, scheme: str = "light") -> None:

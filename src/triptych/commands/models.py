@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import sys
 import webbrowser
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from triptych.commands.options import DebugOption, ModelArgument
 from triptych.commands.terminal import EXIT_FAILURE, errors, terminal
 from triptych.errors import ConfigError, escape_controls
 from triptych.system.environment import apply_environment
+from triptych.system.files import replace_atomically, writing_to
 from triptych.system.own_memory import garbage_collection_paused
 from triptych.system.progress import OnProgress, show_progress, tracking
 from triptych.system.text import escape_formula
@@ -29,7 +31,7 @@ Examples:
 
     triptych report --open
 
-    triptych report 20260101-030000-abc123
+    triptych report 20260101-030000-abc123 --to report.html
 """
 FETCH_EXAMPLES = """
 Download a registered model with its card, requirements and checksums.
@@ -83,15 +85,25 @@ def report(
     comparison: Annotated[
         str | None, typer.Argument(metavar="RUN", help="A comparison or its run id; the last one by default.")
     ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="Write it there, over a file that is there already.")
+    ] = None,
     show: Annotated[bool, typer.Option("--open", help="Also open it in the browser.")] = False,
     debug: DebugOption = False,
 ) -> None:
     """Download the report and print its path."""
+    if to and (to.is_dir() or not to.parent.is_dir()):
+        reason = "it is a folder" if to.is_dir() else f"there is no folder {to.parent}"
+        raise ConfigError(f"--to {to}: {reason}; name a file, such as report.html")
     apply_environment(quiet=not debug)
     with show_progress(errors), tracking("download the report", passing=True), garbage_collection_paused():
         from triptych.tracking.queries import fetch_report
 
         file = fetch_report(comparison)
+        if to:
+            with writing_to(to), replace_atomically(to) as partial:
+                shutil.copyfile(file, partial)
+            file = to.resolve()
     terminal.print(str(file), soft_wrap=True, highlight=False)
     if show:
         _open(file)
