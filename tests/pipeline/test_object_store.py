@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from triptych.data.boards import load_board
 from triptych.networks.saved import load_model
 from triptych.tracking.registry.champions import challenge
 from triptych.tracking.registry.fetching import fetch_model
+from triptych.tracking.registry.loading import load_version
+from triptych.tracking.registry.versions import find_version
 
 BUCKET, FOLDER = "models-of-the-team", "nights"
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -64,7 +67,7 @@ def tracking(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 @pytest.mark.usefixtures("tracking")
-def test_a_model_goes_to_the_store_and_comes_back(store: str, tmp_path: Path) -> None:
+def test_a_model_goes_to_the_store_and_comes_back(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = record_comparison(tmp_path / "trained")
     assert challenge(recorded.comparison.prepared, recorded.panel).state == "new"
     stored = [found["Key"] for found in connect_to(store).list_objects_v2(Bucket=BUCKET)["Contents"]]
@@ -74,3 +77,9 @@ def test_a_model_goes_to_the_store_and_comes_back(store: str, tmp_path: Path) ->
     images = load_board(recorded.comparison.prepared).pixels[recorded.fitted.reference.indices]
     probabilities = load_model(folder / "data" / "model").predict(images)
     np.testing.assert_allclose(probabilities, recorded.fitted.reference.probabilities, rtol=0, atol=1e-6)
+    # A server loads each champion, and leaves none of them behind.
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    loaded = load_version(find_version("digits")).network.predict_images(images)
+    np.testing.assert_allclose(loaded, probabilities, rtol=0, atol=1e-6)
+    assert list((tmp_path / "temporary").iterdir()) == []

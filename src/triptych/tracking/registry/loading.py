@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
 
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
@@ -16,6 +18,7 @@ from triptych.errors import ConfigError, describe_error
 from triptych.images.depth import WHITE
 from triptych.networks.familiar.distances import Familiarity
 from triptych.networks.saved import Network, load_model
+from triptych.tracking.client import connect
 
 # What panels of this version and of 0.1 name as their loader.
 LOADERS = ("triptych.networks.saved", "triptych.served")
@@ -46,8 +49,11 @@ def load_version(version: ModelVersion) -> LoadedVersion:
         DamagedFileError: they are not those that were logged.
     """
     uri = f"models:/{version.name}/{version.version}"
-    with explained(uri):
-        folder = Path(mlflow.artifacts.download_artifacts(uri))
+    with explained(uri), TemporaryDirectory() as own:
+        # Files of this machine are read where they are. Others would stay in a folder that nobody deletes.
+        place = connect().get_model_version_download_uri(version.name, version.version)
+        local = urlsplit(place).scheme in {"", "file"}
+        folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=None if local else own))
         about = Model.load(str(folder))
         flavor = about.flavors.get("python_function", {})
         if flavor.get("loader_module") not in LOADERS:
