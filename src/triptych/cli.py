@@ -15,6 +15,7 @@ import typer
 from triptych import __version__
 from triptych.commands import cache, inspect, models, store, training
 from triptych.commands.answers import amount, verify
+from triptych.commands.serving import serve
 from triptych.commands.terminal import EXIT_FAILURE, EXIT_INPUT, errors, line_handler
 from triptych.errors import InputError, StorageError, TriptychError, describe_error, hide_passwords
 from triptych.system.addresses import tracking_uri
@@ -43,6 +44,7 @@ app.command(help=verify.EXAMPLES)(verify.verify)
 app.command(help=amount.EXAMPLES)(amount.amount)
 app.command(help=models.FETCH_EXAMPLES)(models.fetch)
 app.command(help=models.PREDICT_EXAMPLES)(models.predict)
+app.command(help=serve.EXAMPLES)(serve.serve)
 app.command(help=models.PROMOTE_EXAMPLES)(models.promote)
 app.command(help=models.ROLLBACK_EXAMPLES)(models.rollback)
 

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, seed, settings
 
 from helpers.commands import run
 from helpers.fuzzing import INPUTS
+from helpers.peak import read_memory, reset_peak
 from triptych.config.resolve import resolve_config
 from triptych.data.boards import prepare_board
 from triptych.errors import InputError
@@ -50,18 +51,6 @@ def can_prepare(source: str) -> bool:
     except InputError:
         return False
     return True
-
-
-def reset_peak() -> int:
-    """Forget the peak memory of this process, and return what it takes now, in bytes."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return read_memory("VmRSS")
-
-
-def read_memory(name: str) -> int:
-    """Return a figure of /proc/self/status, such as VmHWM, the peak, in bytes."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 @pytest.mark.parametrize("kind", INPUTS)

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 VENV = Path(sys.prefix)
 README = "README.md"
 PAGES = (README, "CONTRIBUTING.md", *sorted(f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md")))
-PORTS = ("4200", "5000", "5001", "8786")
+PORTS = ("4200", "5000", "5001", "8000", "8786")
 
 # What cannot run in a test: the page, how the command begins, and why.
 NOT_RUN = {
@@ -49,6 +49,7 @@ NOT_RUN = {
 SERVERS = {
     "make ui": "Ctrl-C ends the server",
     "mlflow models serve": "Application startup complete",
+    "triptych serve": "Ctrl-C ends the server",
     "prefect worker start": "started!",
     "dask scheduler": "Scheduler at",
     "dask worker": "Registered to",
@@ -184,6 +185,7 @@ def make_reader(folder: Path) -> Reader:
     home = folder / "home"
     places = ports | {
         "make serve": f"make serve PREFECT_PORT={ports['4200']} MLFLOW_PORT={ports['5000']}",
+        "triptych serve digits": f"triptych serve digits --port {ports['8000']}",
         "make ui": f"make ui MLFLOW_PORT={ports['5000']}",
         "server start": f"server start --port {ports['4200']}",
         "dask scheduler": f"dask scheduler --port {ports['8786']} --dashboard-address 127.0.0.1:0",

@@ -25,6 +25,7 @@ FOR_COMPARISONS = {"jinja2", "matplotlib", "optuna", "pandas", "prefect", "scipy
         ("models", "fetch"),
         ("models", "predict"),
         ("models", "report"),
+        ("serving/serve", "serve"),
     ],
 )
 def test_a_short_command_imports_nothing_that_only_comparisons_need(module: str, command: str) -> None:

@@ -208,7 +208,8 @@ def _predict(name: str, files: Sequence[Path], top: int, rate: float | None) -> 
     caution = None if rate is None else take_caution(version, loaded, rate)
     with tracking("predict", passing=True) as move:
         counted = _count(files, move)
-        return predict_files(loaded.network, loaded.classes, counted, top, loaded.white_level, caution)
+        rows, unreadable = predict_files(loaded.network, loaded.classes, counted, top, loaded.white_level, caution)
+    return rows, [str(error) for error in unreadable]
 
 
 def _count(files: Sequence[Path], move: OnProgress) -> Iterator[Path]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.errors import DataError
+from triptych.errors import UnreadableImageError
 from triptych.images.decoding import decode_image
 from triptych.images.depth import WHITE
 from triptych.images.pixels import Pixels
@@ -80,8 +80,8 @@ def predict_files(
     top: int,
     white_level: int = WHITE,
     caution: Caution | None = None,
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the most probable classes of each image file, and an error message for each unreadable file.
+) -> tuple[list[dict[str, Any]], list[UnreadableImageError]]:
+    """Return the most probable classes of each image file, and an error for each unreadable file.
 
     Args:
         network: the panel.
@@ -92,14 +92,14 @@ def predict_files(
         caution: when to give no answer; each row then has an `answer`.
     """
     rows: list[dict[str, Any]] = []
-    unreadable: list[str] = []
+    unreadable: list[UnreadableImageError] = []
 
     def decode() -> Iterator[tuple[Path, Pixels]]:
         for file in files:
             try:
                 yield file, decode_image(file, white_level)
-            except DataError as error:
-                unreadable.append(str(error))
+            except UnreadableImageError as error:
+                unreadable.append(error)
 
     for decoded in gather(decode(), FILES_AT_A_TIME):
         images = [image for _, image in decoded]

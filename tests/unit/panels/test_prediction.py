@@ -45,8 +45,9 @@ def test_files_are_read_with_the_white_level_of_the_training(tmp_path: Path) -> 
     files = [tmp_path / "white.png", tmp_path / "above.png"]
     [row], [unreadable] = predict_files(network, ("dark", "light"), files, 1, white_level=4095)
     assert row["classes"][0]["class"] == "light"
-    assert "above.png cannot be read (it has the value 9000, above data.white_level=4095 of the training)" in unreadable
-    assert "train with data.white_level=9000 or more, or save it with values up to 4095" in unreadable
+    assert unreadable.file == tmp_path / "above.png"
+    assert unreadable.reason == "it has the value 9000, above data.white_level=4095 of the training"
+    assert unreadable.remedy == "train with data.white_level=9000 or more, or save it with values up to 4095"
     rows, _ = predict_files(network, ("dark", "light"), files, 1)
     assert [found["classes"][0]["class"] for found in rows] == ["dark", "dark"]
 

@@ -1,0 +1,1 @@
+"""The command that serves a registered model to people and programs over HTTP."""
