@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import axe_core_python
 from websockets.sync.client import ClientConnection, connect
 
 from helpers.waiting import wait_until
 
 CHROMIUM = shutil.which("chromium")
 SECONDS = 100.0
+AXE = Path(axe_core_python.__file__).parent / "axe.min.js"
 HEADLESS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 
 
@@ -55,6 +57,12 @@ class Tab:
         """Return the value of an expression, of a promise once it is resolved."""
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         return answer["result"].get("value")
+
+    def find_violations(self) -> list[str]:
+        """Return what axe-core finds that keeps people from using the page."""
+        self.evaluate(AXE.read_text(encoding="utf-8"))
+        described = "run.violations.map(one => `${one.impact} ${one.id}: ${one.nodes[0].html}`)"
+        return list(self.evaluate(f"axe.run().then(run => {described})"))
 
     def wait(self, expression: str) -> None:
         wait_until(lambda: self.evaluate(expression), expression, SECONDS)

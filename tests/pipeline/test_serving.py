@@ -111,6 +111,7 @@ def test_the_page_shows_what_the_model_says_and_asks_no_one_else(shades: str, tm
             tab.call("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
             tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
             assert tab.evaluate("document.documentElement.scrollWidth") <= width
+            assert tab.find_violations() == []
         found = {urlsplit(one.removeprefix("blob:")).netloc for one in tab.requests if not one.startswith("data:")}
         assert found == {urlsplit(shades).netloc}
         assert not [error for error in tab.errors if "/predict" not in error]
