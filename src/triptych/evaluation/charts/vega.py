@@ -79,7 +79,7 @@ def _complete(spec: Spec, colours: Mapping[str, str]) -> dict[str, Any]:
         "text": {"color": colours["ink"], "fontSize": 12},
         "legend": {"labelColor": colours["ink"], "titleColor": colours["ink"], "symbolOpacity": 1},
     }
-    size = {} if "hconcat" in spec else SIZE
+    size = {} if {"hconcat", "vconcat"} & spec.keys() else SIZE
     return {"background": None, **size, **spec, "config": config}
 
 
