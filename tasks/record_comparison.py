@@ -17,6 +17,7 @@ from triptych.evaluation.page.facts import describe_facts
 from triptych.evaluation.page.render import Context, render_page
 from triptych.evaluation.report import ComparisonResult, EvaluatedPanel, MissingPanel, Report, write_report
 from triptych.orchestration import describe_flow_run, name_key, step
+from triptych.orchestration.nights.conclusion import conclude_night
 from triptych.panels.twins import measure_drift
 from triptych.system.progress import tracking
 from triptych.system.text import escape_markdown
@@ -85,6 +86,8 @@ def _record(
         features=features,
     )
     page = render_page(data, report, panels, predictions, curves, context)
+    # Before the comparison is closed: an interruption in between leaves one that is continued.
+    conclude_night(comparison, data, report, embedded, verdict)
     link = finish_comparison(comparison, report.as_json(), report.as_markdown(), curves, page)
     _show_on_page(report, promotion, link)
     result = ComparisonResult(comparison.comparison, link, report, promotion)

@@ -21,7 +21,7 @@ SETTINGS = ("numpy_mlp.epochs=5", "torch_mlp.epochs=5")
 def read_comparisons(command: Command) -> dict[str, set[str]]:
     """Return the statuses of the runs of each comparison in the store."""
     statuses: dict[str, set[str]] = {}
-    for run in command.runs():
+    for run in (run for run in command.runs() if COMPARISON in read_tags(run)):
         statuses.setdefault(read_tags(run)[COMPARISON], set()).add(run.info.status)
     return statuses
 

@@ -46,7 +46,8 @@ class Work:
             comparison: its id; by default it is the only one of the board.
             like: with the store of a comparison that must have the same weights.
         """
-        runs = [run for run in command.runs(board) if comparison in read_tags(run)[COMPARISON]]
+        tagged = [run for run in command.runs(board) if COMPARISON in read_tags(run)]
+        runs = [run for run in tagged if comparison in read_tags(run)[COMPARISON]]
         assert sorted(read_tags(run).get("panel", "comparison") for run in runs) == sorted([*self.epochs, "comparison"])
         assert {run.info.status for run in runs} == {"FINISHED"}
         client = mlflow.MlflowClient(f"sqlite:///{command.store}")

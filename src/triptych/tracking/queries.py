@@ -184,7 +184,7 @@ def _describe_recorded(client: mlflow.MlflowClient, experiment: Experiment, run:
     tags = read_tags(run)
     comparison = tags.get(COMPARISON)
     panels = find_compared_runs(experiment.experiment_id, run) if comparison else []
-    result = _load_result(client, run, RESULT_FILES[tags[ROLE]])
+    result = load_result(client, run, RESULT_FILES[tags[ROLE]])
     return RecordedRun(
         role=tags[ROLE],
         name=comparison or tags.get(PANEL, run.info.run_id),
@@ -203,7 +203,7 @@ def _describe_recorded(client: mlflow.MlflowClient, experiment: Experiment, run:
     )
 
 
-def _load_result(client: mlflow.MlflowClient, run: Run, file: str) -> dict[str, Any]:
+def load_result(client: mlflow.MlflowClient, run: Run, file: str) -> dict[str, Any]:
     """Return the result that a run logged at its end; empty if it ended before, a verdict that says so if damaged."""
     with TemporaryDirectory() as folder, suppress(MlflowException, FileNotFoundError):
         downloaded = Path(client.download_artifacts(run.info.run_id, file, folder))

@@ -21,7 +21,7 @@ PREFIXES = (PREFIX, "")
 MOST = 50_000
 RUNNING = "attributes.status = 'RUNNING'"
 
-# What a run is: "comparison", "panel", "study", "trial" or "amount".
+# What a run is: "comparison", "panel", "study", "trial", "amount" or "history".
 ROLE = "role"
 BOARD, COMPARISON, PANEL, LABEL, REPEAT = "board", "comparison", "panel", "label", "repeat"
 # The file of a study's trials: two studies of one name may have different ones.
