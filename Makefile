@@ -75,10 +75,11 @@ bench-pipeline: setup ## Measure what the pipeline adds to its trainers, also af
 	$(BIN)/python bench/large_boards.py $(ARGS)
 	$(BIN)/python bench/pipeline.py $(ARGS)
 	$(BIN)/python bench/nights.py $(ARGS)
+	$(BIN)/python bench/history.py $(ARGS)
 	$(BIN)/python bench/cross_validation.py
 	$(BIN)/python bench/labels.py
 
-simulate: setup ## Simulate what the statistics, the gate and the splits promise; about three minutes.
+simulate: setup ## Simulate what the statistics, the gate, the alarm and the splits promise; about four minutes.
 	$(BIN)/python bench/simulate.py $(ARGS)
 
 pictures: setup ## Make the README's pictures anew; needs Debian's chromium.

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from alarm import YEARS, simulate_drops, simulate_false_alarms
 from bursts import simulate_bursts
 from folds import simulate_better_learner, simulate_folds
 from gate import simulate_better_challenger, simulate_years
@@ -183,6 +184,8 @@ SIMULATIONS: tuple[Callable[[int], list[Figure]], ...] = (
     simulate_better_challenger,
     simulate_growth,
     simulate_bursts,
+    *(partial(simulate_false_alarms, year) for year in YEARS),
+    simulate_drops,
 )
 
 
