@@ -83,11 +83,28 @@ def test_the_report_is_written_where_it_is_asked_for(result: ComparisonResult, r
         assert reason in str(refused.exception)
 
 
-def open_page(tab: Tab, page: Path, width: int, scheme: str = "light") -> None:
+def open_page(tab: Tab, page: Path, width: int, scheme: str = "light", content: str = "#gallery li") -> None:
     tab.call("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 600)
     tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
     tab.call("Page.navigate", url=page.as_uri())
-    tab.wait("document.readyState === 'complete' && document.querySelectorAll('#gallery li').length > 0")
+    tab.wait("document.readyState === 'complete' && document.querySelectorAll('" + content + "').length > 0")
+
+
+def check_page(tab: Tab, width: int) -> None:
+    """Check that a page fits, is accessible, asks for nothing and has no error."""
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert tab.find_violations() == []
+    assert {address.split(":")[0] for address in tab.requests} <= {"file", "data"}
+    assert not tab.errors
+
+
+@pytest.mark.usefixtures("result")
+def test_the_page_of_the_nights_fits_and_is_accessible(tab: Tab, tmp_path: Path) -> None:
+    page = tmp_path / "history.html"
+    assert CliRunner().invoke(app, ["history", "digits", "--to", str(page)]).exit_code == 0
+    open_page(tab, page, 390, "dark", "svg")
+    assert "Nights of board digits" in tab.evaluate("document.body.innerText")
+    check_page(tab, 390)
 
 
 def press(tab: Tab, key: str) -> None:
@@ -104,10 +121,7 @@ def test_the_report_asks_for_nothing_fits_and_is_accessible(
     assert result.report.verdict in tab.evaluate("document.body.innerText")
     shown = "[...document.images].filter(image => !image.hidden)"
     tab.wait(f"{shown}.every(image => image.complete && image.naturalWidth && image.alt)")
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    assert tab.find_violations() == []
-    assert {address.split(":")[0] for address in tab.requests} == {"file", "data"}
-    assert not tab.errors
+    check_page(tab, width)
 
 
 def test_the_report_pages_filters_and_sorts_by_keyboard_and_mouse(report: Path, tab: Tab) -> None:

@@ -92,9 +92,7 @@ def report(
     debug: DebugOption = False,
 ) -> None:
     """Download the report and print its path."""
-    if to and (to.is_dir() or not to.parent.is_dir()):
-        reason = "it is a folder" if to.is_dir() else f"there is no folder {to.parent}"
-        raise ConfigError(f"--to {to}: {reason}; name a file, such as report.html")
+    check_target(to)
     apply_environment(quiet=not debug)
     with show_progress(errors), tracking("download the report", passing=True), garbage_collection_paused():
         from triptych.tracking.queries import fetch_report
@@ -106,10 +104,21 @@ def report(
             file = to.resolve()
     terminal.print(str(file), soft_wrap=True, highlight=False)
     if show:
-        _open(file)
+        open_page(file)
 
 
-def _open(file: Path) -> None:
+def check_target(to: Path | None) -> None:
+    """Check that a page can be written to a place, if one is given.
+
+    Raises:
+        ConfigError: it is a folder, or in none.
+    """
+    if to and (to.is_dir() or not to.parent.is_dir()):
+        reason = "it is a folder" if to.is_dir() else f"there is no folder {to.parent}"
+        raise ConfigError(f"--to {to}: {reason}; name a file, such as report.html")
+
+
+def open_page(file: Path) -> None:
     """Open a file in the first browser that can.
 
     Raises:
@@ -118,7 +127,7 @@ def _open(file: Path) -> None:
     if not webbrowser.open(file.as_uri()):
         screen = sys.platform != "linux" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
         reason = "no browser opens it" if screen else "without a screen no browser opens it (DISPLAY is not set)"
-        raise ConfigError(f"the report is written, but {reason}: open {file.as_uri()} yourself, or set BROWSER")
+        raise ConfigError(f"the page is written, but {reason}: open {file.as_uri()} yourself, or set BROWSER")
 
 
 def fetch(

@@ -48,7 +48,7 @@ def test_the_next_browser_is_tried_where_one_fails(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(webbrowser, "_browsers", {})
     monkeypatch.setattr(webbrowser, "_tryorder", None)
     monkeypatch.setenv("BROWSER", os.pathsep.join(["false", f"{browser} %s"]))
-    models._open(file)
+    models.open_page(file)
     assert own.read_text(encoding="utf-8").strip() == file.as_uri()
 
 
@@ -58,7 +58,7 @@ def test_without_a_browser_it_says_why_and_what_to_open(tmp_path: Path, monkeypa
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ConfigError, match=r"\(DISPLAY is not set\): open file:///.*/report.html yourself"):
-        models._open(tmp_path / "report.html")
+        models.open_page(tmp_path / "report.html")
 
 
 def test_two_formats_exclude_each_other() -> None:

@@ -1,0 +1,1 @@
+"""The command for the nights of a board, one after the other."""
