@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -31,6 +31,7 @@ class NumberFormat:
         folded: whether BatchNorm is folded into the convolutions.
         compiled: whether `torch.compile` is used.
         memory_format: memory layout of the inputs.
+        rounded: whether a GPU may round what convolutions in float32 multiply to 10 bits (TF32, cuDNN's default).
         devices: where it is worth measuring.
     """
 
@@ -38,6 +39,7 @@ class NumberFormat:
     folded: bool = True
     compiled: bool = False
     memory_format: torch.memory_format = torch.channels_last
+    rounded: bool = True
     devices: tuple[str, ...] = ("cpu", "cuda")
 
     def prepare(self, trunk: nn.Module) -> nn.Module:
@@ -48,13 +50,14 @@ class NumberFormat:
     @contextmanager
     def computing(self, device: str) -> Iterator[None]:
         """Compute in this format, without gradients, while the block runs."""
-        with torch.inference_mode(), torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32):
+        autocast = torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32)
+        with torch.inference_mode(), autocast, multiplying(device, rounded=self.rounded):
             yield
 
 
 # Names are part of the keys of stored embeddings. The exact format comes first: the others are compared with it.
 FORMATS = {
-    EXACT: NumberFormat(folded=False),
+    EXACT: NumberFormat(folded=False, rounded=False),
     "float32-folded": NumberFormat(),
     "float32-compiled": NumberFormat(compiled=True),
     "bfloat16": NumberFormat(torch.bfloat16, folded=False),
@@ -75,6 +78,21 @@ PRECISIONS = {
 def find_device() -> str:
     """Return the device for networks: "cuda" if there is a usable GPU, else "cpu"."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def multiplying(device: str, *, rounded: bool) -> AbstractContextManager[None]:
+    """Return a context for convolutions: the same bits every time, even on a GPU, where cuDNN would try algorithms.
+
+    Args:
+        device: "cpu" or "cuda".
+        rounded: whether a GPU may round factors in float32 to 10 bits.
+    """
+    if device == "cpu":
+        return nullcontext()
+    chosen: AbstractContextManager[None] = torch.backends.cudnn.flags(
+        enabled=True, deterministic=True, allow_tf32=rounded
+    )
+    return chosen
 
 
 def fold_batch_norm(trunk: nn.Module) -> nn.Module:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from triptych.data.boards import BoardData
 from triptych.images.pixels import Pixels
 from triptych.networks.backbones import Backbone
-from triptych.networks.precision import fold_batch_norm, normalise
+from triptych.networks.precision import EXACT, FORMATS, fold_batch_norm, multiplying, normalise
 from triptych.transfer.weights import load_backbone
 
 # BatchNorms that stay as they are: those of a DenseNet that come before their convolution.
@@ -195,3 +195,12 @@ def test_a_batch_is_normalised_image_by_image_and_the_crops_stay_as_they_are() -
     for number in range(4):
         assert torch.equal(batch[number : number + 1], normalise(crops[number : number + 1], *IMAGENET))
     assert torch.equal(crops, before)
+
+
+def test_a_gpu_rounds_no_factors_of_the_exact_format() -> None:
+    assert [name for name, one in FORMATS.items() if not one.rounded] == [EXACT]
+    before = torch.backends.cudnn.allow_tf32
+    for device, rounded, expected in (("cuda", False, False), ("cuda", True, True), ("cpu", False, before)):
+        with multiplying(device, rounded=rounded):
+            assert torch.backends.cudnn.allow_tf32 == expected
+        assert torch.backends.cudnn.allow_tf32 == before

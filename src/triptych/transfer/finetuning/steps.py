@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Generator
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -37,7 +37,7 @@ from triptych.networks.minibatches import (
     inplace_draw_mask,
     shuffle_minibatches,
 )
-from triptych.networks.precision import find_device, normalise
+from triptych.networks.precision import find_device, multiplying, normalise
 from triptych.system.slices import iterate_slices
 from triptych.system.threads import count_cores
 from triptych.training.examples import ImageRows
@@ -131,7 +131,7 @@ class FineTuning:
         with closing(self._load_crops(train, shares, self._epoch)) as crops:
             for step, (batch, share) in enumerate(zip(batches, crops, strict=True), start=1):
                 self._optimizer.zero_grad()
-                with self._deterministic():
+                with multiplying(self.device, rounded=False):
                     mask = self._draw_mask(len(batch), rng)
                     loss = self._measure_step(share, train.labels[batch], mask, train.weights_of(batch))
                     loss.backward()
@@ -177,7 +177,8 @@ class FineTuning:
         mine = np.arange(len(examples))[self._rank.share(len(examples))]
         batches = [mine[part] for part in iterate_slices(len(mine), self._settings.embedding_batch_size)]
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
-        with closing(self._load_crops(examples, batches, None)) as loaded:
+        loading = closing(self._load_crops(examples, batches, None))
+        with loading as loaded, multiplying(self.device, rounded=False):
             for rows, crops in zip(batches, loaded, strict=True):
                 logits, labels = self.network(self._prepare(crops)), self._send(examples.labels[rows])
                 sums[0] += sum_cross_entropy(logits, labels, examples.weights_of(rows))
@@ -265,10 +266,3 @@ class FineTuning:
 
     def _send(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self.device)
-
-    def _deterministic(self) -> AbstractContextManager[None]:
-        """Compute the same bits every time, even on a GPU, where cuDNN would choose the fastest algorithm."""
-        if self.device == "cpu":
-            return nullcontext()
-        chosen: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=True, deterministic=True)
-        return chosen

@@ -17,6 +17,7 @@ from triptych.images.sources import ArrayImages
 from triptych.networks.backbones import Backbone
 from triptych.networks.light_torch import build_linear
 from triptych.networks.minibatches import Examples, Weights
+from triptych.networks.precision import multiplying
 from triptych.training.checkpoints import CheckpointFile
 from triptych.training.epochs import EpochMetrics
 from triptych.training.examples import ImageRows
@@ -231,11 +232,12 @@ def test_the_losses_of_all_processes_average_to_that_of_one(
         tuning = FineTuning(dropping, configure(), CLASSES, 0, Rank(number, size))
         mask = tuning._draw_mask(length, np.random.default_rng(1))
         crops = np.stack([backbone.preprocessing.crop(rows.images[i]) for i in tuning._take_share(indices)])
-        loss = tuning._measure_step(crops, labels, mask, weights)
-        loss.backward()
+        with multiplying(tuning.device, rounded=False):
+            loss = tuning._measure_step(crops, labels, mask, weights)
+            loss.backward()
         gradient = tuning.network.linear.weight.grad
         assert gradient is not None
         return torch.cat([loss.detach()[None], gradient.flatten()])
 
     shares = torch.stack([measure(number, 3) for number in range(3)]).mean(dim=0)
-    np.testing.assert_allclose(shares, measure(0, 1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(shares, measure(0, 1), rtol=1e-4, atol=1e-5)
