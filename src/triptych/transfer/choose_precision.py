@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from triptych.data.shards.files import IMAGES_PER_SHARD
 from triptych.data.shards.space import identify_images
 from triptych.images.sources import ImageSource
 from triptych.networks.precision import EXACT, FORMATS
@@ -35,9 +36,12 @@ MIN_SPEEDUP = 1.2
 # Work of fewer floating-point operations than this, a few seconds, is not measured: the first format is used.
 # Operations are counted rather than timed, so that a small comparison gives the same bits under any load.
 OPERATIONS_WORTH_MEASURING = {"cpu": 1e11, "cuda": 1e13}
-# Compiling a deep network takes half a minute or more, which does not pay for less work than this.
-SECONDS_WORTH_COMPILING = 600.0
+# Compiling a deep network does not pay for less work than this: it takes half a minute or more, and less where a GPU
+# is compiled for, which it nearly doubles in speed.
+SECONDS_WORTH_COMPILING = {"cpu": 600.0, "cuda": 60.0}
 SAMPLE_IMAGES, TIMED_PASSES = 16, 2
+# A GPU is timed with as many images as are embedded at once: with few, it mostly waits for Python to start kernels.
+TIMED_IMAGES = {"cpu": 1, "cuda": IMAGES_PER_SHARD}
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def measure_formats(
         tried = FORMATS[name]
         if name == EXACT or backbone.device not in tried.devices:
             continue
-        if tried.compiled and not _is_worth_compiling(measured, images):
+        if tried.compiled and not _is_worth_compiling(measured, images, backbone.device):
             continue
         # A format fails where there is no compiler, or where the processor does not support its dtype: skip it.
         with suppress(Exception):
@@ -175,9 +179,10 @@ def choose_format(measured: Sequence[MeasuredFormat], allowed: Sequence[str]) ->
 def _measure(backbone: Backbone, name: str, sample: Pixels, exact: np.ndarray | None) -> MeasuredFormat:
     """Return the speed and the accuracy of a format; the first pass warms up and is not timed."""
     tried = backbone.in_format(name)
+    sample = np.concatenate([sample] * -(-TIMED_IMAGES[backbone.device] // len(sample)))
     embeddings = tried.embed_crops(sample)
     seconds = min(_time(lambda: tried.embed_crops(sample)) for _ in range(TIMED_PASSES))
-    cosine = 1.0 if exact is None else worst_cosine(embeddings, exact)
+    cosine = 1.0 if exact is None else worst_cosine(embeddings[: len(exact)], exact)
     return MeasuredFormat(name, len(sample) / seconds, cosine)
 
 
@@ -187,8 +192,8 @@ def _time(function: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def _is_worth_compiling(measured: Sequence[MeasuredFormat], images: int) -> bool:
-    return images / max(one.images_per_second for one in measured) >= SECONDS_WORTH_COMPILING
+def _is_worth_compiling(measured: Sequence[MeasuredFormat], images: int, device: str) -> bool:
+    return images / max(one.images_per_second for one in measured) >= SECONDS_WORTH_COMPILING[device]
 
 
 def worst_cosine(some: np.ndarray, others: np.ndarray) -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from triptych.data.boards import BoardData
@@ -125,6 +126,23 @@ class Inexact(NumberFormat):
         return nn.Sequential(trunk, nn.Dropout(0.5).train())
 
 
+def test_formats_are_timed_on_as_many_images_as_are_embedded_at_once(
+    backbone: Backbone, crops: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    real = type(backbone).launch
+
+    def launch(self: Backbone, batch: Pixels) -> torch.Tensor:
+        sizes.append(len(batch))
+        return real(self, batch)
+
+    monkeypatch.setattr(type(backbone), "launch", launch)
+    monkeypatch.setattr(choose_precision, "TIMED_IMAGES", {"cpu": 9})
+    _, measured = measure_formats(backbone, crops[:4], 100, ("float32-folded",))
+    assert sorted(set(sizes)) == [4, 12]
+    assert measured[-1].cosine > 1 - 1e-5
+
+
 def test_a_format_that_fails_and_one_that_is_not_near_are_not_chosen(
     backbone: Backbone, crops: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +150,7 @@ def test_a_format_that_fails_and_one_that_is_not_near_are_not_chosen(
     formats["elsewhere"] = NumberFormat(devices=("cuda",))
     monkeypatch.setattr(choose_precision, "FORMATS", formats)
     monkeypatch.setattr("triptych.networks.backbones.FORMATS", formats)
-    monkeypatch.setattr(choose_precision, "SECONDS_WORTH_COMPILING", 0.0)
+    monkeypatch.setattr(choose_precision, "SECONDS_WORTH_COMPILING", {"cpu": 0.0, "cuda": 0.0})
     measure_as_if(monkeypatch, exact_seconds=2.0)
     chosen, measured = measure_formats(backbone, crops[:4], 100, tuple(formats))
     assert [one.name for one in measured] == [EXACT, "inexact", "folded"]
