@@ -102,6 +102,8 @@ class MLPConfig(TrainingConfig):
     normal."""
     dtype: Literal["float32", "float64"] = "float32"
     """Dtype of weights, activations and gradients."""
+    device: Literal["cpu", "auto"] = "cpu"
+    """Where `torch-mlp` is trained; `auto` takes a GPU if there is one."""
 
 
 class TransferConfig(TrainingConfig):

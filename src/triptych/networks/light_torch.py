@@ -71,12 +71,23 @@ class GradientDescent:
         """
         self.parameters = list(parameters)
         self.fused = fused
-        self.learning_rate, self.momentum, self.weight_decay = 0.0, 0.0, 0.0
+        self.learning_rate: float | Tensor = 0.0
+        self.momentum, self.weight_decay = 0.0, 0.0
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
 
     def set_options(self, learning_rate: float, momentum: float, weight_decay: float) -> None:
-        """Set the learning rate, the momentum, and the weight decay, an L2 term added to the gradient."""
-        self.learning_rate, self.momentum, self.weight_decay = learning_rate, momentum, weight_decay
+        """Set the learning rate, the momentum, and the weight decay, an L2 term added to the gradient.
+
+        On a GPU the learning rate is a tensor, always the same, which recorded steps read.
+        """
+        self.momentum, self.weight_decay = momentum, weight_decay
+        device = self.parameters[0].device
+        if device.type == "cpu":
+            self.learning_rate = learning_rate
+        elif isinstance(self.learning_rate, Tensor):
+            self.learning_rate.fill_(learning_rate)
+        else:
+            self.learning_rate = torch.tensor(learning_rate, device=device)
 
     def zero_grad(self) -> None:
         """Discard the gradients."""
@@ -101,7 +112,7 @@ class GradientDescent:
             buffer = self.state[parameter].get("momentum_buffer")
             gradient = gradient.clone() if buffer is None else buffer.mul_(self.momentum).add_(gradient)
             self.state[parameter]["momentum_buffer"] = gradient
-        parameter.add_(gradient, alpha=-self.learning_rate)
+        parameter.add_(gradient, alpha=-float(self.learning_rate))
 
     def _step_at_once(self) -> None:
         states = [self.state[parameter] for parameter in self.parameters] if self.momentum else []
@@ -123,7 +134,7 @@ class GradientDescent:
             state["momentum_buffer"] = buffer
 
 
-def wrap_weights(weight: Tensor, bias: Tensor) -> nn.Linear:
+def wrap_weights(weight: Tensor, bias: Tensor, layer: type[nn.Linear] = nn.Linear) -> nn.Linear:
     """Return a linear layer whose parameters are the given tensors; they are copied only if not contiguous.
 
     Nothing is drawn from PyTorch's global generator. `torch.nn.utils.skip_init` would do the same, but it imports
@@ -132,22 +143,23 @@ def wrap_weights(weight: Tensor, bias: Tensor) -> nn.Linear:
     Args:
         weight: (outputs, inputs), of any floating-point dtype.
         bias: (outputs,), of the same dtype.
+        layer: the class of the layer.
 
     >>> wrap_weights(torch.zeros(2, 3), torch.ones(2))(torch.ones(1, 3)).tolist()
     [[1.0, 1.0]]
     """
     outputs, inputs = weight.shape
-    linear = nn.Linear(inputs, outputs, device="meta")
+    linear = layer(inputs, outputs, device="meta")
     linear.weight, linear.bias = nn.Parameter(weight.contiguous()), nn.Parameter(bias.contiguous())
     return linear
 
 
-def weighted_sum(losses: Tensor, weights: Weights) -> Tensor:
+def weighted_sum(losses: Tensor, weights: Weights | Tensor) -> Tensor:
     """Return the sum of the losses of images, (n,), each multiplied by its weight, (n,)."""
-    return (losses * torch.from_numpy(weights).to(losses)).sum()
+    return (losses * torch.as_tensor(weights).to(losses)).sum()
 
 
-def mean_cross_entropy(logits: Tensor, labels: Tensor, weights: Weights | None = None) -> Tensor:
+def mean_cross_entropy(logits: Tensor, labels: Tensor, weights: Weights | Tensor | None = None) -> Tensor:
     """Return the mean cross-entropy of logits (n, classes) and labels (n,), weighted if there are weights (n,).
 
     >>> logits, labels = torch.zeros(2, 2), torch.tensor([0, 1])
@@ -159,7 +171,7 @@ def mean_cross_entropy(logits: Tensor, labels: Tensor, weights: Weights | None =
     return sum_cross_entropy(logits, labels, weights) / len(weights)
 
 
-def sum_cross_entropy(logits: Tensor, labels: Tensor, weights: Weights | None = None) -> Tensor:
+def sum_cross_entropy(logits: Tensor, labels: Tensor, weights: Weights | Tensor | None = None) -> Tensor:
     """Return the cross-entropy of logits (n, classes) and labels (n,), summed, and weighted if there are weights."""
     if weights is None:
         return nn.functional.cross_entropy(logits, labels, reduction="sum")

@@ -1,0 +1,1 @@
+"""Training steps that a GPU replays."""
