@@ -15,7 +15,7 @@ export UV_SYSTEM_CERTS := true
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compare ui show serve stop test bench bench-mlp bench-transfer bench-pipeline bench-quick simulate \
+.PHONY: help setup compare ui show serve stop test bench bench-mlp bench-transfer bench-pipeline bench-gpu bench-quick simulate \
 	pictures lint endurance endurance-long fuzz format pins clean
 
 help: ## List what can be made.
@@ -78,6 +78,9 @@ bench-pipeline: setup ## Measure what the pipeline adds to its trainers, also af
 	$(BIN)/python bench/history.py $(ARGS)
 	$(BIN)/python bench/cross_validation.py
 	$(BIN)/python bench/labels.py
+
+bench-gpu: setup ## Measure what a GPU adds; needs one.
+	$(BIN)/python bench/gpu.py
 
 simulate: setup ## Simulate what the statistics, the gate, the alarm and the splits promise; about four minutes.
 	$(BIN)/python bench/simulate.py $(ARGS)
