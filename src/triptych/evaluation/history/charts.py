@@ -16,6 +16,8 @@ MOST_POINTS = 60
 COMPARABLE = 0.5
 # All charts of a page have their left edge in one place.
 EXTENT = {"minExtent": 56, "maxExtent": 56}
+# Vega's own hours are those of a clock with twelve, and its minutes do not say which half of the day they are in.
+CLOCK = {"format": {"hours": "%H:%M", "minutes": "%H:%M"}}
 # Neither of them is the colour of a panel.
 ALARM, NEUTRAL = "#E00000", "#8a8a8a"
 PARTS = {"train": [1, 0], "validation": [6, 4], "test": [2, 2]}
@@ -154,7 +156,7 @@ def _axis(field: str, *, grid: bool = True, **more: Any) -> dict[str, Any]:
 
 def _time(nights: Sequence[Night]) -> dict[str, Any]:
     ends = [night.time.isoformat() for night in (nights[0], nights[-1])]
-    return {"field": "time", "type": "temporal", "title": None, "scale": {"domain": ends}}
+    return {"field": "time", "type": "temporal", "title": None, "scale": {"domain": ends}, "axis": CLOCK}
 
 
 def _line(nights: Sequence[Night]) -> dict[str, Any]:
