@@ -108,6 +108,7 @@ def render_page(
         per_class=_build_class_rows(classes, ranked[0], prepared.classes),
         confused=_name_pairs(classes["confused"][ranked[0]], prepared.classes),
         mistakes=mistakes,
+        repeated=repeated,
         shown=_choose_images(mistakes),
         mapped=mapped,
         map_text=describe_map(mapped) if mapped else "",

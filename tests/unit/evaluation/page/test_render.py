@@ -17,9 +17,8 @@ from triptych.evaluation.report import EvaluatedPanel, MissingPanel, write_repor
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
 
-@pytest.fixture(scope="module")
-def page(digits: BoardData) -> str:
-    """A page of two panels, one of which makes mistakes, with names that would do harm."""
+def render(digits: BoardData, *, shared: bool = False) -> str:
+    """Return a page of two panels, both of which make mistakes, with names that would do harm."""
     test, classes = digits.split.test, (HOSTILE, *digits.prepared.classes[1:])
     data = replace(digits, prepared=replace(digits.prepared, classes=classes, data_name=HOSTILE))
     labels = digits.labels[test]
@@ -29,13 +28,18 @@ def page(digits: BoardData) -> str:
     }
     metrics = {"fit_seconds": 1.0, "parameters": 10.0}
     panels = [
-        EvaluatedPanel(label, label, 0, label, {**metrics, "test_accuracy": float(one.correct.mean())})
+        EvaluatedPanel(label, label, 0, label, {**metrics, "test_accuracy": float(one.correct.mean())}, shared=shared)
         for label, one in made.items()
     ]
     report = write_report(data.prepared, panels, made, missing=[MissingPanel(HOSTILE, HOSTILE)])
     features = np.random.default_rng(0).random((1797, 5), dtype=np.float32)
     context = Context({"comparison": HOSTILE}, HOSTILE, [HOSTILE], features=features)
     return render_page(data, report, panels, made, {}, context)
+
+
+@pytest.fixture(scope="module")
+def page(digits: BoardData) -> str:
+    return render(digits)
 
 
 def test_names_from_outside_are_only_text(page: str) -> None:
@@ -70,3 +74,14 @@ def test_the_script_has_what_it_pages_through(page: str) -> None:
     assert len(data["mistakes"]["images"]) == len(data["mistakes"]["pictures"]) == 40
     assert data["colours"]["numpy-mlp"] == "#0072B2"
     assert set(data["perClass"]["counts"]) == {"numpy-mlp", "nearest-neighbours"}
+
+
+def test_a_page_with_few_pictures_says_where_more_are(
+    digits: BoardData, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("triptych.evaluation.page.render.FEW_BYTES", 2000)
+    repeated = render(digits, shared=True)
+    assert "the report of the comparison that trained these panels has more of them" in repeated
+    assert "Point at one to see its name." in repeated
+    assert "these panels has more" not in page
+    assert "Point at one to see its image." in page
