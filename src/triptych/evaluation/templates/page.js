@@ -254,7 +254,7 @@ if (byId("per-class")) {
     const place = data.mistakes.panels.findIndex((panel) => panel.label === choice.value);
     byId("confused").replaceChildren(...confused[choice.value].map(([trueClass, wrongClass, count]) => {
       const item = element("li");
-      const text = `${data.classes[trueClass]} → ${data.classes[wrongClass]}: ${count} image${count === 1 ? "" : "s"}`;
+      const text = `${data.classes[trueClass]} → ${data.classes[wrongClass]}: ${count} answer${count === 1 ? "" : "s"}`;
       if (data.mistakes.panels[place].compared) {
         const link = element("a", text, { href: "#mistakes" });
         link.addEventListener("click", (event) => { event.preventDefault(); window.showPair(place, trueClass, wrongClass); });
