@@ -32,6 +32,8 @@ def conclude_night(
 ) -> list[Alarm]:
     """Add a comparison to the history of its board, and return what is worse in it than chance explains.
 
+    A cross-validation is no night: it tests all images, by trainings on a part of them.
+
     Args:
         comparison: the comparison, whose run is still open.
         data: the board.
@@ -39,6 +41,8 @@ def conclude_night(
         embedded: the embeddings of the board on this machine.
         verdict: what became of the challenger; None if there was none.
     """
+    if report.folds:
+        return []
     board = comparison.prepared.config.name
     tonight = describe_result(connect().get_run(comparison.run_id), report.as_json())
     loaded = load_nights(comparison.experiment_id)

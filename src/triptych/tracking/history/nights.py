@@ -44,7 +44,7 @@ def find_history_run(client: mlflow.MlflowClient, experiment_id: str) -> Run | N
 def load_nights(experiment_id: str) -> tuple[list[Night], list[Night]]:
     """Return the nights of a board that are recorded, and those that are not yet; the oldest first.
 
-    Comparisons that are running are left out.
+    Comparisons that are running are left out, and cross-validations, which test all images by other trainings.
 
     Args:
         experiment_id: MLflow's id of the board's experiment.
@@ -55,6 +55,8 @@ def load_nights(experiment_id: str) -> tuple[list[Night], list[Night]]:
     where = f"attributes.start_time >= {since.timestamp() * 1000:.0f}"
     found = []
     for run in search(client, [experiment_id], {ROLE: "comparison"}, where=where):
+        if run.data.params.get("split.folds", "0") != "0":
+            continue
         before = known.get(read_tags(run)[COMPARISON])
         # One that failed may have been continued since.
         if run.info.status != "RUNNING" and (before is None or (before.failed and REPORTED in read_tags(run))):

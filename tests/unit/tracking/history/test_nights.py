@@ -44,6 +44,18 @@ def test_what_is_running_is_left_out_and_what_failed_is_a_night() -> None:
 
 
 @pytest.mark.usefixtures("own_store")
+def test_a_cross_validation_is_no_night() -> None:
+    client = connect()
+    board = client.create_experiment("photos")
+    for name, folds in (("one", "0"), ("two", "5")):
+        run = client.create_run(board, tags=own_tags({ROLE: "comparison", COMPARISON: name}))
+        client.log_param(run.info.run_id, "split.folds", folds)
+        client.set_terminated(run.info.run_id, "FAILED")
+    [], found = load_nights(board)
+    assert [night.comparison for night in found] == ["one"]
+
+
+@pytest.mark.usefixtures("own_store")
 def test_a_damaged_month_is_read_again_from_its_comparisons(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     client = connect()
     board = client.create_experiment("photos", artifact_location=(tmp_path / "artifacts").as_uri())
