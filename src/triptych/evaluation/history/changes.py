@@ -139,6 +139,6 @@ def _say_difference(earlier: Sequence[Night], last: Night) -> str:
     same = before.find(last.panels[0].panel)
     difference = None if same is None else round(100 * (last.panels[0].accuracy - same.accuracy), 2)
     if difference is None:
-        return f", after {before.panels[0].label} with {before.panels[0].accuracy:.4f} before"
+        return f"; before, {before.panels[0].label} led with {before.panels[0].accuracy:.4f}"
     when = _say_when(before, last)
     return f", {difference:+.2f} points since {when}" if difference else f", the same as {when}"

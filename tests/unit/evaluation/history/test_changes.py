@@ -65,7 +65,7 @@ def test_the_same_decision_is_told_once_and_equal_nights_have_no_change() -> Non
         ),
         (
             [BEFORE, replace(BEFORE, comparison="1", panels=make_night(1, 1, 2, 500).panels[2:])],
-            "panel-2 has 0.9259, after panel-0 with 0.9500 before; new: panel-2; no longer compared: panel-0",
+            "panel-2 has 0.9259; before, panel-0 led with 0.9500; new: panel-2; no longer compared: panel-0",
         ),
     ],
 )
