@@ -83,7 +83,7 @@ HINTS = {
 
 def report(
     comparison: Annotated[
-        str | None, typer.Argument(metavar="RUN", help="A comparison or its run id; the last one by default.")
+        str | None, typer.Argument(metavar="RUN", help="A comparison, its run id, or a board; the last one by default.")
     ] = None,
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FILE", help="Write it there, over a file that is there already.")

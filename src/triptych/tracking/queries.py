@@ -236,7 +236,7 @@ def fetch_report(reference: str | None = None) -> Path:
     """Download the report of a comparison and return its file.
 
     Args:
-        reference: the comparison or its run id; None means the last comparison of all boards.
+        reference: the comparison, its run id, or a board for its last one; None means the last one of all boards.
 
     Raises:
         ConfigError: there is no such comparison, or it has no report.
@@ -264,14 +264,17 @@ def find_comparison(client: mlflow.MlflowClient, reference: str | None) -> Run:
 
     Args:
         client: of the tracking store.
-        reference: the comparison or its run id; None means the last comparison of all boards.
+        reference: the comparison, its run id, or a board for its last one; None means the last one of all boards.
 
     Raises:
         ConfigError: there is no such comparison.
     """
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    boards = {experiment.name: experiment.experiment_id for experiment in client.search_experiments()}
+    experiments = [*boards.values()]
     if reference is None:
         found = search(client, experiments, {ROLE: "comparison"}, most=1)
+    elif reference in boards:
+        found = search(client, [boards[reference]], {ROLE: "comparison"}, most=1)
     elif not re.fullmatch(r"[\w-]+", reference):  # it would not pass for a value in MLflow's filter
         found = []
     else:
@@ -281,7 +284,7 @@ def find_comparison(client: mlflow.MlflowClient, reference: str | None) -> Run:
         return found[0]
     if reference is None:
         raise ConfigError("no comparison yet: run `triptych compare`")
-    raise ConfigError(f"no comparison {reference!r}: `triptych show` lists the last one of each board")
+    raise ConfigError(f"no comparison {reference!r}, nor a board of that name: `triptych show` lists them")
 
 
 def _describe_run(run: Run, comparison: str) -> PanelRun:

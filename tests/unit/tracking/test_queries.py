@@ -47,6 +47,7 @@ def test_the_report_of_a_comparison_is_fetched(recorded: Recorded) -> None:
     page = fetch_report().read_text(encoding="utf-8")
     assert recorded.comparison.comparison in page
     assert fetch_report(recorded.comparison.run_id).read_text(encoding="utf-8") == page
+    assert fetch_report("digits").read_text(encoding="utf-8") == page
     with pytest.raises(ConfigError, match="no comparison 'another'"):
         fetch_report("another")
 
