@@ -23,6 +23,10 @@ ROW_HEIGHT, SIDE = 30, 260
 COMPARABLE = 0.5
 # Where the accuracy of the first epochs would flatten the others, the axis begins after this share of the epochs.
 LEFT_OUT = 0.25
+# With them the axis would be so many times as long.
+FLATTENED = 2.0
+# An axis with fewer marks could not be read.
+FEW_MARKS = 3
 # Points of a line, of which more would make the page large.
 POINTS = 120
 # The few most confident images say little: a single error among ten would rule the axis.
@@ -119,14 +123,14 @@ def chart_curves(
     epochs = max(len(values) for repeats in lines.values() for values in repeats)
     points = [row for label, repeats in lines.items() for row in _average(label, repeats, epochs)]
     best = [_find_best(label, [row for row in points if row["panel"] == label], quantity) for label in lines]
-    if quantity == "accuracy":
-        low, _ = _find_domain(points)
-        best = [row for row in best if row["value"] >= low]
     trained = [
         row
         for label, repeats in _select(curves_of, "train_accuracy").items()
         for row in _average(label, repeats, epochs)
     ]
+    if quantity == "accuracy":
+        low, _ = _find_domain(points, trained)
+        best = [row for row in best if row["value"] >= low]
     return {"layer": _layer_curves(points, best, trained, colour(colours, legend=legend), quantity)}
 
 
@@ -147,7 +151,7 @@ def _layer_curves(points: Any, best: Any, trained: Any, panel: Any, quantity: st
     accuracy = quantity == "accuracy"
     x = axis("epoch", "epoch", axis={"tickMinStep": 1, "format": "d"})
     if accuracy:
-        y = axis("value", "validation accuracy", scale={"domain": _find_domain(points), "nice": False})
+        y = axis("value", "validation accuracy", scale={"domain": _find_domain(points, trained), "nice": False})
     else:
         y = axis(
             "value", "validation log loss (log scale)", scale={"type": "log", "nice": False}, axis=_mark_decades(points)
@@ -193,23 +197,31 @@ def _find_best(label: str, points: Sequence[Mapping[str, Any]], quantity: str) -
     return {**best, "text": f"{label}, best epoch {best['epoch']}: {best['value']:.4f}"}
 
 
-def _find_domain(points: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Return the ends of the axis of accuracy: neither the first epochs nor a panel that guesses sets them."""
+def _find_domain(points: Sequence[Mapping[str, Any]], trained: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Return the ends of the axis of accuracy: a panel that guesses does not set them, nor do poor first epochs."""
     last = max(row["epoch"] for row in points)
     highest = max(row["value"] for row in points)
-    kept = [row["low"] for row in points if row["epoch"] >= LEFT_OUT * last and row["value"] >= COMPARABLE * highest]
-    high = max(row["high"] for row in points)
-    low = min(kept)
+    compared = [row for row in points if row["value"] >= COMPARABLE * highest]
+    high = max(row["high"] for row in (*compared, *trained))
+    low, lowest = (
+        min((row["low"] for row in compared if row["epoch"] >= first), default=highest)
+        for first in (LEFT_OUT * last, 0.0)
+    )
+    if high - lowest <= FLATTENED * (high - low):
+        low = lowest
     room = max(0.02 * (high - low), 0.002)
     return [max(0.0, low - room), min(1.0, high + room)]
 
 
 def _mark_decades(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the marks of a logarithmic axis: 1, 2 and 5 times each power of ten between the ends of the data."""
+    """Return the marks of a logarithmic axis: 1, 2 and 5 times each power of ten between the ends of the data.
+
+    Data that lie between two or three of these get Vega's own marks.
+    """
     low, high = (choose(row["value"] for row in points) for choose in (min, max))
     powers = range(floor(log10(max(low, 1e-12))), ceil(log10(max(high, 1e-12))) + 1)
-    marks = [float(f"{factor}e{power}") for power in powers for factor in (1, 2, 5)]
-    return {"values": [mark for mark in marks if low <= mark <= high], "format": "~g"}
+    marks = [mark for power in powers for factor in (1, 2, 5) if low <= (mark := float(f"{factor}e{power}")) <= high]
+    return {"format": "~g", **({"values": marks} if len(marks) >= FEW_MARKS else {})}
 
 
 def chart_reliability(bins_of: Mapping[str, Sequence[ReliabilityBin]], colours: Colours, level: float) -> Spec:
