@@ -27,7 +27,7 @@ from triptych.evaluation.abstention.promise import draw_independent, find_thresh
 from triptych.evaluation.predictions import Predictions
 from triptych.networks.familiar.distances import Familiarity, Features
 from triptych.system.paths import data_homes
-from triptych.transfer.weights import fetch_backbone
+from triptych.transfer.weights import load_backbone
 
 SECTION, SPLITS, FOREIGN_SPLITS, RATE = "selective", 500, 40, 0.02
 LETTERS = "ABCDEFGHKMNPRTWXYabdefhkmnprtwxy"
@@ -160,7 +160,7 @@ def scale(images: NDArray[np.uint8]) -> Rows:
 
 def embed(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the embeddings of the bundled network, (n, 1024)."""
-    backbone = fetch_backbone("shufflenet_v2_x0_5", "bundled")
+    backbone = load_backbone("shufflenet_v2_x0_5", "bundled")
     batches = (images[start : start + 32] for start in range(0, len(images), 32))
     return np.concatenate([backbone.embed([np.atleast_3d(image) for image in batch]) for batch in batches])
 

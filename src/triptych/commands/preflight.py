@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from triptych.config.names import BUNDLED, IMAGENET, RANDOM, REGISTERED, WEIGHTS_SUFFIXES
+from triptych.config.names import BUNDLED, IMAGENET, PENULTIMATE, RANDOM, REGISTERED, WEIGHTS_SUFFIXES, name_network
 from triptych.config.resolve import Config
 from triptych.config.schema import NO_GROUPS, BoardConfig
 from triptych.errors import ConfigError, WeightsError
@@ -39,28 +39,31 @@ def check_early(config: Config) -> None:
 
 
 def check_board_weights(config: BoardConfig) -> None:
-    """Check the weights of a board's pretrained networks, unless they have to be downloaded or are registered.
+    """Check the weights and the cuts of a board's pretrained networks.
+
+    Weights that have to be downloaded or are registered are not checked.
 
     Raises:
+        ConfigError: a network cannot be cut as configured, or has fewer blocks than are to be trained.
         WeightsError: there are no such weights, or they are damaged or belong to another network.
     """
     weights = config.transfer.weights
-    if not config.backbone_panels or weights in {IMAGENET, RANDOM} or weights.startswith(REGISTERED):
-        return
+    cuts = {panel: config.for_panel(panel).transfer.cut for panel in config.backbone_panels}
+    known = weights in {IMAGENET, RANDOM, BUNDLED} or weights.startswith(REGISTERED)
     if weights == BUNDLED:
         bundled = read_card()["architecture"]
-        for panel in config.backbone_panels:
-            if panel != bundled:
+        for panel in cuts:
+            if name_network(panel) != bundled:
                 raise WeightsError(
                     f"weights 'bundled' are those of {bundled}, not of {panel}: set transfer.weights to another"
                 )
-        return
-    if Path(weights).suffix in WEIGHTS_SUFFIXES and not Path(weights).is_file():
+    if cuts and Path(weights).suffix in WEIGHTS_SUFFIXES and not Path(weights).is_file():
         raise WeightsError(f"weights file {weights} does not exist: check transfer.weights")
-    from triptych.transfer.weights import check_weights
+    for panel, cut in cuts.items():
+        if not known or cut != PENULTIMATE:
+            from triptych.transfer.finetuning.unfreezing import check_backbone
 
-    for panel in config.backbone_panels:
-        check_weights(panel, weights)
+            check_backbone(panel, config.for_panel(panel).transfer)
 
 
 def check_inputs(config: Config) -> list[PreparedBoard]:

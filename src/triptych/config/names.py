@@ -97,6 +97,29 @@ BACKBONE_NAMES = (
     "wide_resnet101_2",
 )
 
+# A panel may name the cut of its network, as in vgg16@features.16.
+CUT_MARK, PENULTIMATE = "@", "penultimate"
+CUT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def name_network(panel: str) -> str:
+    """Return the network of a panel, without its cut.
+
+    >>> name_network("vgg16@features.16"), name_network("numpy-mlp")
+    ('vgg16', 'numpy-mlp')
+    """
+    return panel.partition(CUT_MARK)[0]
+
+
+def spell_safely(panel: str) -> str:
+    """Return the name of a panel in the letters that MLflow takes in the names of models, tags and metrics.
+
+    >>> spell_safely("vgg16@features.16"), spell_safely("numpy-mlp")
+    ('vgg16--features-16', 'numpy-mlp')
+    """
+    return panel.replace(CUT_MARK, "--").replace(".", "-")
+
+
 NUMPY_MLP = "numpy-mlp"
 TORCH_MLP = "torch-mlp"
 

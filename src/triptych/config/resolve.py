@@ -13,7 +13,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from triptych.config.fields import Section, describe_first_error
-from triptych.config.names import BACKBONE_NAMES, DATASET_NAMES, TABLE_SUFFIXES
+from triptych.config.names import BACKBONE_NAMES, DATASET_NAMES, TABLE_SUFFIXES, name_network
 from triptych.config.numbers import read_yaml
 from triptych.config.presets import DEFAULT_PRESET, FOLDER_PRESET, PRESETS
 from triptych.config.schema import BoardConfig, BoardSettings, DataConfig, check_panel
@@ -130,8 +130,8 @@ def _choose_panels(boards: tuple[BoardConfig, ...], panels: Sequence[str]) -> tu
         check_panel(panel)
     chosen = []
     for board in boards:
-        pretrained = {panel in BACKBONE_NAMES for panel in board.panels}
-        fitting = tuple(panel for panel in dict.fromkeys(panels) if (panel in BACKBONE_NAMES) in pretrained)
+        pretrained = {_is_pretrained(panel) for panel in board.panels}
+        fitting = tuple(panel for panel in dict.fromkeys(panels) if _is_pretrained(panel) in pretrained)
         if fitting:
             chosen.append(board.model_copy(update={"panels": fitting}))
     if not chosen:
@@ -139,6 +139,10 @@ def _choose_panels(boards: tuple[BoardConfig, ...], panels: Sequence[str]) -> tu
             f"no board of this preset has a panel like {', '.join(panels)}: choose another preset or panel"
         )
     return tuple(chosen)
+
+
+def _is_pretrained(panel: str) -> bool:
+    return name_network(panel) in BACKBONE_NAMES
 
 
 def _choose_data(

@@ -10,7 +10,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from triptych.config.fields import Fraction, Integer, Number, PositiveInt, Section, describe_first_error, make_absolute
-from triptych.config.names import BACKBONE_NAMES, DATASET_NAMES, LAYOUT_NAMES, NUMPY_MLP, TABLE_SUFFIXES, TORCH_MLP
+from triptych.config.names import (
+    BACKBONE_NAMES,
+    CUT,
+    CUT_MARK,
+    DATASET_NAMES,
+    LAYOUT_NAMES,
+    NUMPY_MLP,
+    TABLE_SUFFIXES,
+    TORCH_MLP,
+    name_network,
+)
 from triptych.config.trainers import (
     EMBEDDING_FIELDS,
     KIND_OF_PANEL,
@@ -168,7 +178,7 @@ class BoardSettings(Section):
     """Name of the board and of its MLflow experiment."""
     panels: Annotated[tuple[str, ...], Field(min_length=1)] = (NUMPY_MLP, TORCH_MLP)
     """The panels: `numpy-mlp`, `torch-mlp`, `logistic-regression`, `nearest-neighbours`, `most-frequent`, or the name
-    of a torchvision classification network."""
+    of a torchvision classification network, perhaps with its cut, as in `vgg16@features`."""
     repeats: Annotated[PositiveInt, Field(le=MOST_REPEATS)] = 1
     """How many times each panel is trained, with seeds 0, 1, ..., each time from its initial weights."""
     class_weights: Literal["none", "balanced"] = "none"
@@ -204,11 +214,14 @@ logistic-regression, nearest-neighbours or a torchvision classification network;
         raise ConfigError(
             f"{panel!r} is not one panel: repeat the option, as --panel {' --panel '.join(panel.split(','))}"
         )
-    if panel not in PANEL_NAMES:
+    network, mark, cut = panel.partition(CUT_MARK)
+    if network not in (BACKBONE_NAMES if mark else PANEL_NAMES):
         raise ConfigError(
             f"unknown panel {panel!r}: a panel is {', '.join(KIND_OF_PANEL)} or a torchvision classification network"
-            f"{suggest(panel, PANEL_NAMES)}"
+            f"{suggest(panel, [f'{name}{mark}{cut}' for name in (BACKBONE_NAMES if mark else PANEL_NAMES)])}"
         )
+    if mark and not CUT.fullmatch(cut):
+        raise ConfigError(f"panel {panel!r} has no cut behind {CUT_MARK}: write {network}@features, for instance")
 
 
 class BoardConfig(PanelSections, BoardSettings):
@@ -223,14 +236,15 @@ class BoardConfig(PanelSections, BoardSettings):
     def _check_panels(self) -> BoardConfig:
         for panel in self.panels:
             check_panel(panel)
-        if len(set(self.panels)) < len(self.panels):
+        networks = [(name_network(panel), self._find_own(panel).get("cut", self.transfer.cut)) for panel in self.panels]
+        if len(set(networks)) < len(self.panels):
             raise ValueError(f"panels {list(self.panels)} name one panel twice: name each once, and use repeats")
         return self
 
     @model_validator(mode="after")
     def _check_networks(self) -> BoardConfig:
         for panel, fields in self.networks.items():
-            if panel not in BACKBONE_NAMES:
+            if name_network(panel) not in BACKBONE_NAMES:
                 raise ValueError(
                     f"networks has {panel!r}, which is not a pretrained network: use a name such as resnet50"
                     f"{suggest(panel, BACKBONE_NAMES)}"
@@ -269,13 +283,20 @@ class BoardConfig(PanelSections, BoardSettings):
 
     def for_panel(self, panel: str) -> BoardConfig:
         """Return the configuration with which a panel is trained: its own fields override the section `transfer`."""
-        if panel not in self.networks:
+        own = self._find_own(panel)
+        if not own:
             return self
         try:
-            section = TransferConfig.model_validate(self.transfer.model_dump() | self.networks[panel])
+            section = TransferConfig.model_validate(self.transfer.model_dump() | own)
         except ValidationError as error:
             raise ValueError(f"networks.{panel}: {describe_first_error(TransferConfig, error)}") from error
         return self.model_copy(update={"transfer": section})
+
+    def _find_own(self, panel: str) -> dict[str, Any]:
+        """Return the fields of a panel that override the section `transfer`: its own, or those of its network."""
+        network, _, cut = panel.partition(CUT_MARK)
+        own = self.networks.get(panel, self.networks.get(network, {}))
+        return own | {"cut": cut} if cut else own
 
     def settings_of(self, panel: str) -> PanelConfig:
         """Return the section with which a panel is trained, overridden by its own fields."""

@@ -8,7 +8,15 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from triptych.config.fields import Fraction, NonNegativeInt, Number, PositiveInt, Section, make_absolute
-from triptych.config.names import BACKBONE_NAMES, OWN_WEIGHTS, REGISTERED, TORCHVISION_WEIGHTS, WEIGHTS_SUFFIXES
+from triptych.config.names import (
+    BACKBONE_NAMES,
+    CUT,
+    OWN_WEIGHTS,
+    PENULTIMATE,
+    REGISTERED,
+    TORCHVISION_WEIGHTS,
+    WEIGHTS_SUFFIXES,
+)
 from triptych.errors import suggest
 
 # Settings of the embeddings, which must be the same for all pretrained networks of a board.
@@ -112,6 +120,14 @@ class TransferConfig(TrainingConfig):
     weights: str = "imagenet"
     """`imagenet`, a name such as `IMAGENET1K_V2`, a .pth or .safetensors file, `models:/NAME@ALIAS`, `bundled` or
     `random`."""
+    cut: Annotated[str, Field(pattern=f"^{CUT.pattern}$", exclude_if=lambda cut: cut == PENULTIMATE)] = PENULTIMATE
+    """Where the network is cut: `penultimate`, before its last layer; `features`, after its last feature map; or at a
+    node that torchvision's `get_graph_node_names` lists, such as `features.16`. `vgg16@features.16` is a panel with a
+    cut of its own."""
+    pooling: Annotated[Literal["average", "max", "flatten"], Field(exclude_if=lambda pooling: pooling == "average")] = (
+        "average"
+    )
+    """How the map at a cut becomes an embedding: its average, its maximum, or all of its values."""
     head: Literal["sgd", "lbfgs"] = "sgd"
     """How the last layer is trained: by gradient descent, or as logistic regression solved to convergence."""
     learning_rate: Annotated[Number, Field(gt=0.0)] = 0.01

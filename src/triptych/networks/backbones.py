@@ -1,4 +1,4 @@
-"""Pretrained torchvision networks, frozen and without their last layer.
+"""Pretrained torchvision networks, frozen and without their last layers.
 
 A backbone keeps its weights together with the preprocessing that belongs to them.
 """
@@ -11,7 +11,7 @@ import re
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,6 +25,15 @@ from torch import Tensor, nn
 from triptych.errors import WeightsError
 from triptych.images.pixels import Pixels
 from triptych.images.preprocessing import Preprocessing
+from triptych.networks.cuts.nodes import (
+    FEATURES,
+    WITHOUT_LAST_LAYER,
+    Cut,
+    Tap,
+    cut_network,
+    find_tap,
+    measure_embedding,
+)
 from triptych.networks.light_torch import without_values
 from triptych.networks.light_torchvision import models
 from triptych.networks.precision import EXACT, FORMATS, normalise
@@ -42,7 +51,7 @@ _generator_lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Backbone:
-    """A frozen network without its last layer.
+    """A frozen network without its last layers.
 
     Attributes:
         name: torchvision's name of the network.
@@ -51,9 +60,11 @@ class Backbone:
         preprocessing: turns raw images into inputs.
         dimension: length of an embedding.
         head_dropout: probability of the dropout before the last layer, which the head applies; 0 if there is none.
-        cut_layer: name of the layer that was removed.
+        cut_layer: name of the layer that was removed; of another cut, the node and how its maps are pooled.
         number_format: how it is computed, a row of `triptych.networks.precision.FORMATS`.
         device: where it is computed, "cpu" or "cuda"; `trunk` itself stays on the CPU.
+        cut: where it is cut.
+        parts: the cuts of one network that `trunk` computes in one pass, from `join`; empty for a single one.
     """
 
     name: str
@@ -65,6 +76,17 @@ class Backbone:
     cut_layer: str
     number_format: str = EXACT
     device: str = "cpu"
+    cut: Cut = WITHOUT_LAST_LAYER
+    parts: tuple[Backbone, ...] = ()
+
+    @property
+    def cuts(self) -> tuple[Backbone, ...]:
+        """Each of its cuts, in the order of `launch_each`."""
+        return self.parts or (self,)
+
+    def describe(self) -> str:
+        """Return the name of the network, and where it is cut, as text."""
+        return self.name if self.cut.is_penultimate else f"{self.name} up to {self.cut.node}"
 
     def digest(self) -> str:
         """Return the SHA-256 of all parameters and buffers, hexadecimal."""
@@ -76,11 +98,15 @@ class Backbone:
 
     def in_format(self, number_format: str) -> Backbone:
         """Return the same network in another number format."""
-        return self if number_format == self.number_format else replace(self, number_format=number_format)
+        return self if number_format == self.number_format else self._replace(number_format=number_format)
 
     def on_device(self, device: str) -> Backbone:
         """Return the same network on another device."""
-        return self if device == self.device else replace(self, device=device)
+        return self if device == self.device else self._replace(device=device)
+
+    def _replace(self, **fields: str) -> Backbone:
+        parts = tuple(replace(part, **fields) for part in self.parts)  # type: ignore[arg-type]
+        return replace(self, parts=parts, **fields)  # type: ignore[arg-type]
 
     @cached_property
     def _prepared(self) -> nn.Module:
@@ -94,10 +120,13 @@ class Backbone:
 
     def embed_crops(self, crops: Pixels) -> Embeddings:
         """Return the embeddings, (n, dimension) float32, of cropped images, (n, crop, crop, 3) uint8."""
-        return fetch(self.launch(crops))
+        return fetch(self.launch_each(crops)[0])
 
-    def launch(self, crops: Pixels) -> Tensor:
-        """Start to compute the embeddings of crops; return them on the device, without waiting for a GPU."""
+    def launch_each(self, crops: Pixels) -> tuple[Tensor, ...]:
+        """Start to compute the embeddings of crops at each cut, (n, dimension) float32.
+
+        They are returned on the device, without waiting for a GPU.
+        """
         chosen = FORMATS[self.number_format]
         network = self._prepared  # before autocast begins: folding is verified in full precision
         batch = torch.from_numpy(crops)
@@ -105,43 +134,88 @@ class Backbone:
             batch = batch.pin_memory().to(self.device, non_blocking=True)
         with chosen.computing(self.device):
             inputs = normalise(batch, self.preprocessing.mean, self.preprocessing.std)
-            embeddings: Tensor = network(inputs.contiguous(memory_format=chosen.memory_format))
-            return embeddings.float()
+            outputs = network(inputs.contiguous(memory_format=chosen.memory_format))
+            return tuple(output.float() for output in (outputs if self.parts else (outputs,)))
 
 
 def fetch(embeddings: Tensor) -> Embeddings:
-    """Wait for the embeddings of `Backbone.launch`, and return them as an array, (n, dimension) float32."""
+    """Wait for the embeddings of `Backbone.launch_each`, and return them as an array, (n, dimension) float32."""
     fetched: Embeddings = embeddings.cpu().numpy()
     return fetched
 
 
 def assemble_backbone(
-    name: str, weights: str, preprocessing: Preprocessing, state: State | None, *, trunk_only: bool = False
+    name: str, weights: str, preprocessing: Preprocessing, state: State | None, cut: Cut = WITHOUT_LAST_LAYER
 ) -> Backbone:
-    """Return a frozen network without its last layer, with the given weights.
+    """Return a frozen network without the layers above a cut, with the given weights.
 
     Args:
         name: torchvision's name of the network.
         weights: source of the weights, as configured.
         preprocessing: turns raw images into inputs for these weights.
-        state: the state dict of the whole network or of its trunk; None means random weights.
-        trunk_only: whether the state is the trunk's.
+        state: the state dict of the whole network, which may lack what lies above the cut; None means random weights.
+        cut: where the network is cut.
 
     Raises:
+        ConfigError: the network cannot be cut there.
         WeightsError: the state does not fit the network.
     """
-    cut_layer, classes = _find_last_layer(build_network(name, empty=True))
+    whole = build_network(name, empty=True)
+    cut_layer, classes = _find_last_layer(whole)
     if state is not None and f"{cut_layer}.weight" in state:
         classes = state[f"{cut_layer}.weight"].shape[0]
-    network = build_network(name, num_classes=classes, empty=state is not None)
-    if state is not None and not trunk_only:
-        _assign_state(network, state, f"weights {weights!r}", name)
-    dimension, head_dropout = _cut(network, cut_layer)
-    if state is not None and trunk_only:
-        _assign_state(network, state, f"weights {weights!r}", name)
-    network.requires_grad_(requires_grad=False).eval()
-    network.to(memory_format=torch.channels_last)
-    return Backbone(name, weights, network, preprocessing, dimension, head_dropout, cut_layer)
+    if not cut.is_penultimate:
+        # The shapes are checked first, as values take seconds to draw.
+        tap = find_tap(whole, cut, name)
+        empty = cut_network(whole.to("meta").eval(), [tap], name)
+        dimension, head_dropout = measure_embedding(empty, preprocessing.crop_size, cut.node), 0.0
+    trunk = network = build_network(name, num_classes=classes, empty=state is not None).eval()
+    missing = set() if state is None else _assign_state(network, state, f"weights {weights!r}", name)
+    if cut.is_penultimate:
+        dimension, head_dropout = _cut(network, cut_layer)
+    else:
+        trunk, cut_layer = cut_network(network, [tap], name), f"{tap.node} {tap.pooling}"
+    _check_missing(missing & trunk.state_dict().keys(), f"weights {weights!r}", name)
+    trunk.requires_grad_(requires_grad=False).eval()
+    trunk.to(memory_format=torch.channels_last)
+    return Backbone(name, weights, trunk, preprocessing, dimension, head_dropout, cut_layer, cut=cut)
+
+
+def join(backbones: Sequence[Backbone]) -> Backbone | None:
+    """Return a network that computes several cuts of one network in one pass, to the same bits as each of them.
+
+    Args:
+        backbones: the cuts, with the same weights, preprocessing and number format, and on the same device.
+
+    Returns:
+        The network; None if it would give other bits, because a BatchNorm can be folded at some of the cuts only.
+    """
+    first = backbones[0]
+    if len(backbones) == 1:
+        return first
+    whole = build_network(first.name, empty=True).eval()
+    for backbone in backbones:
+        _assign_state(whole, backbone.trunk.state_dict(), f"weights {first.weights!r}", first.name)
+    taps = [_tap_last(whole) if one.cut.is_penultimate else find_tap(whole, one.cut, first.name) for one in backbones]
+    trunk = cut_network(whole, taps, first.name).requires_grad_(requires_grad=False).eval()
+    cut_layer = ", ".join(one.cut_layer for one in backbones)
+    joint = replace(first, trunk=trunk, cut_layer=cut_layer, parts=tuple(backbones))
+    return joint if all(_folds_alike(joint, one) for one in backbones) else None
+
+
+def _tap_last(network: nn.Module) -> Tap:
+    """Return what enters the last layer; that of SqueezeNet is a convolution of the feature map, averaged."""
+    if isinstance(network, models.SqueezeNet):
+        return find_tap(network, Cut(FEATURES), "")
+    return Tap(_find_last_layer(network)[0], "", entering=True)
+
+
+def _folds_alike(joint: Backbone, single: Backbone) -> bool:
+    """Return whether the layers of a cut have the same values in a joint network, if BatchNorm is folded into them."""
+    if not FORMATS[single.number_format].folded:
+        return True
+    ours, theirs = (backbone._prepared.state_dict() for backbone in (joint, single))  # noqa: SLF001
+    return all(torch.equal(ours[key], theirs[key]) for key in ours.keys() & theirs.keys())
 
 
 def build_network(name: str, num_classes: int = 1000, *, empty: bool = False) -> nn.Module:
@@ -198,15 +272,45 @@ def _cut(network: nn.Module, layer: str) -> tuple[int, float]:
     return last.in_features, before.p if isinstance(before, nn.Dropout) else 0.0
 
 
-def _assign_state(network: nn.Module, state: State, source: str, name: str) -> None:
-    """Give a network the tensors of a state dict that has exactly its keys and shapes."""
+def _assign_state(network: nn.Module, state: State, source: str, name: str) -> set[str]:
+    """Give a network the tensors of a state dict, and return the keys that it lacks.
+
+    Raises:
+        WeightsError: the network has no such key, or another shape.
+    """
     named = OrderedDict((OLD_DENSENET_KEY.sub(r"\1\2", key), value) for key, value in state.items())
+    own = network.state_dict()
+    if unknown := sorted(named.keys() - own.keys()):
+        raise _refuse(source, name, f"it has no {_name_some(unknown)}")
     # MNASNet reads its version from metadata that files of plain tensors lack.
-    named._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]  # noqa: SLF001
+    named._metadata = own._metadata  # type: ignore[attr-defined]  # noqa: SLF001
     try:
-        network.load_state_dict(named, strict=True, assign=True)
+        missing, _ = network.load_state_dict(named, strict=False, assign=True)
     except RuntimeError as error:
         details = [line.strip() for line in str(error).splitlines()[1:2]]
-        raise WeightsError(
-            f"{source} do not fit {name}: {' '.join(details)[:160]}; use weights of that network"
-        ) from error
+        raise _refuse(source, name, " ".join(details)[:160]) from error
+    return set(missing)
+
+
+def _check_missing(missing: Collection[str], source: str, name: str) -> None:
+    """Check that a state dict has all that lies below the cut.
+
+    Raises:
+        WeightsError: it lacks something.
+    """
+    if missing:
+        raise _refuse(source, name, f"they lack {_name_some(sorted(missing))}", ", or set a lower transfer.cut")
+
+
+def _refuse(source: str, name: str, reason: str, remedy: str = "") -> WeightsError:
+    return WeightsError(f"{source} do not fit {name}: {reason}; use weights of that network{remedy}")
+
+
+def _name_some(keys: Sequence[str]) -> str:
+    """Return the first of some keys, and how many others there are.
+
+    >>> _name_some(["a.weight", "a.bias", "b.weight"])
+    'a.weight and 2 others'
+    """
+    others = len(keys) - 1
+    return keys[0] + (f" and {others} other{'s' if others > 1 else ''}" if others else "")

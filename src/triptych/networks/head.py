@@ -17,6 +17,7 @@ from triptych.images.pixels import Pixels
 from triptych.images.preprocessing import Preprocessing
 from triptych.networks.backbones import Backbone, assemble_backbone
 from triptych.networks.checksums import reading_model
+from triptych.networks.cuts.nodes import Cut
 from triptych.networks.light_torch import (
     GradientDescent,
     copy_state,
@@ -117,7 +118,7 @@ class TransferNetwork:
     """A frozen network and its head: raw images in, class probabilities out.
 
     Attributes:
-        backbone: all layers before the last one.
+        backbone: all layers before the head.
         head: the last layer.
         batch_size: images that pass through the network at once.
     """
@@ -157,6 +158,7 @@ class TransferNetwork:
             "preprocessing": self.backbone.preprocessing.as_json(),
             "batch_size": self.batch_size,
             "number_format": self.backbone.number_format,
+            **({} if self.backbone.cut.is_penultimate else {"cut": self.backbone.cut._asdict()}),
         }
 
     @classmethod
@@ -166,7 +168,8 @@ class TransferNetwork:
         with open_trunk(folder) as file, reading_model(folder):
             trunk, head = load_file(file), load_file(folder / HEAD_FILE)
         name, weights = description["backbone"], description["weights"]
-        backbone = assemble_backbone(name, weights, preprocessing, trunk, trunk_only=True)
+        cut = Cut(**description.get("cut", {}))
+        backbone = assemble_backbone(name, weights, preprocessing, trunk, cut)
         computed = backbone.on_device(find_device()).in_format(description["number_format"])
         return cls(computed, Head(wrap_weights(head["weight"], head["bias"])), description["batch_size"])
 

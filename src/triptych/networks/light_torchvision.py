@@ -1,7 +1,7 @@
 """torchvision, imported without PyTorch's compiler, which takes longer than all the rest.
 
 Only `torchvision.ops.roi_align`, for detectors, imports the compiler, for a function that it calls while it runs.
-torchvision's models are imported from here.
+All that is used of torchvision is imported from here.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ def _is_compile_supported(device_type: str) -> bool:
 
 
 if COMPILER in sys.modules:
-    import torchvision.models
+    import torchvision.models.feature_extraction
 else:
     placeholder = ModuleType(COMPILER)
     placeholder.is_compile_supported = _is_compile_supported  # type: ignore[attr-defined]
     sys.modules[COMPILER] = placeholder
     try:
-        import torchvision.models
+        import torchvision.models.feature_extraction
     finally:
         del sys.modules[COMPILER]
 
-models = torchvision.models
+models, ops = torchvision.models, torchvision.ops
+feature_extraction = torchvision.models.feature_extraction

@@ -117,14 +117,17 @@ def fold_batch_norm(trunk: nn.Module) -> nn.Module:
 
 @torch.inference_mode()
 def _compute_alike(some: nn.Module, other: nn.Module) -> bool:
-    """Return whether two networks compute the same embedding of an image, up to rounding."""
+    """Return whether two networks compute the same embedding of an image at each cut, up to rounding."""
     parameter = next(some.parameters())
     values = torch.linspace(-2.0, 2.0, 3 * CHECKED_PIXELS**2, device=parameter.device, dtype=parameter.dtype)
     image = values.view(1, 3, CHECKED_PIXELS, CHECKED_PIXELS)
     try:
         with torch.autocast(parameter.device.type, enabled=False):
-            expected, found = some(image), other(image)
-        return bool(torch.dist(expected, found) < MAX_RELATIVE_DISTANCE * torch.linalg.vector_norm(expected))
+            outputs = [given if isinstance(given := network(image), tuple) else (given,) for network in (some, other)]
+        return all(
+            bool(torch.dist(expected, found) < MAX_RELATIVE_DISTANCE * torch.linalg.vector_norm(expected))
+            for expected, found in zip(*outputs, strict=True)
+        )
     except (RuntimeError, AssertionError):  # it does not take images of this size
         return False
 

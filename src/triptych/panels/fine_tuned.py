@@ -33,7 +33,7 @@ class FineTuner:
     def __init__(self, data: BoardData, job: PanelJob, embedded: EmbeddingRecord | None) -> None:
         """Load the pretrained network; images are read during training."""
         self.embedded = embedded
-        self._backbone = fetch_backbone(job.panel, job.settings.weights)
+        self._backbone = fetch_backbone(job.panel, job.settings)
         self.select(data, job)
 
     def select(self, data: BoardData, job: PanelJob) -> None:

@@ -35,7 +35,7 @@ class HeadTrainer:
     def __init__(self, data: BoardData, job: PanelJob, embedded: EmbeddingRecord) -> None:
         """Load the backbone, and memory-map its embeddings."""
         settings: TransferConfig = job.settings
-        backbone = fetch_backbone(job.panel, settings.weights)
+        backbone = fetch_backbone(job.panel, settings)
         self._backbone = backbone.on_device(find_device()).in_format(embedded.number_format)
         self.embedded = provide_embeddings(data, job.panel, embedded)
         self._stored = load_embeddings(self.embedded)

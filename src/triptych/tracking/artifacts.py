@@ -20,7 +20,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_LOGGED_IMAGES, MLFLOW_RUN_NOTE
 
-from triptych.config.names import NUMPY_MLP, TORCH_MLP
+from triptych.config.names import NUMPY_MLP, TORCH_MLP, spell_safely
 from triptych.data.boards import BoardData
 from triptych.errors import DamagedFileError
 from triptych.evaluation.charts.classes import chart_confusions
@@ -129,7 +129,7 @@ def _log_model(job: PanelJob, fitted: FittedPanel, data: BoardData, package: Pat
     example = data.images[int(fitted.reference.indices[0])]
     step = max(1, -(-max(example.shape[:2]) // EXAMPLE_PIXELS))
     model = mlflow.pyfunc.log_model(
-        name=job.panel,
+        name=spell_safely(job.panel),
         loader_module="triptych.networks.saved",
         data_path=str(fitted.folder),
         code_paths=[str(package)],

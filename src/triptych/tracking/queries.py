@@ -16,6 +16,7 @@ import mlflow
 from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
+from triptych.config.names import spell_safely
 from triptych.errors import ConfigError, DamagedFileError
 from triptych.system.checked import discard, reading
 from triptych.system.files import replace_atomically, writing_to
@@ -135,7 +136,7 @@ def _find_deleted(comparison: Run, panels: list[Run]) -> list[tuple[str, str]]:
 
 def _name_repeat(panel: Run) -> str:
     tags = read_tags(panel)
-    return f"{tags[PANEL]}.{tags[REPEAT]}"
+    return f"{spell_safely(tags[PANEL])}.{tags[REPEAT]}"
 
 
 def list_charted(experiment_id: str, comparison: Run) -> list[str]:

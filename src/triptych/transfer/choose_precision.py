@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from triptych.data.shards.files import IMAGES_PER_SHARD
 from triptych.data.shards.space import identify_images
 from triptych.images.sources import ImageSource
+from triptych.networks.backbones import fetch
 from triptych.networks.precision import EXACT, FORMATS
 from triptych.system.checked import read_json, recall, write_json
 from triptych.system.files import touch
@@ -80,14 +82,14 @@ def choose_format_for(backbone: Backbone, images: ImageSource, allowed: Sequence
     """
     if len(allowed) == 1:
         return allowed[0], "as configured"
-    file = cache_home() / "number-formats" / f"{_identify_machine(backbone, allowed)}.json"
+    if backbone.parts:
+        # The compiler gives a network other bits if it computes several cuts.
+        allowed = [name for name in allowed if not FORMATS[name].compiled]
+    file = _find_file(backbone, allowed)
     touch(file)
-    remembered = (recall(lambda: read_json(file)) or {}).get("chosen")
-    identities = identify_images(images, range(len(images)))
-    for name in dict.fromkeys((allowed[0], remembered or allowed[0])):
-        if EmbeddingSpace.of(backbone.in_format(name)).holds(identities):
-            return name, "already stored"
-    if remembered:
+    if stored := find_stored_format(backbone, images, allowed):
+        return stored, "already stored"
+    if remembered := _recall_format(file):
         return remembered, "measured earlier to be the fastest on this machine"
     if not is_worth_measuring(backbone, len(images)):
         return allowed[0], "too few images to measure the faster formats"
@@ -95,6 +97,33 @@ def choose_format_for(backbone: Backbone, images: ImageSource, allowed: Sequence
     content = {"chosen": chosen, "measured": [asdict(one) for one in measured]}
     write_json(file, content)
     return chosen, "measured: " + ", ".join(one.describe() for one in measured)
+
+
+def find_stored_format(backbone: Backbone, images: ImageSource, allowed: Sequence[str]) -> str | None:
+    """Return the format in which all embeddings of images are stored: the first one, or the one measured earlier.
+
+    Args:
+        backbone: the frozen network.
+        images: the raw images.
+        allowed: names of formats, the default first.
+    """
+    remembered = _recall_format(_find_file(backbone, allowed))
+    identities = identify_images(images, range(len(images)))
+    for name in dict.fromkeys((allowed[0], remembered or allowed[0])):
+        if all(EmbeddingSpace.of(cut).holds(identities) for cut in backbone.in_format(name).cuts):
+            return name
+    return None
+
+
+def _find_file(backbone: Backbone, allowed: Sequence[str]) -> Path:
+    """Return the file of the measurement on this machine, which may not exist."""
+    return cache_home() / "number-formats" / f"{_identify_machine(backbone, allowed)}.json"
+
+
+def _recall_format(file: Path) -> str | None:
+    """Return the format that was chosen earlier; None if none was measured."""
+    chosen: str | None = (recall(lambda: read_json(file)) or {}).get("chosen")
+    return chosen
 
 
 def _sample_crops(backbone: Backbone, images: ImageSource) -> Pixels:
@@ -107,7 +136,10 @@ def _identify_machine(backbone: Backbone, allowed: Sequence[str]) -> str:
     """Return a name that identifies the backbone, this machine's hardware and the version of PyTorch."""
     device = torch.cuda.get_device_name() if backbone.device == "cuda" else platform.processor() or platform.machine()
     capability = torch.backends.cpu.get_cpu_capability()
+    machine: tuple[Any, ...]
     machine = (device, capability, count_cores(), torch.__version__, backbone.name, asdict(backbone.preprocessing))
+    if backbone.parts or not backbone.cut.is_penultimate:
+        machine = (*machine, backbone.cut_layer)
     formats = {name: str(FORMATS[name]) for name in (EXACT, *allowed)}
     return f"{backbone.name}-{hashlib.sha256(repr((machine, formats)).encode()).hexdigest()[:16]}"
 
@@ -139,7 +171,7 @@ def measure_formats(
         allowed: names of formats.
     """
     measured = [_measure(backbone, EXACT, sample, None)]
-    exact = backbone.in_format(EXACT).embed_crops(sample)
+    exact = _embed_each(backbone.in_format(EXACT), sample)
     for name in allowed:
         tried = FORMATS[name]
         if name == EXACT or backbone.device not in tried.devices:
@@ -176,14 +208,23 @@ def choose_format(measured: Sequence[MeasuredFormat], allowed: Sequence[str]) ->
     return fastest.name if pays else EXACT
 
 
-def _measure(backbone: Backbone, name: str, sample: Pixels, exact: np.ndarray | None) -> MeasuredFormat:
-    """Return the speed and the accuracy of a format; the first pass warms up and is not timed."""
+def _measure(backbone: Backbone, name: str, sample: Pixels, exact: list[np.ndarray] | None) -> MeasuredFormat:
+    """Return the speed and the accuracy of a format; the first pass warms up and is not timed.
+
+    The accuracy is that at the worst cut.
+    """
     tried = backbone.in_format(name)
     sample = np.concatenate([sample] * -(-TIMED_IMAGES[backbone.device] // len(sample)))
-    embeddings = tried.embed_crops(sample)
-    seconds = min(_time(lambda: tried.embed_crops(sample)) for _ in range(TIMED_PASSES))
-    cosine = 1.0 if exact is None else worst_cosine(embeddings[: len(exact)], exact)
+    embeddings = _embed_each(tried, sample)
+    seconds = min(_time(lambda: _embed_each(tried, sample)) for _ in range(TIMED_PASSES))
+    pairs = zip(embeddings, exact or (), strict=exact is not None)
+    cosine = min((worst_cosine(some[: len(others)], others) for some, others in pairs), default=1.0)
     return MeasuredFormat(name, len(sample) / seconds, cosine)
+
+
+def _embed_each(backbone: Backbone, sample: Pixels) -> list[np.ndarray]:
+    """Return the embeddings of crops at each cut, each (n, dimension) float32."""
+    return [fetch(embeddings) for embeddings in backbone.launch_each(sample)]
 
 
 def _time(function: Callable[[], object]) -> float:

@@ -5,6 +5,8 @@ images that none of them holds are embedded and written to new files, 256 in eac
 killed run continues at the first missing file, a damaged file is computed again, and concurrent runs divide the missing
 files among themselves.
 
+Several cuts of one network share one pass through it, which gives the same bits as a pass for each.
+
 Networks add up in another order in small batches, so that the last bits of an embedding depend on the size of its
 batch, but not on the other images in it. Therefore every batch has the same size: one that is not full is padded.
 """
@@ -17,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -34,7 +37,8 @@ from triptych.images.pixels import Pixels
 from triptych.images.prefetch import AHEAD, crop_image, map_ahead, open_readers
 from triptych.images.preprocessing import Preprocessing
 from triptych.images.sources import ImageSource
-from triptych.networks.backbones import Backbone, fetch
+from triptych.networks.backbones import Backbone, fetch, join
+from triptych.networks.precision import FORMATS
 from triptych.system.own_memory import taking_memory
 from triptych.system.slices import iterate_slices
 from triptych.system.threads import count_cores
@@ -190,7 +194,7 @@ def _compute_free(
         same = list(group)
         wanted = sum(len(piece.indices) for piece in same)
         with ExitStack() as locks, open_readers(images, wanted) as pool:
-            claims = _claim(same, locks)
+            claims = _claim(same, locks, cache(_share_passes))
             for claim, crops in _read_batches(claims, pool, images, preprocessing, batch_size):
                 begun += claim.embed(crops, _size_batch(claim.piece, batch_size))
                 on_begun(begun)
@@ -213,17 +217,19 @@ class _Claim:
     Attributes:
         piece: the images, and the spaces that lack them.
         locks: the locks on the files, released when they are written.
+        passes: the networks to compute, each with the spaces that its embeddings belong to.
         parts: for each space the batches of embeddings so far, (batch, dimension) float32, on the backbone's device.
     """
 
     piece: Piece
     locks: ExitStack
-    parts: list[list[torch.Tensor]]
+    passes: Sequence[tuple[Backbone, Sequence[EmbeddingSpace]]]
+    parts: dict[EmbeddingSpace, list[torch.Tensor]]
 
     @property
     def is_whole(self) -> bool:
         """Whether every image has passed through every backbone."""
-        return sum(len(part) for part in self.parts[-1]) == len(self.piece.indices)
+        return sum(map(len, self.parts[self.piece.spaces[-1]])) == len(self.piece.indices)
 
     def embed(self, crops: Pixels, size: int) -> int:
         """Embed images with every backbone, padded to a whole batch; return the number of embeddings.
@@ -235,10 +241,12 @@ class _Claim:
             size: number of images in a whole batch.
         """
         whole = np.concatenate([crops, np.repeat(crops[-1:], size - len(crops), axis=0)])
-        for space, parts in zip(self.piece.spaces, self.parts, strict=True):
+        for network, spaces in self.passes:
             started = time.perf_counter()
-            parts.append(space.backbone.launch(whole)[: len(crops)])
-            space.seconds += time.perf_counter() - started
+            for space, embeddings in zip(spaces, network.launch_each(whole), strict=True):
+                self.parts[space].append(embeddings[: len(crops)])
+            for space in spaces:
+                space.seconds += (time.perf_counter() - started) / len(spaces)
         return len(crops) * len(self.parts)
 
     def write(self, images: ImageSource) -> None:
@@ -251,7 +259,7 @@ class _Claim:
         if changed.any():
             index = self.piece.indices[changed][0]
             raise DataError(f"image {index} was changed meanwhile: run the same command again")
-        for space, parts in zip(self.piece.spaces, self.parts, strict=True):
+        for space, parts in self.parts.items():
             started = time.perf_counter()
             rows = fetch(torch.cat(parts))
             space.seconds += time.perf_counter() - started
@@ -260,7 +268,26 @@ class _Claim:
         self.locks.close()
 
 
-def _claim(pieces: Sequence[Piece], locks: ExitStack) -> Iterator[_Claim]:
+def _share_passes(spaces: tuple[EmbeddingSpace, ...]) -> list[tuple[Backbone, Sequence[EmbeddingSpace]]]:
+    """Return the networks that compute the embeddings of some spaces: one for all cuts of a network, where possible."""
+    groups: dict[tuple[str, ...], list[EmbeddingSpace]] = {}
+    for space in spaces:
+        one = space.backbone
+        # The compiler gives a network other bits if it computes several cuts.
+        alone = (space.folder.name,) if FORMATS[one.number_format].compiled else ()
+        groups.setdefault((one.name, one.weights, one.number_format, one.device, *alone), []).append(space)
+    passes: list[tuple[Backbone, Sequence[EmbeddingSpace]]] = []
+    for group in groups.values():
+        joint = join([space.backbone for space in group])
+        passes += [(joint, group)] if joint else [(space.backbone, [space]) for space in group]
+    return passes
+
+
+def _claim(
+    pieces: Sequence[Piece],
+    locks: ExitStack,
+    share_passes: Callable[[tuple[EmbeddingSpace, ...]], Sequence[tuple[Backbone, Sequence[EmbeddingSpace]]]],
+) -> Iterator[_Claim]:
     """Lock and yield the pieces that nobody else is computing.
 
     A piece is locked only when it is reached, so that concurrent processes divide the work.
@@ -274,7 +301,8 @@ def _claim(pieces: Sequence[Piece], locks: ExitStack) -> Iterator[_Claim]:
             if held.enter_context(try_lock(file)) and not space.verify(file):
                 claimed.append(space)
         if claimed:
-            yield _Claim(replace(piece, spaces=tuple(claimed)), held, [[] for _ in claimed])
+            spaces = tuple(claimed)
+            yield _Claim(replace(piece, spaces=spaces), held, share_passes(spaces), {space: [] for space in spaces})
         else:
             held.close()
 

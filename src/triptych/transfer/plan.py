@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
 
+from triptych.config.names import name_network
+from triptych.config.schema import BoardConfig
 from triptych.data.boards import BoardData
 from triptych.data.shards.files import are_sound
 from triptych.errors import WeightsError
+from triptych.networks.backbones import Backbone, join
+from triptych.networks.cuts.nodes import Cut
 from triptych.networks.precision import PRECISIONS, find_device
 from triptych.system.threads import count_threads
-from triptych.transfer.choose_precision import choose_format_for
+from triptych.transfer.choose_precision import choose_format_for, find_stored_format
 from triptych.transfer.embed import OnImages, store_embeddings
 from triptych.transfer.records import BoardEmbeddings, EmbeddingPlan, EmbeddingRecord, PlannedNetwork, count_shards
-from triptych.transfer.weights import fetch_backbone
+from triptych.transfer.weights import fetch_backbones
 
 # What concerns one backbone alone; PyTorch raises the second where memory is short or a layer does not fit.
 BACKBONE_ERRORS = (WeightsError, RuntimeError, MemoryError)
@@ -32,20 +36,51 @@ def plan_board(data: BoardData, panels: Sequence[str]) -> EmbeddingPlan:
     torch.set_num_threads(data.prepared.config.transfer.embedding_threads or count_threads())
     planned: dict[str, PlannedNetwork] = {}
     failures: dict[str, Exception] = {}
-    for panel in panels:
+    waiting = _group_by_network(panels)
+    while waiting:
+        group = waiting.pop(0)
         try:
-            planned[panel] = _plan_network(data, panel)
+            planned |= _plan_network(data, group)
         except BACKBONE_ERRORS as error:
-            failures[panel] = error
-    return EmbeddingPlan(planned, failures)
+            if len(group) == 1:
+                failures[group[0]] = error
+            else:
+                waiting = [*([panel] for panel in group), *waiting]
+    return EmbeddingPlan({panel: planned[panel] for panel in panels if panel in planned}, failures)
 
 
-def _plan_network(data: BoardData, panel: str) -> PlannedNetwork:
-    settings = data.prepared.config.transfer
+def _plan_network(data: BoardData, panels: Sequence[str]) -> dict[str, PlannedNetwork]:
+    """Choose the number format of the cuts of one network: the same for all whose embeddings are not stored yet."""
+    config = data.prepared.config
     started = time.perf_counter()
-    backbone = fetch_backbone(panel, settings.weights).on_device(find_device())
-    number_format, reason = choose_format_for(backbone, data.images, PRECISIONS[settings.precision])
-    return PlannedNetwork(number_format, reason, time.perf_counter() - started)
+    backbones, allowed = _fetch_cuts(config, panels), PRECISIONS[config.transfer.precision]
+    lacking: list[Backbone] = []
+    if len(panels) > 1 and len(allowed) > 1:
+        lacking = [backbone for backbone in backbones if not find_stored_format(backbone, data.images, allowed)]
+    joint = join(lacking) if len(lacking) > 1 else None
+    together = choose_format_for(joint, data.images, allowed) if joint else None
+    choices = [
+        together if together and backbone in lacking else choose_format_for(backbone, data.images, allowed)
+        for backbone in backbones
+    ]
+    seconds = (time.perf_counter() - started) / len(panels)
+    return {panel: PlannedNetwork(*choice, seconds) for panel, choice in zip(panels, choices, strict=True)}
+
+
+def _group_by_network(panels: Iterable[str]) -> list[list[str]]:
+    """Return the panels of each network, which differ in the cut."""
+    groups: dict[str, list[str]] = {}
+    for panel in panels:
+        groups.setdefault(name_network(panel), []).append(panel)
+    return list(groups.values())
+
+
+def _fetch_cuts(config: BoardConfig, panels: Sequence[str]) -> list[Backbone]:
+    """Return the backbones of panels that have one network, on the device."""
+    settings = [config.for_panel(panel).transfer for panel in panels]
+    cuts = [Cut(one.cut, one.pooling) for one in settings]
+    backbones = fetch_backbones(name_network(panels[0]), config.transfer.weights, cuts)
+    return [backbone.on_device(find_device()) for backbone in backbones]
 
 
 def embed_board(data: BoardData, plan: EmbeddingPlan, numbers: range, on_images: OnImages) -> BoardEmbeddings:
@@ -78,10 +113,13 @@ def _embed_together(
     data: BoardData, networks: Mapping[str, PlannedNetwork], numbers: range, on_images: OnImages
 ) -> dict[str, EmbeddingRecord]:
     settings = data.prepared.config.transfer
-    backbones = [
-        fetch_backbone(panel, settings.weights).on_device(find_device()).in_format(planned.number_format)
-        for panel, planned in networks.items()
-    ]
+    groups = _group_by_network(networks)
+    fetched = {
+        panel: backbone
+        for group in groups
+        for panel, backbone in zip(group, _fetch_cuts(data.prepared.config, group), strict=True)
+    }
+    backbones = [fetched[panel].in_format(planned.number_format) for panel, planned in networks.items()]
     records = store_embeddings(
         backbones,
         data.images,
@@ -90,7 +128,7 @@ def _embed_together(
         numbers=numbers,
         on_images=on_images,
     )
-    return dict(zip(networks, records, strict=True))
+    return {panel: replace(record, panel=panel) for panel, record in zip(networks, records, strict=True)}
 
 
 def provide_embeddings(data: BoardData, panel: str, record: EmbeddingRecord) -> EmbeddingRecord:

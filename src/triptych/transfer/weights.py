@@ -1,70 +1,95 @@
 """Weights of pretrained networks: from torchvision, a file, MLflow's registry, the bundled ones, or random.
 
-Only `fetch_backbone` and `fetch_weights` download; weights from the registry are downloaded by `triptych.tracking`.
+Only functions named fetch_ download; weights from the registry are downloaded by `triptych.tracking`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from triptych.config.names import REGISTERED, WEIGHTS_SUFFIXES
+from triptych.config.names import REGISTERED, WEIGHTS_SUFFIXES, name_network
 from triptych.errors import WeightsError, suggest
 from triptych.images.preprocessing import Preprocessing
-from triptych.networks.backbones import Backbone, State, assemble_backbone
+from triptych.networks.backbones import Backbone, State, assemble_backbone, build_network
+from triptych.networks.cuts.nodes import WITHOUT_LAST_LAYER, Cut
 from triptych.networks.light_torchvision import models
 from triptych.transfer.bundled.card import FOLDER as BUNDLED
 from triptych.transfer.bundled.card import read_card
 from triptych.transfer.registered import load_registered_weights
 from triptych.transfer.state_files import read_shapes, read_state
 
+if TYPE_CHECKING:
+    from triptych.config.trainers import TransferConfig
+
 # A value of `transfer.weights`, and the torchvision weights that it stands for.
 IMAGENET, IMAGENET_WEIGHTS = "imagenet", "IMAGENET1K_V1"
 
 
-def fetch_backbone(name: str, weights: str) -> Backbone:
-    """Return `load_backbone`, after downloading torchvision's weights if they are missing.
+def fetch_backbone(panel: str, settings: TransferConfig) -> Backbone:
+    """Return the backbone of a panel, after downloading torchvision's weights if they are missing.
+
+    Args:
+        panel: the panel.
+        settings: its section `transfer`.
+
+    Raises:
+        ConfigError: the network cannot be cut there.
+        WeightsError: the weights are unknown, missing, cannot be downloaded, or are those of another network.
+    """
+    [backbone] = fetch_backbones(name_network(panel), settings.weights, [Cut(settings.cut, settings.pooling)])
+    return backbone
+
+
+def fetch_backbones(name: str, weights: str, cuts: Sequence[Cut]) -> list[Backbone]:
+    """Return a pretrained network, cut at several places, after downloading torchvision's weights if they are missing.
 
     Args:
         name: torchvision's name of the network.
         weights: a value of `transfer.weights`.
+        cuts: where it is cut.
 
     Raises:
+        ConfigError: the network cannot be cut there.
         WeightsError: the weights are unknown, missing, cannot be downloaded, or are those of another network.
     """
     fetch_weights(name, weights)
-    return load_backbone(name, weights)
+    state, preprocessing = load_weights(name, weights)
+    return [assemble_backbone(name, weights, preprocessing, state, cut) for cut in cuts]
 
 
-def load_backbone(name: str, weights: str) -> Backbone:
-    """Return a pretrained network without its last layer, frozen.
+def load_backbone(name: str, weights: str, cut: Cut = WITHOUT_LAST_LAYER) -> Backbone:
+    """Return a pretrained network without the layers above a cut, frozen.
 
     Args:
         name: torchvision's name of the network.
         weights: a value of `transfer.weights`.
+        cut: where it is cut.
 
     Raises:
+        ConfigError: the network cannot be cut there.
         WeightsError: the weights are unknown, missing, or those of another network.
 
     >>> load_backbone("shufflenet_v2_x0_5", "bundled").dimension
     1024
+    >>> load_backbone("shufflenet_v2_x0_5", "bundled", Cut("stage2")).dimension
+    48
     """
-    if weights.startswith(REGISTERED):
-        trunk, preprocessing = load_registered_weights(name, weights)
-        return assemble_backbone(name, weights, preprocessing, trunk, trunk_only=True)
     state, preprocessing = load_weights(name, weights)
-    return assemble_backbone(name, weights, preprocessing, state)
+    return assemble_backbone(name, weights, preprocessing, state, cut)
 
 
 def load_weights(name: str, weights: str) -> tuple[State | None, Preprocessing]:
-    """Return the state dict of a whole network, None for random weights, and its preprocessing.
+    """Return the state dict of a network, None for random weights, and its preprocessing.
 
     Raises:
         WeightsError: the weights are unknown, missing or damaged.
     """
+    if weights.startswith(REGISTERED):
+        return load_registered_weights(name, weights)
     if Path(weights).suffix in WEIGHTS_SUFFIXES:
         return read_state(Path(weights)), default_preprocessing(name)
     if weights in LOADERS:
@@ -103,20 +128,29 @@ def load_torchvision_weights(name: str, weights: str) -> tuple[State, Preprocess
     return state, Preprocessing.of(member.transforms())
 
 
-def check_weights(name: str, weights: str) -> None:
-    """Check that there are such weights and that those in a file fit a network, without reading their values.
+def check_weights(name: str, weights: str, cut: Cut = WITHOUT_LAST_LAYER) -> Backbone | None:
+    """Check that there are such weights, and that those in a file and the cut fit a network, without reading values.
 
     Args:
         name: torchvision's name of the network.
         weights: a value of `transfer.weights`.
+        cut: where it is cut.
+
+    Returns:
+        The backbone without values, on PyTorch's meta device; None if there was no need to build it.
 
     Raises:
+        ConfigError: the network cannot be cut there.
         WeightsError: the weights are unknown, or the file is missing, damaged, or of another network.
     """
     if Path(weights).suffix in WEIGHTS_SUFFIXES:
-        assemble_backbone(name, weights, default_preprocessing(name), read_shapes(Path(weights)))
-    elif not weights.startswith(REGISTERED) and weights not in LOADERS:
+        return assemble_backbone(name, weights, default_preprocessing(name), read_shapes(Path(weights)), cut)
+    if not weights.startswith(REGISTERED) and weights not in LOADERS:
         _find_torchvision(name, weights)
+    if cut.is_penultimate:
+        return None
+    shapes = build_network(name, empty=True).to("meta").state_dict()
+    return assemble_backbone(name, weights, default_preprocessing(name), shapes, cut)
 
 
 def fetch_weights(name: str, weights: str) -> None:

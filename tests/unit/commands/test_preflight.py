@@ -74,6 +74,28 @@ def test_what_is_not_there_is_known_before_anything_is_started(
         check_early(config)
 
 
+@pytest.mark.parametrize(
+    ("panel", "settings", "message"),
+    [
+        ("shufflenet_v2_x0_5@stage5", ["weights=bundled"], "unknown transfer.cut 'stage5'.*'stage4'"),
+        ("resnet18@features", ["weights=bundled"], "are those of shufflenet_v2_x0_5, not of resnet18@features"),
+        (
+            "resnet18@maxpool",
+            ["cache_embeddings=false", "unfreeze_blocks=2"],
+            "unfreeze_blocks = 2 is more than the 1 block of resnet18 up to maxpool",
+        ),
+    ],
+)
+def test_a_network_that_cannot_be_cut_there_is_named(
+    tmp_path: Path, panel: str, settings: list[str], message: str
+) -> None:
+    write_photos(tmp_path, {"a": 1, "b": 1})
+    settings = [f"transfer.{setting}" for setting in settings]
+    config = resolve_config("photos", data=str(tmp_path), panels=[panel], settings=settings)
+    with pytest.raises(InputError, match=message):
+        check_early(config)
+
+
 def test_weights_do_not_matter_where_no_panel_has_a_backbone() -> None:
     check_early(resolve_config("digits", panels=["numpy-mlp"], settings=["transfer.weights=gone.pth"]))
 

@@ -155,6 +155,12 @@ def test_flat_fields_are_named_by_section() -> None:
         ({"settings": ["numpy_mlp.epochs"]}, "has no value: write --set section.field=value"),
         ({"settings": ["digits=3"]}, "names a board but no field"),
         ({"settings": ["panels=[vgg16, vgg16]"]}, "name one panel twice"),
+        ({"panels": ["vgg61@features"]}, "unknown panel 'vgg61@features'.*did you mean 'vgg1[0-9]@features'"),
+        ({"panels": ["numpy-mlp@features"]}, "unknown panel 'numpy-mlp@features'"),
+        ({"panels": ["vgg16@"]}, "panel 'vgg16@' has no cut behind @: write vgg16@features"),
+        ({"settings": ["panels=[vgg16, vgg16@features]", "transfer.cut=features"]}, "name one panel twice"),
+        ({"settings": ["transfer.cut=a/b"]}, "transfer.cut = 'a/b' is not allowed"),
+        ({"settings": ["transfer.pooling=mean"]}, "transfer.pooling = 'mean' is not allowed"),
         ({"preset": "photos"}, "comes without images: name a folder with --data DIR"),
         ({"preset": "report", "data": "mnist"}, "is one data set, but preset 'report' has the boards"),
         ({"data": "mnist", "settings": ["data.source=digits"]}, "both name the data: keep one"),
@@ -176,6 +182,19 @@ def test_bad_input_is_one_line_with_value_rule_and_remedy(given: dict[str, Any],
     with pytest.raises(ConfigError, match=message) as caught:
         resolve_config(**given)
     assert "\n" not in str(caught.value)
+
+
+def test_a_panel_may_name_its_cut() -> None:
+    settings = ["transfer.cut=layer4", "networks={resnet18: {epochs: 3}, resnet18@layer2: {pooling: max}}"]
+    panels = ["resnet18", "resnet18@layer1", "resnet18@layer2"]
+    [board] = resolve_config("digits", panels=panels, settings=settings).boards
+    found = [board.for_panel(panel).transfer for panel in panels]
+    assert [(one.cut, one.pooling, one.epochs) for one in found] == [
+        ("layer4", "average", 3),
+        ("layer1", "average", 3),
+        ("layer2", "max", 25),
+    ]
+    assert not {"transfer.cut", "transfer.pooling"} & BoardConfig().flat().keys(), "earlier studies keep their names"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from torch import nn
 from triptych.data.boards import BoardData
 from triptych.images.pixels import Pixels
 from triptych.images.sources import ArrayImages
-from triptych.networks.backbones import Backbone, Embeddings
+from triptych.networks.backbones import Backbone, Embeddings, join
+from triptych.networks.cuts.nodes import Cut
 from triptych.networks.precision import EXACT, FORMATS, PRECISIONS, NumberFormat
 from triptych.transfer import choose_precision
 from triptych.transfer.choose_precision import (
@@ -113,6 +114,22 @@ def test_nothing_is_tried_where_there_is_little_to_do(
     assert not (cache / "number-formats").exists()
 
 
+def test_a_format_is_proved_at_each_cut() -> None:
+    cuts = [Cut("conv1.0"), Cut("stage2"), Cut("features")]
+    backbones = [load_backbone("shufflenet_v2_x0_5", "random", cut) for cut in cuts]
+    backbones = [replace(one, preprocessing=replace(one.preprocessing, crop_size=64)) for one in backbones]
+    crops = np.random.default_rng(0).integers(0, 256, size=(2, 64, 64, 3), dtype=np.uint8)
+    joint = join(backbones)
+    assert joint is not None
+    _, (_, measured) = measure_formats(joint, crops, 2, ["bfloat16"])
+    alone = [
+        worst_cosine(one.in_format("bfloat16").embed_crops(crops), one.in_format(EXACT).embed_crops(crops))
+        for one in backbones
+    ]
+    assert len(set(alone)) == len(cuts)
+    assert measured.cosine == pytest.approx(min(alone))
+
+
 @dataclass(frozen=True)
 class Broken(NumberFormat):
     def prepare(self, trunk: nn.Module) -> nn.Module:
@@ -130,13 +147,13 @@ def test_formats_are_timed_on_as_many_images_as_are_embedded_at_once(
     backbone: Backbone, crops: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    real = type(backbone).launch
+    real = type(backbone).launch_each
 
-    def launch(self: Backbone, batch: Pixels) -> torch.Tensor:
+    def launch(self: Backbone, batch: Pixels) -> tuple[torch.Tensor, ...]:
         sizes.append(len(batch))
         return real(self, batch)
 
-    monkeypatch.setattr(type(backbone), "launch", launch)
+    monkeypatch.setattr(type(backbone), "launch_each", launch)
     monkeypatch.setattr(choose_precision, "TIMED_IMAGES", {"cpu": 9})
     _, measured = measure_formats(backbone, crops[:4], 100, ("float32-folded",))
     assert sorted(set(sizes)) == [4, 12]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from helpers.embeddings import check_faster_is_near, check_stored_is_live
 from helpers.idx import write_idx
@@ -27,6 +28,7 @@ from triptych.images.pixels import Pixels
 from triptych.images.preprocessing import Preprocessing
 from triptych.images.sources import ArrayImages, FileImages, ImageSource
 from triptych.networks.backbones import Backbone, Embeddings
+from triptych.networks.cuts.nodes import Cut
 from triptych.networks.head import Head
 from triptych.networks.minibatches import Examples
 from triptych.system.cache import list_cache, select_unused
@@ -34,7 +36,7 @@ from triptych.transfer.embed import LiveEmbeddings, store_embeddings
 from triptych.transfer.heads import train_head
 from triptych.transfer.records import EmbeddingRecord, load_embeddings
 from triptych.transfer.shards import write_shard
-from triptych.transfer.weights import load_backbone
+from triptych.transfer.weights import fetch_backbones, load_backbone
 
 Damage = Callable[[Path], None]
 
@@ -229,6 +231,31 @@ def test_an_image_that_is_changed_while_it_is_read_is_not_stored(backbone: Backb
 def test_other_weights_or_transforms_have_embeddings_of_their_own(backbone: Backbone, images: ArrayImages) -> None:
     other = replace(backbone, preprocessing=replace(backbone.preprocessing, resize_size=36))
     assert store(backbone, images).shards[0].parent != store(other, images).shards[0].parent
+
+
+def test_cuts_of_a_network_share_one_pass_and_have_embeddings_of_their_own(
+    backbone: Backbone, images: ArrayImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuts = [Cut(), Cut("features"), Cut("features.3"), Cut("features.3", "max")]
+    backbones = [
+        replace(one, preprocessing=backbone.preprocessing)
+        for one in fetch_backbones("mobilenet_v3_small", "random", cuts)
+    ]
+    alone = [store(one, images) for one in backbones]
+    assert len({record.shards[0].parent for record in alone}) == len(cuts)
+    assert all(record.computed_images == 10 for record in alone)
+    monkeypatch.setenv("TRIPTYCH_CACHE_HOME", str(tmp_path / "another"))
+    passes: list[int] = []
+    launch = Backbone.launch_each
+
+    def count(network: Backbone, crops: Pixels) -> tuple[torch.Tensor, ...]:
+        passes.append(len(crops))
+        return launch(network, crops)
+
+    monkeypatch.setattr(Backbone, "launch_each", count)
+    together = store_embeddings(backbones, images, batch_size=4, threads=1)
+    assert passes == [4, 4, 4]
+    assert [record.contents for record in together] == [record.contents for record in alone]
 
 
 def flip_a_byte(shard: Path) -> None:

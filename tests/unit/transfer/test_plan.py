@@ -16,9 +16,10 @@ from triptych.data.boards import BoardData, load_board, prepare_board
 from triptych.errors import RunInterruptedError, WeightsError
 from triptych.images.sources import ArrayImages
 from triptych.networks.backbones import Backbone
+from triptych.networks.cuts.nodes import Cut
 from triptych.transfer.plan import embed_board, plan_board, provide_embeddings
 from triptych.transfer.records import EmbeddingPlan, PlannedNetwork, collect_embeddings, load_embeddings
-from triptych.transfer.weights import fetch_backbone
+from triptych.transfer.weights import fetch_backbones
 
 PANEL, MISSING = "shufflenet_v2_x0_5", "mobilenet_v3_small"
 
@@ -76,12 +77,12 @@ def test_missing_weights_leave_the_other_backbones_as_they_are(two_networks: Boa
 def test_a_backbone_that_fails_while_it_embeds_fails_alone(
     two_networks: BoardData, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def fetch_or_fail(name: str, weights: str) -> Backbone:
+    def fetch_or_fail(name: str, weights: str, cuts: list[Cut]) -> list[Backbone]:
         if name == MISSING:
             raise error
-        return fetch_backbone(name, weights)
+        return fetch_backbones(name, weights, cuts)
 
-    monkeypatch.setattr("triptych.transfer.plan.fetch_backbone", fetch_or_fail)
+    monkeypatch.setattr("triptych.transfer.plan.fetch_backbones", fetch_or_fail)
     plan = EmbeddingPlan(dict.fromkeys((MISSING, PANEL), PlannedNetwork("float32", "as configured", 0.0)))
     embedded = embed_board(two_networks, plan, range(1), lambda done, total: None)
     assert embedded.record_of(PANEL).images == 4

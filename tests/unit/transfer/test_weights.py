@@ -11,10 +11,11 @@ from safetensors.torch import save_file
 from triptych.errors import WeightsError
 from triptych.images.preprocessing import Preprocessing
 from triptych.networks.backbones import build_network
+from triptych.networks.cuts.nodes import Cut
 from triptych.transfer.weights import (
     check_weights,
     default_preprocessing,
-    fetch_backbone,
+    fetch_backbones,
     fetch_weights,
     load_backbone,
     load_weights,
@@ -49,6 +50,23 @@ def test_mnasnet_and_the_old_names_of_densenet_are_understood(tmp_path: Path) ->
     assert load_backbone("densenet121", str(tmp_path / "densenet.pth")).dimension == 1024
 
 
+def test_a_state_dict_may_lack_what_lies_above_the_cut(tmp_path: Path) -> None:
+    state = build_network("squeezenet1_1").state_dict()
+    file = str(tmp_path / "lower.safetensors")
+    save_file({key: value for key, value in state.items() if int(key.split(".")[1]) < 9}, file)
+    lower = Cut("features.8")
+    check_weights("squeezenet1_1", file, lower)
+    assert (
+        load_backbone("squeezenet1_1", file, lower).digest() == load_backbone("squeezenet1_1", "random", lower).digest()
+    )
+    for use in (check_weights, load_backbone):
+        with pytest.raises(WeightsError, match=r"they lack features\.\d+\..* and \d+ others; .* a lower transfer\.cut"):
+            use("squeezenet1_1", file, Cut("features"))
+        save_file({"stem": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+        with pytest.raises(WeightsError, match="it has no stem; use weights of that network"):
+            use("squeezenet1_1", str(tmp_path / "foreign.safetensors"), lower)
+
+
 def test_half_precision_weights_become_single(tmp_path: Path) -> None:
     state = build_network("shufflenet_v2_x0_5").half().state_dict()
     save_file(state, tmp_path / "half.safetensors")
@@ -80,7 +98,7 @@ class Rude:
         ("resnet18", "text.safetensors", r"text\.safetensors is damaged or not safetensors"),
         ("resnet18", "rude.pth", r"rude\.pth is damaged or not a state dict"),
         ("resnet18", "list.pth", r"list\.pth is damaged or not a state dict"),
-        ("resnet18", "shuffle.pth", "do not fit resnet18: Missing key"),
+        ("resnet18", "shuffle.pth", "do not fit resnet18: it has no conv1.0.weight and 335 others"),
         ("resnet18", "bundled", "'bundled' belong to shufflenet_v2_x0_5, not to resnet18"),
         ("resnet18", "imagnet", "unknown weights 'imagnet'.*did you mean 'imagenet'"),
         ("resnet18", "IMAGENET1K_V2", "unknown weights 'IMAGENET1K_V2' for resnet18"),
@@ -124,7 +142,8 @@ def test_imagenet_weights_are_read_from_torch_home(torch_home: Path) -> None:
     state, preprocessing = load_weights("resnet18", "IMAGENET1K_V1")
     assert state is not None
     assert preprocessing.resize_size == 256
-    assert fetch_backbone("resnet18", "imagenet").digest() == load_backbone("resnet18", "imagenet").digest()
+    [fetched] = fetch_backbones("resnet18", "imagenet", [Cut()])
+    assert fetched.digest() == load_backbone("resnet18", "imagenet").digest()
     file.write_bytes(b"damaged")
     with pytest.raises(WeightsError, match=f"weights file {file} cannot be read .*: delete it"):
         load_weights("resnet18", "imagenet")
@@ -143,7 +162,7 @@ def test_only_fetching_downloads_weights(torch_home: Path, monkeypatch: pytest.M
     with pytest.raises(WeightsError, match=f"are not at {file}: run `triptych compare` with them"):
         load_backbone("resnet18", "imagenet")
     assert not file.exists()
-    assert fetch_backbone("resnet18", "imagenet").dimension == 512
+    assert [one.dimension for one in fetch_backbones("resnet18", "imagenet", [Cut()])] == [512]
     assert file.exists()
 
 

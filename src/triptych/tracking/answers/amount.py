@@ -11,6 +11,7 @@ import mlflow
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
+from triptych.config.names import spell_safely
 from triptych.data.boards import PreparedBoard
 from triptych.evaluation.amount.forecast import Amount, Estimate
 from triptych.evaluation.amount.page import render_amount_page
@@ -65,7 +66,7 @@ def _list_metrics(amount: Amount) -> list[Metric]:
 
     def list_points(name: str, points: Sequence[Estimate]) -> list[Metric]:
         return [
-            Metric(f"{amount.panel}/{name}{suffix}", value, now, point.images)
+            Metric(f"{spell_safely(amount.panel)}/{name}{suffix}", value, now, point.images)
             for point in points
             for suffix, value in (("", point.value), ("_low", point.low), ("_high", point.high))
         ]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES
 
+from triptych.config.names import spell_safely
 from triptych.data.boards import BoardData
 from triptych.evaluation.page.disagreements import draw_disagreements
 from triptych.evaluation.predictions import Predictions
@@ -40,7 +41,7 @@ def log_panels(
     first = {one.label: one for one in reversed(panels)}
     accuracies = {first[one.label].panel: one.test_accuracy for one in report.standings}
     client = connect()
-    MetricLog(run_id).log({f"{ACCURACY_OF}{panel}": accuracy for panel, accuracy in accuracies.items()})
+    MetricLog(run_id).log({f"{ACCURACY_OF}{spell_safely(panel)}": accuracy for panel, accuracy in accuracies.items()})
     best = [one.label for one in report.standings[:2]]
     drawn_before = MLFLOW_LOGGED_IMAGES in client.get_run(run_id).data.tags
     if len(best) < 2 or drawn_before or all(panel.shared for panel in panels):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from triptych.config.names import spell_safely
 from triptych.errors import ConfigError
 from triptych.evaluation.history.changes import list_changes, summarise
 from triptych.evaluation.history.nights import Night
@@ -72,7 +73,7 @@ def link_to_trend(experiment_id: str, nights: Sequence[Night]) -> str:
     def quote(names: Sequence[str]) -> str:
         return json.dumps(list(names), separators=(",", ":")).replace('"', "%22")
 
-    keys = [f"test_accuracy.{one.panel}" for one in measured]
+    keys = [f"test_accuracy.{spell_safely(one.panel)}" for one in measured]
     return (
         f"{page_address()}/#/metric?runs={quote([run.info.run_id])}&metric={quote(keys[:1]).strip('[]')}"
         f"&experiments={quote([experiment_id])}&plot_metric_keys={quote(keys)}&x_axis=step"

@@ -11,6 +11,7 @@ import mlflow
 from mlflow.entities import Metric
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
+from triptych.config.names import spell_safely
 from triptych.evaluation.history.nights import LONGEST_TEXT, Night
 from triptych.tracking.client import connect
 from triptych.tracking.history.nights import FOLDER, HISTORY, find_history_run, merge_nights
@@ -70,11 +71,11 @@ def _add_champion(board: str, night: Night, verdict: Verdict | None) -> Night:
 def list_values(night: Night) -> Iterator[tuple[str, float]]:
     """Yield the metrics of a night with their values."""
     for one in night.panels:
-        yield f"test_accuracy.{one.panel}", one.accuracy
-        yield f"test_accuracy_low.{one.panel}", one.low
-        yield f"test_accuracy_high.{one.panel}", one.high
-        yield f"test_log_loss.{one.panel}", one.log_loss
-        yield f"seconds.{one.panel}", one.seconds
+        yield f"test_accuracy.{spell_safely(one.panel)}", one.accuracy
+        yield f"test_accuracy_low.{spell_safely(one.panel)}", one.low
+        yield f"test_accuracy_high.{spell_safely(one.panel)}", one.high
+        yield f"test_log_loss.{spell_safely(one.panel)}", one.log_loss
+        yield f"seconds.{spell_safely(one.panel)}", one.seconds
     for part, number in night.images.items():
         yield f"images.{part}", float(number)
     yield "missing", float(len(night.missing))

@@ -11,6 +11,7 @@ from typing import Literal
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from triptych.config.names import spell_safely
 from triptych.data.boards import PreparedBoard, open_board
 from triptych.errors import ConfigError
 from triptych.evaluation.model_card import SETTINGS
@@ -46,7 +47,7 @@ DECISION_SECONDS, SECONDS_BETWEEN_CHECKS = 300.0, 0.1
 
 def register_panel(prepared: PreparedBoard, panel: EvaluatedPanel) -> str:
     """Register the model of a panel under `BOARD-PANEL`; return its version as NAME/VERSION."""
-    version = register_version(f"{prepared.config.name}-{panel.panel}", prepared, panel)
+    version = register_version(f"{prepared.config.name}-{spell_safely(panel.panel)}", prepared, panel)
     return f"{version.name}/{version.version}"
 
 

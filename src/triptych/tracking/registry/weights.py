@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import mlflow
 
-from triptych.config.names import REGISTERED
+from triptych.config.names import REGISTERED, name_network
 from triptych.config.schema import BoardConfig
 from triptych.errors import WeightsError
 from triptych.networks.checksums import check_checksums
@@ -35,7 +35,7 @@ def pin_weights(config: BoardConfig) -> BoardConfig:
     pinned = _fetch(weights)
     holds = json.loads((registered_folder(pinned) / FILES[0]).read_text(encoding="utf-8"))["backbone"]
     for panel in config.backbone_panels:
-        if panel != holds:
+        if name_network(panel) != holds:
             raise WeightsError(
                 f"weights {pinned!r} are those of {holds}, not of {panel}: set transfer.weights to others"
             )

@@ -13,6 +13,7 @@ import mlflow
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from triptych.config.names import spell_safely
 from triptych.errors import DamagedFileError, describe_error
 from triptych.networks.checksums import check_checksums
 from triptych.networks.trunks import open_trunk
@@ -69,11 +70,11 @@ def share_finished(
         if lacks_weights(job, count_epochs(run)):
             continue
         # Shared first, so that it is not pruned while it is checked.
-        set_tags(client, record.run_id, {f"{SHARED}{job.panel}.{job.repeat}": run.info.run_id})
+        set_tags(client, record.run_id, {_name_share(job): run.info.run_id})
         try:
             _check_whole(run)
         except (MlflowException, OSError, DamagedFileError) as error:
-            client.delete_tag(record.run_id, f"{PREFIX}{SHARED}{job.panel}.{job.repeat}")
+            client.delete_tag(record.run_id, f"{PREFIX}{_name_share(job)}")
             on_damage(f"an identical training, run {run.info.run_id}, is not whole ({describe_error(error)})")
             continue
         return _describe(run, job, embedded)
@@ -83,8 +84,13 @@ def share_finished(
 def find_shared(record: ComparisonRecord, job: PanelJob) -> TrainedPanel | None:
     """Return the panel that a comparison shares; None if it shares none."""
     client = connect()
-    run_id = list_shared(client.get_run(record.run_id)).get(f"{job.panel}.{job.repeat}")
+    run_id = list_shared(client.get_run(record.run_id)).get(_name_share(job).removeprefix(SHARED))
     return _describe(client.get_run(run_id), job, None) if run_id else None
+
+
+def _name_share(job: PanelJob) -> str:
+    """Return the name of the tag, without its prefix, that says which run a comparison shares."""
+    return f"{SHARED}{spell_safely(job.panel)}.{job.repeat}"
 
 
 def _describe(run: Run, job: PanelJob, embedded: EmbeddingRecord | None) -> TrainedPanel:

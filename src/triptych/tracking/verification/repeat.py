@@ -74,7 +74,7 @@ def find_ingredients(record: TrainingRecord, job: PanelJob) -> dict[str, Any]:
     if record.ingredients["backbone"]:
         from triptych.transfer.weights import fetch_backbone
 
-        found["backbone"] = fetch_backbone(job.panel, job.settings.weights).digest()
+        found["backbone"] = fetch_backbone(job.panel, job.settings).digest()
     return found
 
 

@@ -30,7 +30,7 @@ from triptych.training.loop import fit_network
 from triptych.transfer.finetuning.processes import Send, run_in_processes
 from triptych.transfer.finetuning.ranks import Rank
 from triptych.transfer.finetuning.steps import FineTuning
-from triptych.transfer.weights import load_backbone
+from triptych.transfer.weights import fetch_backbone
 
 State = dict[str, NDArray[Any]]
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
@@ -104,7 +104,7 @@ def _train(job: PanelJob, checkpoint: CheckpointFile | None, rank: Rank, send: S
     if checkpoint and not rank.is_first:
         checkpoint = OthersCheckpoint(**vars(checkpoint))
     data, settings = open_board(job.prepared), job.prepared.config.transfer
-    backbone = load_backbone(job.panel, settings.weights)
+    backbone = fetch_backbone(job.panel, job.settings)
     tuning = FineTuning(backbone, settings, len(data.prepared.classes), job.repeat, rank)
     on_epoch: OnEpoch = send if rank.is_first else lambda metrics: None
     fit_network(tuning, settings, *select_parts(data), rng=tuning.rng, on_epoch=on_epoch, checkpoint=checkpoint)

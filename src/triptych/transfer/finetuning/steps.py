@@ -104,7 +104,7 @@ class FineTuning:
             trunk = nn.SyncBatchNorm.convert_sync_batchnorm(trunk)
         blocks = list_blocks(trunk, self._backbone.preprocessing.crop_size)
         self.total_blocks = len(blocks)
-        trained = select_last(blocks, self._settings.unfreeze_blocks, self._backbone.name)
+        trained = select_last(blocks, self._settings.unfreeze_blocks, self._backbone.describe())
         linear = build_linear(self._backbone.dimension, classes, self.rng)
         return WholeNetwork(trunk, linear, trained, trains_batch_norm=trains_batch_norm)
 

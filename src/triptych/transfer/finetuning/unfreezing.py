@@ -5,17 +5,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from triptych.config.names import name_network
 from triptych.errors import ConfigError
+from triptych.networks.cuts.nodes import Cut
 from triptych.networks.light_torchvision import models
+from triptych.transfer.weights import check_weights
 
-# Modules that only run their children in turn; any other module with parameters is one block.
-CONTAINERS = (nn.Sequential, nn.ModuleList, models.vision_transformer.Encoder)
+if TYPE_CHECKING:
+    from triptych.config.trainers import TransferConfig
+
+# Modules that only run their children in turn; any other module with parameters is one block. The modules around a cut
+# are plain `nn.Module`s.
+CONTAINERS = (nn.Sequential, nn.ModuleList, models.vision_transformer.Encoder, nn.Module)
 # Each of these joins the block of the layer before it.
 NORMALISATIONS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
@@ -79,11 +86,29 @@ def select_last(blocks: list[Block], wanted: int, network: str) -> list[Block]:
         ConfigError: the network has fewer.
     """
     if wanted > len(blocks):
+        number = f"{len(blocks)} block{'s' * (len(blocks) != 1)}"
         raise ConfigError(
-            f"transfer.unfreeze_blocks = {wanted} is more than the {len(blocks)} blocks of {network}: "
+            f"transfer.unfreeze_blocks = {wanted} is more than the {number} of {network}: "
             f"set at most {len(blocks)}, which trains all of it"
         )
     return blocks[len(blocks) - wanted :]
+
+
+def check_backbone(panel: str, settings: TransferConfig) -> None:
+    """Check the weights of a panel, the cut of its network and the number of unfrozen blocks, without reading values.
+
+    Args:
+        panel: the panel.
+        settings: its section `transfer`.
+
+    Raises:
+        ConfigError: the network cannot be cut there, or has fewer blocks.
+        WeightsError: the weights are unknown, or the file is missing, damaged, or of another network.
+    """
+    backbone = check_weights(name_network(panel), settings.weights, Cut(settings.cut, settings.pooling))
+    if backbone and settings.unfreeze_blocks:
+        blocks = list_blocks(backbone.trunk, backbone.preprocessing.crop_size)
+        select_last(blocks, settings.unfreeze_blocks, backbone.describe())
 
 
 def _is_split(module: nn.Module) -> bool:
