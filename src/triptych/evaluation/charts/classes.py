@@ -18,6 +18,13 @@ SHOWN_CLASSES = 20
 # Of more classes, the pairs that are shown, and how many of the worst and of the best classes.
 SHOWN_PAIRS, EXTREMES = 20, 10
 CELL, ROW_HEIGHT = 30, 20
+# What every object of JavaScript has: Vega finds it where it looks for a class of that name, and draws nothing.
+MEMBERS = frozenset(
+    (
+        *("constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString"),
+        *("valueOf", "__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__", "__proto__"),
+    )
+)
 
 
 def chart_recalls(
@@ -62,10 +69,10 @@ def chart_recalls(
 def _name_apart(names: Sequence[str]) -> list[str]:
     """Return names as an axis shows them, numbered where two would be the same.
 
-    >>> _name_apart(["ant", "ant"])
-    ['ant', 'ant (2)']
+    >>> _name_apart(["ant", "ant", "constructor"])
+    ['ant', 'ant (2)', 'constructor ']
     """
-    short = [shorten(name) for name in names]
+    short = [f"{name} " if name in MEMBERS else name for name in map(shorten, names)]
     return [
         name if (before := short[:place].count(name)) == 0 else f"{name} ({before + 1})"
         for place, name in enumerate(short)

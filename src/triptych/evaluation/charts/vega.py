@@ -32,9 +32,11 @@ SUPERFLUOUS = re.compile(
     r'<path class="(?:background|foreground)"(?=[^>]*(?:d=""|h0v0h0Z"))[^>]*/>'
     r'| font-family="[^"]*"| opacity="1"| pointer-events="none"| stroke-miterlimit="10"| xmlns:xlink="[^"]*"'
 )
+# What stands between tags is a text of the chart.
+TAG = re.compile(r"<[^>]*>")
 # Coordinates to a tenth of a unit.
 COORDINATES = re.compile(r' (?:d|transform|x2|y2)="[^"]*"')
-CLIP = re.compile(r"\bclip\d+\b")
+CLIP = re.compile(r'(?<= id=")clip\d+|(?<="url\(#)clip\d+')
 LONG_NUMBER = re.compile(r"(\d+\.\d)\d+")
 
 
@@ -47,12 +49,17 @@ def draw(spec: Spec, name: str, description: str) -> Markup:
         description: what it shows, for readers who do not see it.
     """
     drawing = vl_convert.vegalite_to_svg(_complete(spec, PAGE), vl_version=VERSION)
-    small = COORDINATES.sub(lambda found: LONG_NUMBER.sub(r"\1", found[0]), SUPERFLUOUS.sub("", drawing))
-    # The engine numbers the clips of all its drawings: here those of one, so that the same chart is the same text.
-    clips = list(dict.fromkeys(CLIP.findall(small)))
-    named = CLIP.sub(lambda found: f"{name}-clip{clips.index(found[0]) + 1}", small)
+    clips: dict[str, int] = {}
+    small = TAG.sub(lambda tag: _tidy(tag[0], name, clips), drawing)
     head = Markup('<svg role="graphics-document" aria-label="{}" ').format(description)
-    return Markup(named.replace("<svg ", head, 1))  # noqa: S704 - Vega escapes what stands in the specification
+    return Markup(small.replace("<svg ", head, 1))  # noqa: S704 - Vega escapes what stands in the specification
+
+
+def _tidy(tag: str, name: str, clips: dict[str, int]) -> str:
+    """Return a tag of a drawing, smaller, and with ids that no other chart of the page has."""
+    small = COORDINATES.sub(lambda found: LONG_NUMBER.sub(r"\1", found[0]), SUPERFLUOUS.sub("", tag))
+    # The engine numbers the clips of all its drawings: here those of one, so that the same chart is the same text.
+    return CLIP.sub(lambda found: f"{name}-clip{clips.setdefault(found[0], len(clips) + 1)}", small)
 
 
 def draw_png(spec: Spec) -> bytes:

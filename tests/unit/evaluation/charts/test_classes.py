@@ -8,6 +8,7 @@ from scipy.sparse import csr_array
 
 from triptych.evaluation.charts.classes import (
     EXTREMES,
+    MEMBERS,
     SHOWN_CLASSES,
     SHOWN_PAIRS,
     chart_confusions,
@@ -27,6 +28,14 @@ def test_a_matrix_shows_every_count_but_zeros_as_long_as_there_are_few_classes()
     assert ">0</text>" not in drawn
     # Two classes of one name stay two.
     assert "ant (2)" in drawn
+
+
+def test_classes_may_be_called_like_members_of_an_object() -> None:
+    recalls = {"numpy-mlp": [0.5] * len(MEMBERS)}
+    drawn = draw(chart_recalls(recalls, sorted(MEMBERS), {"numpy-mlp": "#0072B2"}, 0.5), "x", "x")
+    assert all(f">{name}</text>" in drawn for name in MEMBERS)
+    counts = csr_array(np.eye(len(MEMBERS), dtype=np.int64))
+    assert ">constructor</text>" in draw(chart_confusions(counts, sorted(MEMBERS), "a title"), "x", "x")
 
 
 def test_of_many_classes_the_pairs_that_are_confused_most_are_shown() -> None:

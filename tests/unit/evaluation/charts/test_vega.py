@@ -35,6 +35,16 @@ def test_a_drawing_follows_the_colours_of_its_page_and_asks_for_nothing() -> Non
     assert "http" not in drawn.replace("http://www.w3.org/2000/svg", "")
 
 
+def test_texts_that_look_like_attributes_stay_as_they_are() -> None:
+    texts = ["clip1", 'a transform="1.2345" opacity="1"', 'id="clip1" x="url(#clip1)"']
+    encoding = {**SPEC["encoding"], "y": {"field": "panel", "type": "nominal"}}
+    rows = [{"panel": text, "x": 1} for text in texts]
+    root = ET.fromstring(draw({**SPEC, "data": {"values": rows}, "encoding": encoding}, "x", "x"))  # noqa: S314 - our own
+    elements = [*root.iter()]
+    assert {*texts} <= {element.text for element in elements}
+    assert {*texts} <= {element.get("aria-label") for element in elements}
+
+
 def test_numbers_beside_the_axes_are_whole() -> None:
     points = [{"panel": "a", "x": x, "y": 1} for x in (0.9715, 0.9725)]
     encoding = {**SPEC["encoding"], "x": axis("x", "x", axis={"values": [0.9715, 0.9725], "format": ".4f"})}
