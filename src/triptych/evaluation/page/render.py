@@ -30,7 +30,7 @@ from triptych.evaluation.page.mistakes import collect_mistakes, list_disagreemen
 from triptych.evaluation.page.script import collect_script_data
 from triptych.evaluation.pairs import build_pair_rows, join_words
 from triptych.evaluation.predictions import Predictions
-from triptych.evaluation.report import EvaluatedPanel, Report
+from triptych.evaluation.report import EvaluatedPanel, Report, keep_common_repeats
 from triptych.transfer.discriminant import Features
 
 # Pictures of mistakes, and those of the map, in bytes. Of a night that trained nothing new they are few: the page of
@@ -83,7 +83,9 @@ def render_page(
         context: what the page says beside the result.
     """
     ranked = [standing.label for standing in report.standings]
-    of_label = {label: [panel for panel in panels if panel.label == label] for label in ranked}
+    # The sum of three repeats minus that of two would show the third.
+    compared = keep_common_repeats(panels)
+    of_label = {label: [panel for panel in compared if panel.label == label] for label in ranked}
     predicted = {label: [predictions[panel.run_id] for panel in of_label[label]] for label in ranked}
     first = {label: repeats[0] for label, repeats in predicted.items()}
     prepared = data.prepared
@@ -102,7 +104,7 @@ def render_page(
         colours=colours,
         pairs=build_pair_rows(report.pairs),
         folds=build_fold_rows(predicted),
-        charts=draw_charts(data, report, panels, first, ordered, colours),
+        charts=draw_charts(data, report, compared, first, ordered, colours),
         matrices=_tabulate(predicted, prepared.classes),
         classes=prepared.classes,
         per_class=_build_class_rows(classes, ranked[0], prepared.classes),

@@ -10,7 +10,7 @@ from triptych.config.names import spell_safely
 from triptych.data.boards import BoardData
 from triptych.evaluation.page.disagreements import draw_disagreements
 from triptych.evaluation.predictions import Predictions
-from triptych.evaluation.report import EvaluatedPanel, Report
+from triptych.evaluation.report import EvaluatedPanel, Report, keep_common_repeats
 from triptych.tracking.client import connect
 from triptych.tracking.links import DISAGREEMENTS
 from triptych.tracking.metrics import MetricLog
@@ -38,7 +38,7 @@ def log_panels(
         panels: every repeat of every panel.
         predictions: of every test image, by run id.
     """
-    first = {one.label: one for one in reversed(panels)}
+    first = {one.label: one for one in reversed(keep_common_repeats(panels))}
     accuracies = {first[one.label].panel: one.test_accuracy for one in report.standings}
     client = connect()
     MetricLog(run_id).log({f"{ACCURACY_OF}{spell_safely(panel)}": accuracy for panel, accuracy in accuracies.items()})
