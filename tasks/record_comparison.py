@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from datetime import datetime
 
@@ -14,6 +15,7 @@ from triptych.evaluation.labels.comparison import choose_features, judge_compari
 from triptych.evaluation.labels.sheet import show_suspects
 from triptych.evaluation.page.changes import describe_changes
 from triptych.evaluation.page.facts import describe_facts
+from triptych.evaluation.page.pictures import draw_blank
 from triptych.evaluation.page.render import Context, render_page
 from triptych.evaluation.report import ComparisonResult, EvaluatedPanel, MissingPanel, Report, write_report
 from triptych.orchestration import describe_flow_run, name_key, step
@@ -33,6 +35,7 @@ from triptych.tracking.records import ComparisonRecord
 from triptych.tracking.registry.champions import Verdict
 from triptych.transfer.records import BoardEmbeddings
 
+log = logging.getLogger(f"triptych.{__name__}")
 NOTHING_CHOSEN = "no model was registered: without a validation set, none can be chosen"
 NOTHING_TRAINED = (
     "no model was registered: folds measure methods, and no model of them saw all images; split.folds=0 trains one"
@@ -86,6 +89,8 @@ def _record(
         features=features,
     )
     page = render_page(data, report, panels, predictions, curves, context)
+    if draw_blank() in page:
+        log.warning("photos were changed or deleted after the training: the report has no picture of them")
     # Before the comparison is closed: an interruption in between leaves one that is continued.
     conclude_night(comparison, data, report, embedded, verdict)
     link = finish_comparison(comparison, report.as_json(), report.as_markdown(), curves, page)

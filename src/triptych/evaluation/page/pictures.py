@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
+from triptych.errors import DataError
 from triptych.images.pixels import Pixels
 from triptych.images.sources import ImageSource
 
@@ -21,20 +23,35 @@ SIDES = (256, 128)
 # The size of all pictures is estimated by so many.
 TRIED = 4
 TILES_PER_ROW = 40
+# The size of the picture that stands for a photo that cannot be read any more.
+BLANK = 96
 
 
 def embed_thumbnail(images: ImageSource, index: int, longest: int) -> str:
     """Return a small picture of an image as a `data:` address.
+
+    Of a photo that was changed or deleted after the training it is `draw_blank`: the result does not depend on it.
 
     Args:
         images: of a board.
         index: of the image.
         longest: the longest side of the picture in pixels; smaller images stay as they are.
     """
-    image = _open(images[index])
+    try:
+        image = _open(images[index])
+    except DataError:
+        return draw_blank()
     image.thumbnail((longest, longest))
     names = FORMATS if max(image.size) < LARGE else FORMATS[1:]
     return min((_encode(image, name) for name in names), key=len)
+
+
+@cache
+def draw_blank() -> str:
+    """Return the picture of a photo that is gone as a `data:` address."""
+    blank = Image.new("L", (BLANK, BLANK), "lightgrey")
+    ImageDraw.Draw(blank).text((BLANK // 2, BLANK // 2), "changed\nor deleted", "black", anchor="mm", align="center")
+    return _encode(blank, "PNG")
 
 
 def embed_pictures(images: ImageSource, indices: Sequence[int], most_bytes: int) -> list[str]:

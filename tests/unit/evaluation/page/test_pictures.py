@@ -2,13 +2,22 @@ from __future__ import annotations
 
 import base64
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from triptych.evaluation.page.pictures import SIDES, TILES_PER_ROW, embed_pictures, embed_thumbnail, embed_tiles
-from triptych.images.sources import ArrayImages
+from triptych.evaluation.page.pictures import (
+    BLANK,
+    SIDES,
+    TILES_PER_ROW,
+    draw_blank,
+    embed_pictures,
+    embed_thumbnail,
+    embed_tiles,
+)
+from triptych.images.sources import ArrayImages, FileImages
 
 NOISE = np.random.default_rng(0).integers(0, 256, (1, 80, 40, 3), dtype=np.uint8)
 FLAT = np.full((1, 8, 8, 1), 7, np.uint8)
@@ -34,6 +43,15 @@ def test_pictures_are_as_large_as_fits_and_the_first_ones_come_first() -> None:
     assert [open_picture(one).size[0] for one in tight] == [SIDES[1]] * 3
     assert sum(map(len, tight)) <= most
     assert embed_pictures(large, [], 100) == []
+
+
+def test_a_photo_that_is_changed_or_gone_leaves_a_blank(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("kept.png", "changed.png", "gone.png")]
+    for file in files[:2]:
+        Image.fromarray(NOISE[0]).save(file)
+    images = FileImages(tuple(files), (b"", b"of another content", b"of another content"))
+    assert open_picture(draw_blank()).size == (BLANK, BLANK)
+    assert [one == draw_blank() for one in embed_pictures(images, range(3), 10_000_000)] == [False, True, True]
 
 
 def test_tiles_are_in_rows() -> None:
