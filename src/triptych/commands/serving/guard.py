@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
+from triptych.errors import ConfigError
+
 LOCAL = "localhost"
 # The page loads its own files only, and no page may show or read what comes from here.
 HEADERS = {
@@ -40,6 +42,23 @@ def refuse(request: Request, names: Collection[str]) -> Response | None:
     return None
 
 
+def check_name(name: str) -> str:
+    """Return a name that a server may have, in lower case.
+
+    Raises:
+        ConfigError: no Host header has it.
+
+    >>> check_name("box:80")
+    Traceback (most recent call last):
+    triptych.errors.ConfigError: --allow-host 'box:80' is no name of a machine: name it without scheme, port or *, \
+such as box.example
+    """
+    if "*" in name or not is_own(name, {name.lower()}):
+        rule = "name it without scheme, port or *, such as box.example"
+        raise ConfigError(f"--allow-host {name!r} is no name of a machine: {rule}")
+    return name.lower()
+
+
 def is_own(host: str, names: Collection[str]) -> bool:
     """Return whether a Host header has an address, or one of some names.
 
@@ -48,7 +67,7 @@ def is_own(host: str, names: Collection[str]) -> bool:
     """
     try:
         name = urlsplit(f"//{host}").hostname or ""
-        if name == LOCAL or name in names:
+        if name and (name == LOCAL or name in names):
             return True
         ip_address(name)
     except ValueError:

@@ -63,12 +63,13 @@ def serve(
     rate = None if error_at_most is None else read_rate(error_at_most)
     with listen(host, port) as listening:
         with garbage_collection_paused():
+            from triptych.commands.serving.guard import check_name
             from triptych.tracking.registry.following import Followed
 
+            names = {host.lower(), socket.gethostname().lower(), *map(check_name, allow_host or ())}
             model = Followed(name, lambda version: load(version, rate), report)
             from triptych.commands.serving.app import build_app
 
-            names = {one.lower() for one in (host, socket.gethostname(), *(allow_host or ()))}
             server = build_server(build_app(model, names), debug=debug)
         ended = threading.Event()
         threading.Thread(target=model.follow, args=(SECONDS_BETWEEN_CHECKS, ended), daemon=True).start()
@@ -124,6 +125,8 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: the port is in use, or the address is not one of this machine.
     """
+    if not host:  # which would mean all addresses
+        raise ConfigError("--host is empty: name an address, such as 127.0.0.1, or 0.0.0.0 for all of this machine")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family)

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from fastapi import Request
 
-from triptych.commands.serving.guard import refuse
+from triptych.commands.serving.guard import check_name, refuse
+from triptych.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,17 @@ def test_only_this_servers_own_pages_may_use_it(host: str, origin: str | None, s
     headers = [(name.encode(), value.encode()) for name, value in given.items()]
     response = refuse(Request({"type": "http", "headers": headers}), {"box"})
     assert (response and response.status_code) == status
+
+
+@pytest.mark.parametrize("name", ["", "box:80", "https://box", "*", "*.box.example", "ann@box", "box/", "[", "a b:c"])
+def test_a_name_that_no_request_has_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="is no name of a machine: name it without scheme, port"):
+        check_name(name)
+
+
+def test_names_are_compared_in_lower_case() -> None:
+    assert [check_name(name) for name in ("Box.example", "192.0.2.7", "my_box")] == [
+        "box.example",
+        "192.0.2.7",
+        "my_box",
+    ]

@@ -27,6 +27,7 @@ def test_a_port_in_use_is_refused_before_anything_is_loaded() -> None:
         (["--host", "192.0.2.1"], "port 0 of 192.0.2.1 cannot be used (Cannot assign requested address)"),
         (["--host", "x" * 300], "cannot be used ("),
         (["--host", "::1::"], "port 0 of ::1:: cannot be used ("),
+        (["--host", ""], "--host is empty: name an address, such as 127.0.0.1, or 0.0.0.0 for all of this machine"),
         (["--error-at-most", "2"], "--error-at-most '2' is not above 0 and below 100%"),
     ],
 )
