@@ -19,7 +19,7 @@ from triptych.commands.options import DebugOption, ModelArgument
 from triptych.commands.terminal import EXIT_FAILURE, errors, terminal
 from triptych.errors import ConfigError, escape_controls
 from triptych.system.environment import apply_environment
-from triptych.system.files import replace_atomically, writing_to
+from triptych.system.files import replace_atomically
 from triptych.system.own_memory import garbage_collection_paused
 from triptych.system.progress import OnProgress, show_progress, tracking
 from triptych.system.text import escape_formula
@@ -99,9 +99,10 @@ def report(
 
         file = fetch_report(comparison)
         if to:
-            with writing_to(to), replace_atomically(to) as partial:
+            to = to.resolve()  # of a link its target is written, not the link
+            with replace_atomically(to) as partial:
                 shutil.copyfile(file, partial)
-            file = to.resolve()
+            file = to
     terminal.print(str(file), soft_wrap=True, highlight=False)
     if show:
         open_page(file)
@@ -111,11 +112,20 @@ def check_target(to: Path | None) -> None:
     """Check that a page can be written to a place, if one is given.
 
     Raises:
-        ConfigError: it is a folder, or in none.
+        ConfigError: it is a folder, or in none, or no regular file.
     """
-    if to and (to.is_dir() or not to.parent.is_dir()):
-        reason = "it is a folder" if to.is_dir() else f"there is no folder {to.parent}"
+    if to and (reason := _explain_unusable(to)):
         raise ConfigError(f"--to {to}: {reason}; name a file, such as report.html")
+
+
+def _explain_unusable(file: Path) -> str:
+    """Return why a file cannot be written at a place; nothing if it can, or if only writing will show it."""
+    if os.path.isdir(file):  # noqa: PTH112 - pathlib raises where a name is too long
+        return "it is a folder"
+    if not os.path.isdir(file.parent):  # noqa: PTH112
+        return f"there is no folder {file.parent}"
+    special = os.path.exists(file) and not os.path.isfile(file)  # noqa: PTH110, PTH113
+    return "it is a device or a pipe, which the file would replace" if special else ""
 
 
 def open_page(file: Path) -> None:

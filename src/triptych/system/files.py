@@ -18,6 +18,8 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FULL = "database or disk is full"
 NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
+# Characters of a name that a temporary file keeps: a name has up to 255 bytes, and a character up to 4.
+KEPT = 32
 
 
 def write_atomically(file: Path, content: bytes) -> None:
@@ -37,7 +39,7 @@ def replace_atomically(file: Path) -> Iterator[Path]:
     Raises:
         StorageError: there is no room, no permission, or something else in the way.
     """
-    partial = file.with_name(f".{file.stem}.{uuid.uuid4().hex}{file.suffix}")
+    partial = file.with_name(f".{file.stem[:KEPT]}.{uuid.uuid4().hex}{file.suffix}")
     with writing_to(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -58,7 +60,7 @@ def writing_to(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in NO_ROOM | NO_PERMISSION | IN_THE_WAY:
+        if error.errno not in NO_ROOM | NO_PERMISSION | IN_THE_WAY | {errno.ENAMETOOLONG}:
             raise
         raise explain_storage(error, place) from error
 
@@ -68,6 +70,8 @@ def explain_storage(error: OSError, place: Path) -> StorageError:
     first = "make room there" if error.errno in NO_ROOM else "allow this user to write there"
     if error.errno in IN_THE_WAY:
         first = "move away what is in its place"
+    if error.errno == errno.ENAMETOOLONG:
+        first = "shorten the name"
     other = "choose another place"
     for home, variable in ((cache_home(), "TRIPTYCH_CACHE_HOME"), (Path(tempfile.gettempdir()), "TMPDIR")):
         if place.is_relative_to(home):

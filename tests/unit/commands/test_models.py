@@ -61,6 +61,22 @@ def test_without_a_browser_it_says_why_and_what_to_open(tmp_path: Path, monkeypa
         models.open_page(tmp_path / "report.html")
 
 
+def test_a_report_replaces_files_only(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    (tmp_path / "file").touch()
+    reasons = {
+        "": "it is a folder",
+        "none/report.html": f"there is no folder {tmp_path / 'none'}",
+        "pipe": "it is a device or a pipe, which the file would replace",
+        "link": "it is a device or a pipe, which the file would replace",
+        "file": "",
+        "new": "",
+        "x" * 300: "",
+    }
+    assert {name: models._explain_unusable(tmp_path / name) for name in reasons} == reasons
+
+
 def test_two_formats_exclude_each_other() -> None:
     done = run("predict", "digits", "photo.png", "--json", "--csv")
     assert done.returncode == 2
