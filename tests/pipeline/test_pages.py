@@ -122,6 +122,9 @@ def test_the_report_asks_for_nothing_fits_and_is_accessible(
     shown = "[...document.images].filter(image => !image.hidden)"
     tab.wait(f"{shown}.every(image => image.complete && image.naturalWidth && image.alt)")
     check_page(tab, width)
+    # A name without spaces is broken into lines.
+    tab.evaluate("document.querySelectorAll('p, li, .legend li *').forEach(one => one.append('x'.repeat(500)))")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_the_report_pages_filters_and_sorts_by_keyboard_and_mouse(report: Path, tab: Tab) -> None:
