@@ -15,6 +15,8 @@ from triptych.tracking.registry.versions import find_version
 from triptych.tracking.store import is_sqlite
 
 Loaded = TypeVar("Loaded")
+# Between two checks while they fail: each may download a model that cannot be loaded.
+MOST_SECONDS = 60.0
 
 
 class Followed(Generic[Loaded]):
@@ -45,9 +47,11 @@ class Followed(Generic[Loaded]):
         self.problem = ""
 
     def follow(self, seconds: float, end: Event) -> None:
-        """Check at intervals until an event."""
-        while not end.wait(seconds):
+        """Check at intervals until an event; while checks fail, each interval is twice the last."""
+        wait = seconds
+        while not end.wait(wait):
             self.check()
+            wait = min(2 * wait, MOST_SECONDS) if self.problem else seconds
 
     def check(self) -> None:
         """Load the version that the reference names now, if it is another one; if that fails, keep the old one."""

@@ -64,6 +64,31 @@ def test_a_moved_alias_is_followed_and_a_broken_version_is_not() -> None:
     ]
 
 
+class Waits(Event):
+    """Keeps how long it was waited for, and is set in the end."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times, self.waits = times, list[float | None]()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout)
+        return len(self.waits) > self.times
+
+
+@pytest.mark.usefixtures("versions")
+def test_a_broken_version_is_tried_at_longer_and_longer_intervals() -> None:
+    load, end = Loading(), Waits(8)
+    model = Followed(NAME, load, lambda _: None)
+    load.broken = "2"
+    promote(NAME, "2")
+    model.follow(3.0, end)
+    assert end.waits == [3.0, 6.0, 12.0, 24.0, 48.0, 60.0, 60.0, 60.0, 60.0]
+    load.broken, end = "", Waits(2)
+    model.follow(3.0, end)
+    assert (model.current, end.waits) == ("2", [3.0, 3.0, 3.0])
+
+
 @pytest.mark.usefixtures("versions")
 def test_a_store_that_is_away_is_waited_for_and_not_created_anew(tmp_path: Path) -> None:
     model = Followed(f"{NAME}@champion", Loading(), lambda _: None)
