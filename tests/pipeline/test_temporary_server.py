@@ -45,6 +45,7 @@ def lives(pid: int) -> bool:
     return stat.exists() and stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
 
 
+@pytest.mark.endurance
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 def test_the_early_server_is_prefects_and_ends_with_the_process_also_where_that_is_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", ADOPTED]

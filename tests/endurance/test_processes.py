@@ -26,6 +26,8 @@ from helpers.waiting import wait_until
 from triptych.errors import ProcessError, UnreadableImageError
 from triptych.transfer.finetuning.processes import run_in_processes
 
+pytestmark = [pytest.mark.endurance, pytest.mark.timeout(600)]
+
 
 def has_ended(pid: int) -> bool:
     """Return whether a process is gone, or only waits for its parent to read its exit code."""
