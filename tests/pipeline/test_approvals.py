@@ -43,6 +43,7 @@ def test_the_flow_run_pauses_until_somebody_approves(config: Any) -> None:
     assert "approvals/1 was approved by hand; logistic-regression (version 1) remains the champion" in result.promotion
 
 
+@pytest.mark.endurance
 def test_without_an_answer_in_time_the_champion_stays(config: Any) -> None:
     [result] = compare(config("promote.approval_hours=0.001"))
     assert find_champion("approvals") is None

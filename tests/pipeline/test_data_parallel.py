@@ -68,6 +68,7 @@ def test_two_processes_give_the_weights_of_one(prepared: PreparedBoard, tmp_path
     assert checkpoint.count_epochs() == settings.epochs
 
 
+@pytest.mark.endurance
 def test_an_error_in_a_process_is_the_parents(prepared: PreparedBoard) -> None:
     with pytest.raises(DivergenceError, match="learning rate 1e\\+30 is too large") as caught:
         train_in_processes(make_job(prepared, learning_rate=1e30), 1, None, lambda metrics: None)
