@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from triptych.evaluation.page.changes import PreviousComparison
 from triptych.tracking.client import connect
 from triptych.tracking.queries import RESULT_FILES
-from triptych.tracking.tags import COMPARISON, ROLE, TEST_SET, read_tags, search
+from triptych.tracking.tags import COMPARISON, REPORTED, ROLE, TEST_SET, read_tags, search
 
 
 def recall_previous(experiment_id: str, run_id: str) -> PreviousComparison | None:
@@ -24,8 +24,9 @@ def recall_previous(experiment_id: str, run_id: str) -> PreviousComparison | Non
     """
     client = connect()
     started = client.get_run(run_id).info.start_time
-    where = f"attributes.start_time < {started} and attributes.status = 'FINISHED'"
-    found = search(client, [experiment_id], {ROLE: "comparison"}, where=where, most=1)
+    # One without some panels has failed, and has a result all the same.
+    tags = {ROLE: "comparison", REPORTED: "true"}
+    found = search(client, [experiment_id], tags, where=f"attributes.start_time < {started}", most=1)
     return _describe(found[0]) if found else None
 
 

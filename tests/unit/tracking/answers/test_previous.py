@@ -6,6 +6,7 @@ from helpers.comparisons import Recorded
 from triptych.tracking.answers.previous import recall_previous
 from triptych.tracking.client import connect
 from triptych.tracking.queries import RESULT_FILES
+from triptych.tracking.tags import COMPARISON, ROLE, own_tags
 
 
 def test_the_comparison_before_is_found_with_its_data_and_result(
@@ -13,6 +14,9 @@ def test_the_comparison_before_is_found_with_its_data_and_result(
 ) -> None:
     first, prepared = recorded.comparison, recorded.comparison.prepared
     assert recall_previous(first.experiment_id, first.run_id) is None
+    # It lacked a panel; another one that ended before its report says nothing.
+    connect().set_terminated(first.run_id, "FAILED")
+    connect().create_run(first.experiment_id, tags=own_tags({ROLE: "comparison", COMPARISON: "interrupted"}))
     later = connect().create_run(first.experiment_id).info.run_id
     found = recall_previous(first.experiment_id, later)
     assert found
