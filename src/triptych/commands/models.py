@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from triptych.commands.answers.caution import read_rate, take_caution
-from triptych.commands.options import DebugOption, ModelArgument
+from triptych.commands.options import DebugOption, ErrorRateOption, ModelArgument
 from triptych.commands.terminal import EXIT_FAILURE, errors, terminal
 from triptych.errors import ConfigError, escape_controls
 from triptych.system.environment import apply_environment
@@ -186,14 +186,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
     top: Annotated[int, typer.Option(min=1, help="Classes to print per image.")] = 1,
-    error_at_most: Annotated[
-        str | None,
-        typer.Option(
-            "--error-at-most",
-            metavar="RATE",
-            help="Answer only so that at most this share of the answers is wrong, such as 2%; else say not sure.",
-        ),
-    ] = None,
+    error_at_most: ErrorRateOption = None,
     debug: DebugOption = False,
 ) -> None:
     """Predict the images one by one."""

@@ -57,3 +57,11 @@ RunnerOption = Annotated[
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the full log, and tracebacks of errors.")]
 ModelArgument = Annotated[str, typer.Argument(metavar="NAME[@ALIAS|/VERSION]", help="A registered model.")]
+ErrorRateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--error-at-most",
+        metavar="RATE",
+        help="Answer only so that at most this share of the answers is wrong, such as 2%; else say not sure.",
+    ),
+]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from triptych.commands.answers.caution import read_rate, take_caution
-from triptych.commands.options import DebugOption, ModelArgument
+from triptych.commands.options import DebugOption, ErrorRateOption, ModelArgument
 from triptych.commands.terminal import EXIT_INTERRUPTED, errors, terminal
 from triptych.errors import ConfigError
 from triptych.system.environment import apply_environment
@@ -48,14 +48,7 @@ def serve(
         list[str] | None,
         typer.Option("--allow-host", metavar="NAME", help="Another name of this machine, or of a proxy. Repeatable."),
     ] = None,
-    error_at_most: Annotated[
-        str | None,
-        typer.Option(
-            "--error-at-most",
-            metavar="RATE",
-            help="Answer only so that at most this share of the answers is wrong, such as 2%; else say not sure.",
-        ),
-    ] = None,
+    error_at_most: ErrorRateOption = None,
     debug: DebugOption = False,
 ) -> None:
     """Serve the model until the command is interrupted."""
