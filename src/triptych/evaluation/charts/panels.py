@@ -10,7 +10,7 @@ from typing import Any
 from triptych.config.names import TORCH_MLP
 from triptych.evaluation.abstention.promise import trace_risk
 from triptych.evaluation.calibration import ReliabilityBin
-from triptych.evaluation.charts.vega import SIZE, Spec, axis, colour, shape
+from triptych.evaluation.charts.vega import SIZE, Rows, Spec, axis, colour, shape
 from triptych.evaluation.predictions import Predictions
 from triptych.evaluation.report import EvaluatedPanel, Standing
 from triptych.evaluation.statistics import wilson_interval
@@ -43,8 +43,7 @@ def chart_accuracies(standings: Sequence[Standing], panels: Sequence[EvaluatedPa
         panels: every repeat of every panel.
         colours: the colour of each label.
     """
-    best = standings[0].test_accuracy
-    near = {one.label for one in standings if one.test_accuracy >= COMPARABLE * best}
+    near = {one.label for one in standings if one.test_accuracy >= COMPARABLE * standings[0].test_accuracy}
     means = [
         {
             "panel": one.label,
@@ -70,11 +69,19 @@ def chart_accuracies(standings: Sequence[Standing], panels: Sequence[EvaluatedPa
         for one in panels
         if one.label in near
     ]
-    rows = {"field": "panel", "type": "nominal", "title": None, "sort": [one.label for one in standings]}
-    y = {**rows, "axis": {"grid": True, "domain": False, "ticks": False, "labelLimit": 130}}
+    layers = _layer_accuracies(means, repeats, far, [one.label for one in standings], colours)
+    return {"height": ROW_HEIGHT * len(standings), "width": SIDE, "layer": layers}
+
+
+def _layer_accuracies(
+    means: Rows, repeats: Rows, far: Rows, ranked: Sequence[str], colours: Colours
+) -> list[dict[str, Any]]:
+    rows = {"grid": True, "domain": False, "ticks": False, "labelLimit": 130}
+    y = {"field": "panel", "type": "nominal", "title": None, "sort": ranked, "axis": rows}
     about = {"field": "text", "type": "nominal"}
     shared = {"y": y, "color": colour(colours)}
     x = axis("accuracy", "test accuracy, interval, repeats")
+    edge = {"y": y, "x": {"value": 0}, "text": about}
     layers: list[dict[str, Any]] = [
         {
             "data": {"values": means},
@@ -91,13 +98,9 @@ def chart_accuracies(standings: Sequence[Standing], panels: Sequence[EvaluatedPa
             "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
             "encoding": {**shared, "x": x, "shape": shape(colours), "description": about},
         },
+        {"data": {"values": far}, "mark": {"type": "text", "align": "left", "dx": 4}, "encoding": edge},
     ]
-    if far:
-        text = {"type": "text", "align": "left", "dx": 4}
-        layers.append(
-            {"data": {"values": far}, "mark": text, "encoding": {"y": y, "x": {"value": 0}, "text": {"field": "text"}}}
-        )
-    return {"height": ROW_HEIGHT * len(standings), "width": SIDE, "layer": layers}
+    return layers if far else layers[:-1]
 
 
 def chart_curves(
