@@ -29,7 +29,6 @@ from tuning_trials import measure_trials
 from triptych.config.resolve import resolve_config
 from triptych.config.trainers import TransferConfig
 from triptych.data.boards import BoardData, load_board, prepare_board
-from triptych.data.shards.rows import ShardedRows
 from triptych.networks.backbones import Backbone
 from triptych.networks.head import Head
 from triptych.networks.light_torch import build_linear
@@ -112,7 +111,7 @@ def check_answer(data: BoardData, backbone: Backbone) -> None:
             raise SystemExit(f"a head has a test accuracy of {accuracy:.3f}: at least {LEAST_ACCURACY} is expected")
 
 
-def measure_accuracy(data: BoardData, head: Head, stored: ShardedRows) -> float:
+def measure_accuracy(data: BoardData, head: Head, stored: StoredRows) -> float:
     """Return the accuracy of a head on the test photos."""
     test = data.split.test
     return float((head.predict_proba(np.asarray(stored[test])).argmax(axis=1) == data.labels[test]).mean())
@@ -120,7 +119,7 @@ def measure_accuracy(data: BoardData, head: Head, stored: ShardedRows) -> float:
 
 def run_ours(
     data: BoardData, backbone: Backbone, epochs: int = EPOCHS, allowed: Sequence[str] = PRECISIONS["auto"]
-) -> list[tuple[Head, ShardedRows]]:
+) -> list[tuple[Head, StoredRows]]:
     """Choose the number format, embed the missing photos, and train the head of every repeat."""
     settings = TransferConfig(epochs=epochs, batch_size=BATCH, learning_rate=LEARNING_RATE, momentum=MOMENTUM)
     # Training a head limits this thread to one.

@@ -36,6 +36,18 @@ def build_transfer(rng: np.random.Generator) -> Network:
     return TransferNetwork(backbone, Head(build_linear(backbone.dimension, 3, rng), dropout=0.5))
 
 
+def build_combined(rng: np.random.Generator) -> Network:
+    from triptych.networks.combined.network import CombinedNetwork
+    from triptych.networks.cuts.nodes import Cut
+    from triptych.networks.head import Head
+    from triptych.networks.light_torch import build_linear
+    from triptych.transfer.weights import load_backbone
+
+    cuts = (Cut(), Cut("stage2", "max"))
+    backbones = tuple(load_backbone("shufflenet_v2_x0_5", "bundled", cut) for cut in cuts)
+    return CombinedNetwork(backbones, Head(build_linear(1024 + 48, 3, rng)))
+
+
 def build_classifier(kind: Kind) -> PixelNetwork:
     rng = np.random.default_rng(0)
     rows, labels = rng.uniform(-1.0, 1.0, size=(30, 192)).astype(np.float32), np.arange(30) % 3
@@ -47,6 +59,7 @@ BUILDERS: dict[str, Callable[[np.random.Generator], Network]] = {
     "numpy_mlp": build_numpy,
     "torch_mlp": build_torch,
     "transfer": build_transfer,
+    "combined": build_combined,
     **{
         name: lambda rng, kind=kind: build_classifier(kind)  # type: ignore[misc]  # nothing is drawn
         for name, kind in KINDS.items()

@@ -47,23 +47,25 @@ def check_board_weights(config: BoardConfig) -> None:
         ConfigError: a network cannot be cut as configured, or has fewer blocks than are to be trained.
         WeightsError: there are no such weights, or they are damaged or belong to another network.
     """
-    weights = config.transfer.weights
-    cuts = {panel: config.for_panel(panel).transfer.cut for panel in config.backbone_panels}
-    known = weights in {IMAGENET, RANDOM, BUNDLED} or weights.startswith(REGISTERED)
-    if weights == BUNDLED:
+    for part in config.backbone_parts:
+        settings = config.for_panel(part).transfer
+        weights = settings.weights
+        known = weights in {IMAGENET, RANDOM, BUNDLED} or weights.startswith(REGISTERED)
         bundled = read_card()["architecture"]
-        for panel in cuts:
-            if name_network(panel) != bundled:
-                raise WeightsError(
-                    f"weights 'bundled' are those of {bundled}, not of {panel}: set transfer.weights to another"
-                )
-    if cuts and Path(weights).suffix in WEIGHTS_SUFFIXES and not Path(weights).is_file():
-        raise WeightsError(f"weights file {weights} does not exist: check transfer.weights")
-    for panel, cut in cuts.items():
-        if not known or cut != PENULTIMATE:
+        if weights == BUNDLED and name_network(part) != bundled:
+            raise WeightsError(f"weights 'bundled' are those of {bundled}, not of {part}: {_advise(config, part)}")
+        if Path(weights).suffix in WEIGHTS_SUFFIXES and not Path(weights).is_file():
+            raise WeightsError(f"weights file {weights} does not exist: check transfer.weights")
+        if not known or settings.cut != PENULTIMATE:
             from triptych.transfer.finetuning.unfreezing import check_backbone
 
-            check_backbone(panel, config.for_panel(panel).transfer)
+            check_backbone(part, settings)
+
+
+def _advise(config: BoardConfig, part: str) -> str:
+    """Return which setting changes the weights of one of the networks of a board."""
+    network = name_network(part)
+    return f"set {'transfer' if len(config.backbone_parts) == 1 else f'networks.{network}'}.weights to others"
 
 
 def check_inputs(config: Config) -> list[PreparedBoard]:

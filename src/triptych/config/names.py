@@ -97,13 +97,23 @@ BACKBONE_NAMES = (
     "wide_resnet101_2",
 )
 
-# A panel may name the cut of its network, as in vgg16@features.16.
-CUT_MARK, PENULTIMATE = "@", "penultimate"
+# A panel may name the cut of its network, as in vgg16@features.16, and combine several networks, as in
+# vgg16@features+mobilenet_v2.
+CUT_MARK, COMBINED_MARK, PENULTIMATE = "@", "+", "penultimate"
 CUT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
+def list_parts(panel: str) -> list[str]:
+    """Return the panels whose networks a panel combines; of any other panel, itself.
+
+    >>> list_parts("vgg16@features+mobilenet_v2"), list_parts("numpy-mlp")
+    (['vgg16@features', 'mobilenet_v2'], ['numpy-mlp'])
+    """
+    return panel.split(COMBINED_MARK)
+
+
 def name_network(panel: str) -> str:
-    """Return the network of a panel, without its cut.
+    """Return the network of a panel that combines none, without its cut.
 
     >>> name_network("vgg16@features.16"), name_network("numpy-mlp")
     ('vgg16', 'numpy-mlp')
@@ -114,10 +124,10 @@ def name_network(panel: str) -> str:
 def spell_safely(panel: str) -> str:
     """Return the name of a panel in the letters that MLflow takes in the names of models, tags and metrics.
 
-    >>> spell_safely("vgg16@features.16"), spell_safely("numpy-mlp")
-    ('vgg16--features-16', 'numpy-mlp')
+    >>> spell_safely("vgg16@features.16"), spell_safely("vgg16+resnet18"), spell_safely("numpy-mlp")
+    ('vgg16--features-16', 'vgg16-plus-resnet18', 'numpy-mlp')
     """
-    return panel.replace(CUT_MARK, "--").replace(".", "-")
+    return panel.replace(CUT_MARK, "--").replace(COMBINED_MARK, "-plus-").replace(".", "-")
 
 
 NUMPY_MLP = "numpy-mlp"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from triptych.config.fields import Fraction, Integer, Number, PositiveInt, Section, describe_first_error, make_absolute
 from triptych.config.names import (
     BACKBONE_NAMES,
+    COMBINED_MARK,
     CUT,
     CUT_MARK,
     DATASET_NAMES,
@@ -19,12 +21,15 @@ from triptych.config.names import (
     NUMPY_MLP,
     TABLE_SUFFIXES,
     TORCH_MLP,
+    WEIGHTS_SUFFIXES,
+    list_parts,
     name_network,
 )
 from triptych.config.trainers import (
     EMBEDDING_FIELDS,
     KIND_OF_PANEL,
     KINDS_OF_PANELS,
+    NETWORK_FIELDS,
     PANEL_NAMES,
     TRANSFER,
     PanelConfig,
@@ -178,7 +183,8 @@ class BoardSettings(Section):
     """Name of the board and of its MLflow experiment."""
     panels: Annotated[tuple[str, ...], Field(min_length=1)] = (NUMPY_MLP, TORCH_MLP)
     """The panels: `numpy-mlp`, `torch-mlp`, `logistic-regression`, `nearest-neighbours`, `most-frequent`, or the name
-    of a torchvision classification network, perhaps with its cut, as in `vgg16@features`."""
+    of a torchvision classification network, perhaps with its cut, as in `vgg16@features`. `vgg16+resnet50` trains one
+    head on the embeddings of both networks side by side, standardised on the training images."""
     repeats: Annotated[PositiveInt, Field(le=MOST_REPEATS)] = 1
     """How many times each panel is trained, with seeds 0, 1, ..., each time from its initial weights."""
     class_weights: Literal["none", "balanced"] = "none"
@@ -192,7 +198,8 @@ class BoardSettings(Section):
     split: SplitConfig = SplitConfig()
     """How the images are split."""
     networks: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Fields that override `transfer` for single networks, such as `{resnet50: {learning_rate: 0.003}}`."""
+    """Fields that override `transfer` for single networks, such as `{resnet50: {weights: resnet50.safetensors}}`; those
+    of a panel with a cut come before those of its network."""
     evaluate: EvaluateConfig = EvaluateConfig()
     """How the trained panels of the board are evaluated."""
     promote: PromoteConfig = PromoteConfig()
@@ -214,14 +221,33 @@ logistic-regression, nearest-neighbours or a torchvision classification network;
         raise ConfigError(
             f"{panel!r} is not one panel: repeat the option, as --panel {' --panel '.join(panel.split(','))}"
         )
-    network, mark, cut = panel.partition(CUT_MARK)
-    if network not in (BACKBONE_NAMES if mark else PANEL_NAMES):
+    parts = list_parts(panel)
+    for part in parts:
+        _check_part(part, PANEL_NAMES if len(parts) == 1 else BACKBONE_NAMES)
+    if len(set(parts)) < len(parts):
+        raise ConfigError(f"panel {panel!r} combines a network with itself: name each once")
+
+
+def _check_part(part: str, names: Sequence[str]) -> None:
+    """Check the name of a panel that combines no others."""
+    network, mark, cut = part.partition(CUT_MARK)
+    names = BACKBONE_NAMES if mark else names
+    if network not in names:
+        others = "" if names == BACKBONE_NAMES else f"{', '.join(KIND_OF_PANEL)} or "
+        kind = f"a network to combine is {others}" if names == BACKBONE_NAMES else f"a panel is {others}"
         raise ConfigError(
-            f"unknown panel {panel!r}: a panel is {', '.join(KIND_OF_PANEL)} or a torchvision classification network"
-            f"{suggest(panel, [f'{name}{mark}{cut}' for name in (BACKBONE_NAMES if mark else PANEL_NAMES)])}"
+            f"unknown panel {part!r}: {kind}a torchvision classification network"
+            f"{suggest(part, [f'{name}{mark}{cut}' for name in names])}"
         )
     if mark and not CUT.fullmatch(cut):
-        raise ConfigError(f"panel {panel!r} has no cut behind {CUT_MARK}: write {network}@features, for instance")
+        raise ConfigError(f"panel {part!r} has no cut behind {CUT_MARK}: write {network}@features, for instance")
+
+
+def _normalise_weights(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the field `weights` with an absolute path, if it is there; a wrong one is refused later."""
+    weights = fields.get("weights")
+    is_file = isinstance(weights, str) and Path(weights).suffix in WEIGHTS_SUFFIXES
+    return {"weights": make_absolute(str(weights))} if is_file else {}
 
 
 class BoardConfig(PanelSections, BoardSettings):
@@ -236,19 +262,34 @@ class BoardConfig(PanelSections, BoardSettings):
     def _check_panels(self) -> BoardConfig:
         for panel in self.panels:
             check_panel(panel)
-        networks = [(name_network(panel), self._find_own(panel).get("cut", self.transfer.cut)) for panel in self.panels]
-        if len(set(networks)) < len(self.panels):
+        cuts = {part: self._find_own(part).get("cut", self.transfer.cut) for part in self.backbone_parts}
+        networks = {
+            frozenset((name_network(part), cuts.get(part)) for part in list_parts(panel)) for panel in self.panels
+        }
+        if len(networks) < len(self.panels):
             raise ValueError(f"panels {list(self.panels)} name one panel twice: name each once, and use repeats")
+        for panel in self.panels:
+            if COMBINED_MARK in panel and not self.transfer.cache_embeddings:
+                raise ValueError(f"panel {panel!r} needs stored embeddings: set transfer.cache_embeddings=true")
         return self
+
+    @field_validator("networks")
+    @classmethod
+    def _make_absolute(cls, networks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        return {panel: fields | _normalise_weights(fields) for panel, fields in networks.items()}
 
     @model_validator(mode="after")
     def _check_networks(self) -> BoardConfig:
         for panel, fields in self.networks.items():
-            if name_network(panel) not in BACKBONE_NAMES:
-                raise ValueError(
-                    f"networks has {panel!r}, which is not a pretrained network: use a name such as resnet50"
-                    f"{suggest(panel, BACKBONE_NAMES)}"
-                )
+            parts = list_parts(panel)
+            for part in parts:
+                if name_network(part) not in BACKBONE_NAMES:
+                    raise ValueError(
+                        f"networks has {part!r}, which is not a pretrained network: use a name such as resnet50"
+                        f"{suggest(part, BACKBONE_NAMES)}"
+                    )
+            for field in sorted(set(fields) & NETWORK_FIELDS) if len(parts) > 1 else ():
+                raise ValueError(f"networks.{panel}.{field} belongs to one network: set networks.{parts[0]}.{field}")
             for field in sorted(set(fields) & EMBEDDING_FIELDS):
                 raise ValueError(f"networks.{panel}.{field} must be the same for all networks: set transfer.{field}")
             self.for_panel(panel)
@@ -293,9 +334,11 @@ class BoardConfig(PanelSections, BoardSettings):
         return self.model_copy(update={"transfer": section})
 
     def _find_own(self, panel: str) -> dict[str, Any]:
-        """Return the fields of a panel that override the section `transfer`: its own, or those of its network."""
+        """Return the fields of a panel that override the section `transfer`: its own before those of its network."""
+        if COMBINED_MARK in panel:
+            return self.networks.get(panel, {})
         network, _, cut = panel.partition(CUT_MARK)
-        own = self.networks.get(panel, self.networks.get(network, {}))
+        own = self.networks.get(network, {}) | self.networks.get(panel, {})
         return own | {"cut": cut} if cut else own
 
     def settings_of(self, panel: str) -> PanelConfig:
@@ -307,6 +350,30 @@ class BoardConfig(PanelSections, BoardSettings):
     def backbone_panels(self) -> tuple[str, ...]:
         """The panels with a pretrained network."""
         return tuple(panel for panel in self.panels if kind_of_panel(panel) == TRANSFER)
+
+    @property
+    def backbone_parts(self) -> tuple[str, ...]:
+        """The panels whose networks they need: themselves, or those that they combine."""
+        return tuple(dict.fromkeys(part for panel in self.backbone_panels for part in list_parts(panel)))
+
+    def select_networks(self, panel: str) -> dict[str, dict[str, Any]]:
+        """Return the fields of the networks that a panel combines; none of any other panel.
+
+        >>> board = BoardConfig(networks={"vgg16": {"weights": "random"}, "resnet50": {"epochs": 3}})
+        >>> board.select_networks("vgg16@features+resnet18"), board.select_networks("vgg16")
+        ({'vgg16': {'weights': 'random'}}, {})
+        """
+        parts = list_parts(panel)
+        combined = {*parts, *map(name_network, parts)} if len(parts) > 1 else set()
+        return {name: fields for name, fields in self.networks.items() if name in combined}
+
+    def list_weights(self, panel: str) -> list[str]:
+        """Return the weights of a panel's networks, as configured.
+
+        >>> BoardConfig(networks={"vgg16": {"weights": "random"}}).list_weights("resnet18+vgg16@features")
+        ['imagenet', 'random']
+        """
+        return [self.for_panel(part).transfer.weights for part in list_parts(panel)]
 
     def flat(self) -> dict[str, Any]:
         """Return every field as `section.field: value`, as MLflow's parameters need it."""

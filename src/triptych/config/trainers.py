@@ -20,7 +20,9 @@ from triptych.config.names import (
 from triptych.errors import suggest
 
 # Settings of the embeddings, which must be the same for all pretrained networks of a board.
-EMBEDDING_FIELDS = {"weights", "precision", "cache_embeddings", "embedding_batch_size", "embedding_threads"}
+EMBEDDING_FIELDS = {"precision", "cache_embeddings", "embedding_batch_size", "embedding_threads"}
+# Settings that belong to each network of a panel that combines several.
+NETWORK_FIELDS = {"weights", "cut", "pooling"}
 # With any other value of these fields, the network changes in training, and a head on stored embeddings is not enough.
 FROZEN_NETWORK = {"augmentation": "none", "unfreeze_blocks": 0, "batch_norm": "eval", "training_precision": "float32"}
 

@@ -124,7 +124,7 @@ def evaluate_logged_model(
         EvaluationError: a test image has no prediction, or more than one, or one that is not a number.
     """
     release_torch_threads()
-    coarse = embedded is not None and not embedded.number_format.startswith("float32")
+    coarse = embedded is not None and any(not one.number_format.startswith("float32") for one in embedded.each)
     difference = check_reload(model, data, reference, COARSE_TOLERANCE if coarse else RELOAD_TOLERANCE)
     network = model.get_raw_model()
     speed = time_predictions(network, data, reference)

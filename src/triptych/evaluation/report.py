@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from triptych.config.names import NUMPY_MLP, TORCH_MLP
+from triptych.config.names import NUMPY_MLP, RANDOM, TORCH_MLP
 from triptych.data.boards import PreparedBoard
 from triptych.evaluation.columns import RESTORED, Table, build_rows
 from triptych.evaluation.folds.words import collect_folds, describe_tested, explain_folds, find_design_effect
@@ -357,8 +357,11 @@ def explain_board(prepared: PreparedBoard) -> list[str]:
             f"class_weights={config.class_weights} weights the training images; validation and test count every image "
             "once, so that accuracy may fall where macro F1 rises"
         )
-    if config.backbone_panels and config.transfer.weights == "random":
-        caveats.append("the backbones have random weights: an ablation, not transfer learning")
+    random = [panel for panel in config.backbone_panels if RANDOM in config.list_weights(panel)]
+    if random:
+        whose = "the backbones" if len(random) == len(config.backbone_panels) else join_words(random, NAMED_CLASSES)
+        verb = "has" if len(random) == 1 and whose != "the backbones" else "have"
+        caveats.append(f"{whose} {verb} random weights: an ablation, not transfer learning")
     equal = [panel for panel in config.panels if not find_kind(config, panel).draws(config.settings_of(panel))]
     if equal and config.repeats > 1 and not folds:
         caveats.append(f"nothing is drawn in the training of {', '.join(equal)}: all repeats are equal, their std is 0")

@@ -36,7 +36,7 @@ from triptych.networks.cuts.nodes import (
 )
 from triptych.networks.light_torch import without_values
 from triptych.networks.light_torchvision import models
-from triptych.networks.precision import EXACT, FORMATS, normalise
+from triptych.networks.precision import EXACT, FORMATS, find_device, normalise
 
 State = Mapping[str, Tensor]
 Embeddings = NDArray[np.float32]
@@ -87,6 +87,16 @@ class Backbone:
     def describe(self) -> str:
         """Return the name of the network, and where it is cut, as text."""
         return self.name if self.cut.is_penultimate else f"{self.name} up to {self.cut.node}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `restore_backbone` needs besides its values."""
+        return {
+            "backbone": self.name,
+            "weights": self.weights,
+            "preprocessing": self.preprocessing.as_json(),
+            "number_format": self.number_format,
+            **({} if self.cut.is_penultimate else {"cut": self.cut._asdict()}),
+        }
 
     def digest(self) -> str:
         """Return the SHA-256 of all parameters and buffers, hexadecimal."""
@@ -179,6 +189,16 @@ def assemble_backbone(
     trunk.requires_grad_(requires_grad=False).eval()
     trunk.to(memory_format=torch.channels_last)
     return Backbone(name, weights, trunk, preprocessing, dimension, head_dropout, cut_layer, cut=cut)
+
+
+def restore_backbone(description: Mapping[str, Any], state: State) -> Backbone:
+    """Return the backbone that a description, from `Backbone.as_json`, and the values of its trunk are of.
+
+    It is computed on a GPU if there is one.
+    """
+    preprocessing, cut = Preprocessing.from_json(description["preprocessing"]), Cut(**description.get("cut", {}))
+    backbone = assemble_backbone(description["backbone"], description["weights"], preprocessing, state, cut)
+    return backbone.on_device(find_device()).in_format(description["number_format"])
 
 
 def join(backbones: Sequence[Backbone]) -> Backbone | None:

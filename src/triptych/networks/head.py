@@ -14,10 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from triptych.images.pixels import Pixels
-from triptych.images.preprocessing import Preprocessing
-from triptych.networks.backbones import Backbone, assemble_backbone
+from triptych.networks.backbones import Backbone, restore_backbone
 from triptych.networks.checksums import reading_model
-from triptych.networks.cuts.nodes import Cut
 from triptych.networks.light_torch import (
     GradientDescent,
     copy_state,
@@ -27,7 +25,6 @@ from triptych.networks.light_torch import (
     wrap_weights,
 )
 from triptych.networks.minibatches import Examples, Measured, check_step, inplace_draw_mask, shuffle_minibatches
-from triptych.networks.precision import find_device
 from triptych.networks.trunks import TRUNK_FILE, open_trunk
 
 if TYPE_CHECKING:
@@ -152,26 +149,15 @@ class TransferNetwork:
         trunk = {key: value.contiguous() for key, value in self.backbone.trunk.state_dict().items()}
         save_file(trunk, folder / TRUNK_FILE)
         save_file(self.head.linear.state_dict(), folder / HEAD_FILE)
-        return {
-            "backbone": self.backbone.name,
-            "weights": self.backbone.weights,
-            "preprocessing": self.backbone.preprocessing.as_json(),
-            "batch_size": self.batch_size,
-            "number_format": self.backbone.number_format,
-            **({} if self.backbone.cut.is_penultimate else {"cut": self.backbone.cut._asdict()}),
-        }
+        return {**self.backbone.as_json(), "batch_size": self.batch_size}
 
     @classmethod
     def load(cls, folder: Path, description: dict[str, Any]) -> Self:
         """Return the network that `save` wrote; it is computed on a GPU if there is one."""
-        preprocessing = Preprocessing.from_json(description["preprocessing"])
         with open_trunk(folder) as file, reading_model(folder):
             trunk, head = load_file(file), load_file(folder / HEAD_FILE)
-        name, weights = description["backbone"], description["weights"]
-        cut = Cut(**description.get("cut", {}))
-        backbone = assemble_backbone(name, weights, preprocessing, trunk, cut)
-        computed = backbone.on_device(find_device()).in_format(description["number_format"])
-        return cls(computed, Head(wrap_weights(head["weight"], head["bias"])), description["batch_size"])
+        linear = wrap_weights(head["weight"], head["bias"])
+        return cls(restore_backbone(description, trunk), Head(linear), description["batch_size"])
 
 
 def _as_tensor(rows: Any) -> Tensor:

@@ -57,5 +57,6 @@ class TrialRunner:
 def make_job(prepared: PreparedBoard, panel: str, parameters: Mapping[str, Any]) -> PanelJob:
     """Return the first repeat of a panel with the settings that Optuna suggested."""
     settings = apply_parameters(prepared.config.settings_of(panel), dict(parameters))
-    config = prepared.config.model_copy(update={kind_of_panel(panel): settings, "networks": {}})
+    networks = prepared.config.select_networks(panel)
+    config = prepared.config.model_copy(update={kind_of_panel(panel): settings, "networks": networks})
     return PanelJob(replace(prepared, config=config), panel, 0)

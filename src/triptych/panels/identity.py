@@ -97,9 +97,11 @@ def identify_evaluation(config: BoardConfig) -> str:
 
 def _identify_weights(config: BoardConfig) -> str:
     """Return what tells pretrained weights apart that have the same name: in files, and in MLflow's registry."""
-    weights = config.transfer.weights
-    if not config.backbone_panels:
-        return ""
+    used = dict.fromkeys(weights for panel in config.backbone_panels for weights in config.list_weights(panel))
+    return "".join(map(_identify_source, used))
+
+
+def _identify_source(weights: str) -> str:
     if weights.startswith(REGISTERED):
         return recall(lambda: read_origin(registered_folder(weights))) or ""
     file = Path(weights)

@@ -12,6 +12,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Literal, cast
 
+from triptych.config.names import COMBINED_MARK
 from triptych.config.schema import BoardConfig
 from triptych.config.trainers import PanelConfig, TransferConfig, kind_of_panel
 from triptych.errors import ConfigError
@@ -91,7 +92,7 @@ class Kind:
             ConfigError: there is no such function.
         """
         if self.onnx is None:
-            raise ConfigError(f"{self.section} cannot be exported to ONNX: fetch it with --format mlflow")
+            raise ConfigError("a panel of this kind cannot be exported to ONNX: fetch it with --format mlflow")
         return cast("Callable[[Any, Any], Any]", pkgutil.resolve_name(self.onnx))
 
 
@@ -144,6 +145,16 @@ KINDS = {
         draws=lambda settings: settings.head == "sgd",
         surroundings=describe_embedding_threads,
     ),
+    "combined": Kind(
+        section="transfer",
+        trainer="triptych.panels.transfer:HeadTrainer",
+        network="triptych.networks.combined.network:CombinedNetwork",
+        input="embeddings",
+        requirements=(*PIXELS, "torch", "torchvision", "safetensors"),
+        space=choose_head_space,
+        draws=lambda settings: settings.head == "sgd",
+        surroundings=describe_embedding_threads,
+    ),
     "fine_tuned": Kind(
         section="transfer",
         trainer="triptych.panels.fine_tuned:FineTuner",
@@ -177,12 +188,14 @@ KINDS = {
 
 
 def name_kind(config: BoardConfig, panel: str) -> str:
-    """Return the name of a panel's row in `KINDS`; fine-tuned networks have a row of their own.
+    """Return the name of a panel's row in `KINDS`; fine-tuned and combined networks have rows of their own.
 
-    >>> name_kind(BoardConfig(), "numpy-mlp"), name_kind(BoardConfig(), "resnet50")
-    ('numpy_mlp', 'transfer')
+    >>> [name_kind(BoardConfig(), panel) for panel in ("numpy-mlp", "resnet50", "resnet50+vgg16")]
+    ['numpy_mlp', 'transfer', 'combined']
     """
     settings: PanelConfig = config.settings_of(panel)
+    if COMBINED_MARK in panel:
+        return "combined"
     return "fine_tuned" if settings.fine_tunes else kind_of_panel(panel)
 
 

@@ -116,7 +116,8 @@ def _find_version(library: str) -> str:
 def write_record(folder: Path, job: PanelJob, fitted: FittedPanel) -> dict[str, str]:
     """Write the record of a training to a folder, for the artifacts of its run; return the tags of the run."""
     # The panel's own fields have been merged into its section already, and it is verified where the command runs.
-    config = job.prepared.config.model_copy(update={"panels": (job.panel,), "networks": {}, "pools": {}})
+    networks = job.prepared.config.select_networks(job.panel)
+    config = job.prepared.config.model_copy(update={"panels": (job.panel,), "networks": networks, "pools": {}})
     texts = {
         CONFIG: (CONFIG_FILE, write_board(config)),
         INGREDIENTS: (INGREDIENTS_FILE, json.dumps(fitted.ingredients, indent=1, sort_keys=True)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from triptych.config.names import RANDOM
 from triptych.config.trainers import TRANSFER, kind_of_panel
 from triptych.data.boards import PreparedBoard
 
@@ -38,7 +39,7 @@ class PanelJob:
     @property
     def label(self) -> str:
         """The panel's display name, which says if its backbone has random weights."""
-        random = self.kind == TRANSFER and self.prepared.config.transfer.weights == "random"
+        random = self.kind == TRANSFER and RANDOM in self.prepared.config.list_weights(self.panel)
         return f"{self.panel} (random weights)" if random else self.panel
 
     @property

@@ -10,6 +10,7 @@ from scipy.linalg import cholesky, solve_triangular
 
 from triptych.data.folds.drawing import draw_folds
 from triptych.data.shards.rows import ShardedRows
+from triptych.data.shards.side_by_side import SideBySideRows
 from triptych.networks.minibatches import Indices
 from triptych.system.slices import iterate_slices
 from triptych.system.threads import limit_blas_threads
@@ -21,7 +22,7 @@ MOST_FEATURES = 512
 SLICE = 4096
 
 Floats = NDArray[np.float32]
-Features: TypeAlias = Floats | ShardedRows
+Features: TypeAlias = Floats | ShardedRows | SideBySideRows
 
 
 class Discriminated(NamedTuple):

@@ -20,6 +20,7 @@ from triptych.networks.minibatches import Examples
 from triptych.training.checkpoints import Checkpoint, CheckpointFile
 from triptych.training.epochs import EpochMetrics, OnEpoch
 from triptych.training.loop import fit_network
+from triptych.transfer.standardisation import Standardisation
 
 if TYPE_CHECKING:
     from triptych.config.trainers import TransferConfig
@@ -134,3 +135,16 @@ def train_head(
     head = Head(build_linear(train.features.shape[1], classes, rng), dropout)
     fit_network(head, settings, train, validation, rng=rng, on_epoch=on_epoch, checkpoint=checkpoint)
     return head
+
+
+def train_standardised_head(
+    settings: TransferConfig, train: Examples, validation: Examples | None, **options: Any
+) -> Head:
+    """Train a head like `train_head`, on embeddings with mean 0 and variance 1 on the training images.
+
+    Returns:
+        The head that computes the same on the embeddings as they are.
+    """
+    standardisation = Standardisation.fit(train.features)
+    chosen = standardisation.of(validation) if validation is not None else None
+    return standardisation.undo(train_head(settings, standardisation.of(train), chosen, **options))

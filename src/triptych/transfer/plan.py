@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from triptych.config.names import name_network
+from triptych.config.names import list_parts, name_network
 from triptych.config.schema import BoardConfig
 from triptych.data.boards import BoardData
 from triptych.data.shards.files import are_sound
@@ -31,12 +31,14 @@ def plan_board(data: BoardData, panels: Sequence[str]) -> EmbeddingPlan:
 
     Args:
         data: the board.
-        panels: those of its panels that have a backbone.
+        panels: those of its panels that have a backbone; one that combines several is planned as these.
     """
-    torch.set_num_threads(data.prepared.config.transfer.embedding_threads or count_threads())
+    config = data.prepared.config
+    torch.set_num_threads(config.transfer.embedding_threads or count_threads())
     planned: dict[str, PlannedNetwork] = {}
     failures: dict[str, Exception] = {}
-    waiting = _group_by_network(panels)
+    parts = list(dict.fromkeys(part for panel in panels for part in list_parts(panel)))
+    waiting = _group_by_network(config, parts)
     while waiting:
         group = waiting.pop(0)
         try:
@@ -46,7 +48,7 @@ def plan_board(data: BoardData, panels: Sequence[str]) -> EmbeddingPlan:
                 failures[group[0]] = error
             else:
                 waiting = [*([panel] for panel in group), *waiting]
-    return EmbeddingPlan({panel: planned[panel] for panel in panels if panel in planned}, failures)
+    return EmbeddingPlan({part: planned[part] for part in parts if part in planned}, failures)
 
 
 def _plan_network(data: BoardData, panels: Sequence[str]) -> dict[str, PlannedNetwork]:
@@ -67,19 +69,19 @@ def _plan_network(data: BoardData, panels: Sequence[str]) -> dict[str, PlannedNe
     return {panel: PlannedNetwork(*choice, seconds) for panel, choice in zip(panels, choices, strict=True)}
 
 
-def _group_by_network(panels: Iterable[str]) -> list[list[str]]:
-    """Return the panels of each network, which differ in the cut."""
-    groups: dict[str, list[str]] = {}
+def _group_by_network(config: BoardConfig, panels: Iterable[str]) -> list[list[str]]:
+    """Return the panels of each network with its weights, which differ in the cut."""
+    groups: dict[tuple[str, ...], list[str]] = {}
     for panel in panels:
-        groups.setdefault(name_network(panel), []).append(panel)
+        groups.setdefault((name_network(panel), *config.list_weights(panel)), []).append(panel)
     return list(groups.values())
 
 
 def _fetch_cuts(config: BoardConfig, panels: Sequence[str]) -> list[Backbone]:
-    """Return the backbones of panels that have one network, on the device."""
+    """Return the backbones of panels that have one network with the same weights, on the device."""
     settings = [config.for_panel(panel).transfer for panel in panels]
     cuts = [Cut(one.cut, one.pooling) for one in settings]
-    backbones = fetch_backbones(name_network(panels[0]), config.transfer.weights, cuts)
+    backbones = fetch_backbones(name_network(panels[0]), settings[0].weights, cuts)
     return [backbone.on_device(find_device()) for backbone in backbones]
 
 
@@ -113,7 +115,7 @@ def _embed_together(
     data: BoardData, networks: Mapping[str, PlannedNetwork], numbers: range, on_images: OnImages
 ) -> dict[str, EmbeddingRecord]:
     settings = data.prepared.config.transfer
-    groups = _group_by_network(networks)
+    groups = _group_by_network(data.prepared.config, networks)
     fetched = {
         panel: backbone
         for group in groups
@@ -147,6 +149,8 @@ def provide_embeddings(data: BoardData, panel: str, record: EmbeddingRecord) -> 
     """
     if are_sound(record.shards):
         return record
+    if record.parts:
+        return EmbeddingRecord.combine(panel, [provide_embeddings(data, one.panel, one) for one in record.parts])
     plan = EmbeddingPlan({panel: PlannedNetwork(record.number_format, record.reason, 0.0)})
     found = embed_board(data, plan, range(count_shards(record.images)), on_images=lambda done, total: None)
     return replace(found.record_of(panel), reason=record.reason)

@@ -7,15 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.config.names import list_parts
 from triptych.data.shards import files as shard_files
 from triptych.data.shards.places import Run
 from triptych.data.shards.rows import ShardedRows
+from triptych.data.shards.side_by_side import SideBySideRows
 
 Embeddings = NDArray[np.float32]
+StoredRows: TypeAlias = ShardedRows | SideBySideRows
+# Between what belongs to each of the networks that a panel combines.
+COMBINED = " + "
 
 
 def count_shards(images: int) -> int:
@@ -42,6 +48,7 @@ class EmbeddingRecord:
         reason: why this format was chosen, as text for the reader.
         panel: the panel that the backbone belongs to.
         contents: the SHA-256 of the embeddings of each 256 images, hexadecimal, whatever files they are in.
+        parts: the records of the networks that a panel combines; empty for a single one.
     """
 
     runs: tuple[Run, ...]
@@ -54,6 +61,12 @@ class EmbeddingRecord:
     reason: str = ""
     panel: str = ""
     contents: tuple[str, ...] = ()
+    parts: tuple[EmbeddingRecord, ...] = ()
+
+    @property
+    def each(self) -> tuple[EmbeddingRecord, ...]:
+        """The records of single networks."""
+        return self.parts or (self,)
 
     @property
     def shards(self) -> tuple[Path, ...]:
@@ -80,6 +93,25 @@ class EmbeddingRecord:
             computed_images=self.computed_images + following.computed_images,
             seconds=self.seconds + following.seconds,
             damaged_shards=self.damaged_shards + following.damaged_shards,
+        )
+
+    @classmethod
+    def combine(cls, panel: str, parts: Sequence[EmbeddingRecord]) -> EmbeddingRecord:
+        """Return the record of a panel that combines the networks of several; of one, its own."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            runs=tuple(run for part in parts for run in part.runs),
+            contents=tuple(content for part in parts for content in part.contents),
+            backbone_digest=COMBINED.join(part.backbone_digest for part in parts),
+            images=parts[0].images,
+            computed_images=max(part.computed_images for part in parts),
+            seconds=sum(part.seconds for part in parts),
+            damaged_shards=tuple(file for part in parts for file in part.damaged_shards),
+            number_format=COMBINED.join(part.number_format for part in parts),
+            reason="; ".join(f"{part.panel}: {part.reason}" for part in parts),
+            panel=panel,
+            parts=tuple(parts),
         )
 
 
@@ -129,9 +161,11 @@ class BoardEmbeddings:
         Raises:
             Exception: the panel has none; it is the error of its backbone.
         """
-        if panel in self.failures:
-            raise self.failures[panel]
-        return self.records[panel]
+        parts = list_parts(panel)
+        for part in parts:
+            if part in self.failures:
+                raise self.failures[part]
+        return EmbeddingRecord.combine(panel, [self.records[part] for part in parts])
 
 
 def collect_embeddings(plan: EmbeddingPlan, parts: Sequence[BoardEmbeddings]) -> BoardEmbeddings:
@@ -150,6 +184,10 @@ def collect_embeddings(plan: EmbeddingPlan, parts: Sequence[BoardEmbeddings]) ->
     return BoardEmbeddings(records, failures)
 
 
-def load_embeddings(record: EmbeddingRecord) -> ShardedRows:
-    """Return the stored embeddings, (n, dimension) float32, in the order of the images; nothing is read yet."""
-    return ShardedRows.of(record.runs)
+def load_embeddings(record: EmbeddingRecord) -> StoredRows:
+    """Return the stored embeddings, (n, dimension) float32, in the order of the images; nothing is read yet.
+
+    Those of a panel that combines several networks are side by side.
+    """
+    rows = [ShardedRows.of(one.runs) for one in record.each]
+    return rows[0] if len(rows) == 1 else SideBySideRows(tuple(rows))

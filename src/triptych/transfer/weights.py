@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from triptych.config.names import REGISTERED, WEIGHTS_SUFFIXES, name_network
+from triptych.config.names import REGISTERED, WEIGHTS_SUFFIXES, list_parts, name_network
 from triptych.errors import WeightsError, suggest
 from triptych.images.preprocessing import Preprocessing
 from triptych.networks.backbones import Backbone, State, assemble_backbone, build_network
@@ -23,6 +23,7 @@ from triptych.transfer.registered import load_registered_weights
 from triptych.transfer.state_files import read_shapes, read_state
 
 if TYPE_CHECKING:
+    from triptych.config.schema import BoardConfig
     from triptych.config.trainers import TransferConfig
 
 # A value of `transfer.weights`, and the torchvision weights that it stands for.
@@ -42,6 +43,20 @@ def fetch_backbone(panel: str, settings: TransferConfig) -> Backbone:
     """
     [backbone] = fetch_backbones(name_network(panel), settings.weights, [Cut(settings.cut, settings.pooling)])
     return backbone
+
+
+def fetch_combined(panel: str, config: BoardConfig) -> list[Backbone]:
+    """Return the backbones that a panel combines, in order; of any other panel with a backbone, its own.
+
+    Args:
+        panel: the panel.
+        config: its board.
+
+    Raises:
+        ConfigError: a network cannot be cut there.
+        WeightsError: the weights are unknown, missing, cannot be downloaded, or are those of another network.
+    """
+    return [fetch_backbone(part, config.for_panel(part).transfer) for part in list_parts(panel)]
 
 
 def fetch_backbones(name: str, weights: str, cuts: Sequence[Cut]) -> list[Backbone]:

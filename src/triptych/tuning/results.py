@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
 from optuna import Study
 
+from triptych.config.names import COMBINED_MARK
 from triptych.config.schema import BoardConfig
-from triptych.config.trainers import EMBEDDING_FIELDS, PanelConfig, TransferConfig, kind_of_panel
+from triptych.config.trainers import EMBEDDING_FIELDS, NETWORK_FIELDS, PanelConfig, TransferConfig, kind_of_panel
 from triptych.data.boards import PreparedBoard
 from triptych.errors import ConfigError, DivergenceError
 from triptych.panels.kinds import find_kind
@@ -58,6 +60,7 @@ class Findings:
         monitor: the metric that trials are compared by, `val_loss` or `val_accuracy`.
         trials: the settled trials, best first, complete ones before all others.
         settings: the whole section with the best setting.
+        networks: the fields of the networks that the panel combines.
     """
 
     study: str
@@ -66,6 +69,7 @@ class Findings:
     monitor: str
     trials: tuple[TriedSetting, ...]
     settings: PanelConfig
+    networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def best(self) -> TriedSetting:
@@ -104,8 +108,8 @@ class Findings:
         kind = kind_of_panel(self.panel)
         sections: dict[str, Any] = {kind: self.settings.model_dump(mode="json")}
         if isinstance(self.settings, TransferConfig):
-            shared = {"weights": self.settings.weights}
-            sections = {"transfer": shared, "networks": {self.panel: select_own_fields(self.settings)}}
+            shared, own = {"weights": self.settings.weights}, select_own_fields(self.panel, self.settings)
+            sections = {"transfer": shared, "networks": {**self.networks, self.panel: own}}
         return f"# {self.verdict}\n{yaml.safe_dump({'preset': preset, **sections}, sort_keys=False)}"
 
 
@@ -155,7 +159,8 @@ def summarise_study(prepared: PreparedBoard, panel: str, study: Study | None = N
             "run more --trials, or check the data and the fixed settings"
         )
     settings = apply_parameters(section, tried[0].fields)
-    return Findings(study.study_name, prepared.config.name, panel, section.monitor, tuple(tried), settings)
+    board, networks = prepared.config.name, prepared.config.select_networks(panel)
+    return Findings(study.study_name, board, panel, section.monitor, tuple(tried), settings, networks)
 
 
 def save_best(findings: Findings, best: str) -> str:
@@ -240,9 +245,11 @@ def use_setting(config: BoardConfig, panel: str, settings: PanelConfig) -> Board
     """Return a board with the given settings for one panel."""
     if not isinstance(settings, TransferConfig):
         return config.model_copy(update={kind_of_panel(panel): settings})
-    return config.model_copy(update={"networks": {**config.networks, panel: select_own_fields(settings)}})
+    own = {"weights": settings.weights} if "weights" in config.networks.get(panel, {}) else {}
+    return config.model_copy(update={"networks": {**config.networks, panel: own | select_own_fields(panel, settings)}})
 
 
-def select_own_fields(settings: TransferConfig) -> dict[str, Any]:
-    """Return the fields that may differ between the pretrained networks of a board."""
-    return settings.model_dump(mode="json", exclude=EMBEDDING_FIELDS)
+def select_own_fields(panel: str, settings: TransferConfig) -> dict[str, Any]:
+    """Return the fields that may differ between the pretrained networks of a board, without the weights."""
+    combined = NETWORK_FIELDS if COMBINED_MARK in panel else {"weights"}
+    return settings.model_dump(mode="json", exclude=EMBEDDING_FIELDS | combined)

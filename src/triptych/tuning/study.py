@@ -102,6 +102,8 @@ def identify_study(prepared: PreparedBoard, panel: str) -> str:
     # Without weights, studies have the names that earlier versions gave them.
     if prepared.config.class_weights != "none":
         depends_on |= {"class_weights": prepared.config.class_weights}
+    if networks := prepared.config.select_networks(panel):
+        depends_on |= {"networks": networks}
     if prepared.grows:
         data = prepared.config.data
         depends_on |= {"source": data.source, "split": prepared.config.split.model_dump(mode="json")}

@@ -79,6 +79,8 @@ def test_what_is_not_there_is_known_before_anything_is_started(
     [
         ("shufflenet_v2_x0_5@stage5", ["weights=bundled"], "unknown transfer.cut 'stage5'.*'stage4'"),
         ("resnet18@features", ["weights=bundled"], "are those of shufflenet_v2_x0_5, not of resnet18@features"),
+        ("shufflenet_v2_x0_5+vgg16", ["weights=bundled"], "not of vgg16: set networks.vgg16.weights to others"),
+        ("vgg16+resnet18@layer5", ["weights=random"], "unknown transfer.cut 'layer5' for resnet18.*'layer[1-4]'"),
         (
             "resnet18@maxpool",
             ["cache_embeddings=false", "unfreeze_blocks=2"],

@@ -159,6 +159,12 @@ def test_flat_fields_are_named_by_section() -> None:
         ({"panels": ["numpy-mlp@features"]}, "unknown panel 'numpy-mlp@features'"),
         ({"panels": ["vgg16@"]}, "panel 'vgg16@' has no cut behind @: write vgg16@features"),
         ({"settings": ["panels=[vgg16, vgg16@features]", "transfer.cut=features"]}, "name one panel twice"),
+        ({"panels": ["vgg16+resnet5"]}, "unknown panel 'resnet5': a network to combine is a.*did you mean 'resnet50'"),
+        ({"panels": ["vgg16+numpy-mlp"]}, "unknown panel 'numpy-mlp': a network to combine is a torchvision"),
+        ({"panels": ["vgg16+"]}, "unknown panel ''"),
+        ({"panels": ["vgg16+vgg16"]}, "combines a network with itself"),
+        ({"settings": ["panels=[vgg16+resnet18, resnet18+vgg16]"]}, "name one panel twice"),
+        ({"settings": ["panels=[vgg16+resnet18]", "transfer.cache_embeddings=false"]}, "needs stored embeddings"),
         ({"settings": ["transfer.cut=a/b"]}, "transfer.cut = 'a/b' is not allowed"),
         ({"settings": ["transfer.pooling=mean"]}, "transfer.pooling = 'mean' is not allowed"),
         ({"preset": "photos"}, "comes without images: name a folder with --data DIR"),
@@ -184,6 +190,16 @@ def test_bad_input_is_one_line_with_value_rule_and_remedy(given: dict[str, Any],
     assert "\n" not in str(caught.value)
 
 
+def test_each_network_may_have_its_own_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = ["transfer.weights=random", "networks.vgg16.weights=mine.pth", "networks.vgg16.cut=features"]
+    panels = ["vgg16+resnet18", "vgg16", "numpy-mlp"]
+    [board] = resolve_config("digits", settings=[*settings, f"panels={panels}"]).boards
+    assert board.list_weights("vgg16+resnet18") == [str(tmp_path / "mine.pth"), "random"]
+    assert board.backbone_parts == ("vgg16", "resnet18")
+    assert board.for_panel("vgg16").transfer.cut == "features"
+
+
 def test_a_panel_may_name_its_cut() -> None:
     settings = ["transfer.cut=layer4", "networks={resnet18: {epochs: 3}, resnet18@layer2: {pooling: max}}"]
     panels = ["resnet18", "resnet18@layer1", "resnet18@layer2"]
@@ -192,7 +208,7 @@ def test_a_panel_may_name_its_cut() -> None:
     assert [(one.cut, one.pooling, one.epochs) for one in found] == [
         ("layer4", "average", 3),
         ("layer1", "average", 3),
-        ("layer2", "max", 25),
+        ("layer2", "max", 3),
     ]
     assert not {"transfer.cut", "transfer.pooling"} & BoardConfig().flat().keys(), "earlier studies keep their names"
 
@@ -202,7 +218,11 @@ def test_a_panel_may_name_its_cut() -> None:
     [
         ("networks={resnet5: {epochs: 3}}", "networks has 'resnet5', which is not a pretrained network.*did you mean"),
         ("networks={resnet50: {epoch: 3}}", "networks.resnet50: unknown field 'epoch'"),
-        ("networks={resnet50: {weights: random}}", "the same for all networks: set transfer.weights"),
+        ("networks={resnet50: {precision: float32}}", "the same for all networks: set transfer.precision"),
+        ("networks={resnet50: {weights: rnd}}", "networks.resnet50: unknown weights 'rnd'"),
+        ("networks={resnet50: {weights: 3}}", "networks.resnet50: weights = 3 is not allowed"),
+        ("networks={resnet50+vgg61: {epochs: 3}}", "networks has 'vgg61', which is not.*did you mean 'vgg1"),
+        ("networks={resnet50+vgg16: {cut: features}}", "belongs to one network: set networks.resnet50.cut"),
         ("networks={resnet50: {epochs: 0}}", "networks.resnet50: epochs = 0 is not allowed"),
     ],
 )

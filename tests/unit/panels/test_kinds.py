@@ -161,7 +161,7 @@ def test_a_network_that_is_trained_itself_has_a_row_of_its_own() -> None:
 
 def test_a_kind_without_an_exporter_is_refused_in_one_line() -> None:
     without = replace(KINDS["numpy_mlp"], onnx=None)
-    with pytest.raises(ConfigError, match="numpy_mlp cannot be exported to ONNX: fetch it with --format mlflow"):
+    with pytest.raises(ConfigError, match="of this kind cannot be exported to ONNX: fetch it with --format mlflow"):
         without.find_exporter()
 
 

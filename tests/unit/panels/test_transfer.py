@@ -61,3 +61,30 @@ def test_a_backbone_that_is_not_the_embedded_one_is_noticed(data: BoardData, emb
     trained = trainer.train(job.settings, lambda metrics: None)
     with pytest.raises(FrozenError, match=f"{PANEL} is frozen, but its weights have changed"):
         trained.describe()
+
+
+@pytest.mark.parametrize("head", ["sgd", "lbfgs"])
+def test_a_head_is_trained_on_the_embeddings_of_several_networks(photos: Path, head: str) -> None:
+    """The saved head takes the embeddings as they are; it was trained on standardised ones."""
+    parts = [PANEL, f"{PANEL}@stage2"]
+    panel = "+".join(parts)
+    settings = ["transfer.epochs=2", "transfer.precision=float32", f"transfer.head={head}"]
+    settings.append(f"networks.{PANEL}.weights=bundled")
+    config = resolve_config("photos", data=str(photos), panels=[panel], settings=settings).boards[0]
+    data = load_board(prepare_board(config))
+    record = embed_board(data, plan_board(data, [panel]), range(1), lambda done, total: None).record_of(panel)
+    job, epochs = PanelJob(data.prepared, panel, 0), list[EpochMetrics]()
+    trainer = HeadTrainer(data, job, record)
+    trained = trainer.train(job.settings, epochs.append)
+    described = trained.describe()
+    assert described["backbone_sha256_before"] == described["backbone_sha256_after"]
+    assert described["weights"] == "bundled + bundled"
+    assert described["trained_parameters"] == str((1024 + 48) * 2 + 2)
+    network: Any = trained.network
+    train, test = data.split.train, data.split.test
+    stored = predict_embeddings(network, data, record, test)
+    np.testing.assert_array_equal(trainer.predict(network, test), stored)
+    live = network.predict_images([data.images[int(index)] for index in test])
+    np.testing.assert_allclose(live, stored, atol=1e-4)
+    correct = trainer.predict(network, train).argmax(axis=1) == data.labels[train]
+    assert epochs[-1].train_accuracy == pytest.approx(correct.mean(), abs=1e-9)

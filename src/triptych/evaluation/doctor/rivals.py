@@ -19,6 +19,7 @@ COMPLEXITY = {
     "numpy_mlp": 2,
     "torch_mlp": 2,
     "transfer": 3,
+    "combined": 4,
     "fine_tuned": 4,
 }
 # A panel is slow if it takes so many times as long as another one, and so many seconds more.

@@ -29,17 +29,27 @@ def pin_weights(config: BoardConfig) -> BoardConfig:
         ConfigError: there is no such registered model.
         WeightsError: the model has no frozen network, or a different one from a panel's.
     """
-    weights = config.transfer.weights
-    if not (config.backbone_panels and weights.startswith(REGISTERED)):
+    pinned: dict[str, str] = {}
+    for part in config.backbone_parts:
+        weights = config.for_panel(part).transfer.weights
+        if weights.startswith(REGISTERED):
+            pinned[weights] = pinned.get(weights) or _fetch(weights)
+            _check_network(pinned[weights], part)
+    if not pinned:
         return config
-    pinned = _fetch(weights)
-    holds = json.loads((registered_folder(pinned) / FILES[0]).read_text(encoding="utf-8"))["backbone"]
-    for panel in config.backbone_panels:
-        if name_network(panel) != holds:
-            raise WeightsError(
-                f"weights {pinned!r} are those of {holds}, not of {panel}: set transfer.weights to others"
-            )
-    return config.model_copy(update={"transfer": config.transfer.model_copy(update={"weights": pinned})})
+    shared = {"weights": pinned.get(config.transfer.weights, config.transfer.weights)}
+    networks = {
+        name: fields | ({"weights": pinned[fields["weights"]]} if fields.get("weights") in pinned else {})
+        for name, fields in config.networks.items()
+    }
+    return config.model_copy(update={"transfer": config.transfer.model_copy(update=shared), "networks": networks})
+
+
+def _check_network(pinned: str, part: str) -> None:
+    description = json.loads((registered_folder(pinned) / FILES[0]).read_text(encoding="utf-8"))
+    holds = description.get("backbone", "several networks")
+    if name_network(part) != holds:
+        raise WeightsError(f"weights {pinned!r} are those of {holds}, not of {part}: set transfer.weights to others")
 
 
 def _fetch(weights: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from triptych.config.names import list_parts
 from triptych.data.boards import BoardData, load_board, prepare_board
 from triptych.evaluation.predictions import Predictions
 from triptych.networks.saved import load_model
@@ -23,6 +24,7 @@ from triptych.tracking.registry.weights import pin_weights
 from triptych.training.epochs import EpochMetrics
 from triptych.training.jobs import PanelJob
 from triptych.transfer.records import (
+    COMBINED,
     BoardEmbeddings,
     EmbeddingPlan,
     EmbeddingRecord,
@@ -72,9 +74,10 @@ def find_ingredients(record: TrainingRecord, job: PanelJob) -> dict[str, Any]:
     taken_over = {name: record.ingredients[name] for name in ("embeddings", "number_format", "processor")}
     found = list_ingredients(job) | taken_over
     if record.ingredients["backbone"]:
-        from triptych.transfer.weights import fetch_backbone
+        from triptych.transfer.weights import fetch_combined
 
-        found["backbone"] = fetch_backbone(job.panel, job.settings).digest()
+        digests = [backbone.digest() for backbone in fetch_combined(job.panel, job.prepared.config)]
+        found["backbone"] = COMBINED.join(digests)
     return found
 
 
@@ -105,7 +108,13 @@ def _embed_again(data: BoardData, record: TrainingRecord) -> EmbeddingRecord:
     """Embed every image in the number format of the record: measuring again might choose another one."""
     from triptych.transfer.plan import embed_board
 
-    plan = EmbeddingPlan({record.panel: PlannedNetwork(record.ingredients["number_format"], "as recorded", 0.0)})
+    formats = record.ingredients["number_format"].split(COMBINED)
+    plan = EmbeddingPlan(
+        {
+            part: PlannedNetwork(number_format, "as recorded", 0.0)
+            for part, number_format in zip(list_parts(record.panel), formats, strict=True)
+        }
+    )
     shards = range(count_shards(len(data.images)))
     with tracking(f"embed {record.panel}") as move:
         part: BoardEmbeddings = embed_board(data, plan, shards, on_images=move)

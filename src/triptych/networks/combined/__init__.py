@@ -1,0 +1,1 @@
+"""Several frozen networks with one head, on their embeddings side by side."""
