@@ -39,7 +39,7 @@ from triptych.system.threads import count_cores
 from triptych.transfer.choose_precision import choose_format_for
 from triptych.transfer.embed import store_embeddings
 from triptych.transfer.heads import train_head
-from triptych.transfer.records import load_embeddings
+from triptych.transfer.records import StoredRows, load_embeddings
 from triptych.transfer.weights import load_backbone
 
 SECTION = "transfer"
