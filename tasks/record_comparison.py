@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from triptych.data.boards import open_board
 from triptych.evaluation.doctor.checks import examine_models
 from triptych.evaluation.doctor.evidence import gather_evidence
+from triptych.evaluation.ensemble.average import average_panels
 from triptych.evaluation.labels.comparison import choose_features, judge_comparison
 from triptych.evaluation.labels.sheet import show_suspects
 from triptych.evaluation.page.changes import describe_changes
@@ -27,7 +29,13 @@ from triptych.tracking.answers.amount import recall_amounts
 from triptych.tracking.answers.labels import log_suspects
 from triptych.tracking.answers.panels import log_panels
 from triptych.tracking.answers.previous import recall_previous
-from triptych.tracking.artifacts import finish_comparison, load_logged_curves, load_logged_predictions, log_drifts
+from triptych.tracking.artifacts import (
+    VALIDATED_ARRAYS,
+    finish_comparison,
+    load_logged_curves,
+    load_logged_predictions,
+    log_drifts,
+)
 from triptych.tracking.leases import own_leases
 from triptych.tracking.links import link_to_view
 from triptych.tracking.provenance import describe_board
@@ -69,6 +77,8 @@ def _record(
     data = open_board(comparison.prepared)
     groups = None if data.groups is None else data.groups[data.split.test]
     report = write_report(comparison.prepared, panels, predictions, drifts, missing, groups)
+    load_validated = partial(load_logged_predictions, file=VALIDATED_ARRAYS)
+    report = replace(report, ensemble=average_panels(comparison.prepared, panels, predictions, load_validated, groups))
     curves = load_logged_curves(panels)
     findings = examine_models(gather_evidence(data, report, panels, predictions, curves))
     report = replace(report, findings=findings)
@@ -123,7 +133,8 @@ def _show_on_page(report: Report, promotion: str, link: str) -> None:
     missing = [f"**Missing:** {escape_markdown(f'{panel.label} ({panel.reason})')}" for panel in report.missing]
     text = "\n\n".join([f"# {board}: the comparison", champion, *missing, report.as_markdown()])
     create_markdown_artifact(text, key=f"{key}-report", description=f"**{board}: the verdict.** {verdict} {champion}")
-    panels = f"**{board}: the panels, best first.** {verdict}"
+    last = "; the last row averages them" if report.ensemble else ""
+    panels = f"**{board}: the panels, best first{last}.** {verdict}"
     create_table_artifact(report.as_rows(), key=f"{key}-table", description=panels)
     charts = f"**{board}: curves and final metrics** of all panels"
     create_link_artifact(link, link_text="Open them in MLflow", key=f"{key}-mlflow", description=charts)

@@ -25,7 +25,7 @@ from triptych.data.boards import load_board, prepare_board
 from triptych.errors import DataError, IncompleteError, ReloadError, WeightsError
 from triptych.evaluation.columns import COLUMNS, Table
 from triptych.evaluation.evaluator import check_reload
-from triptych.evaluation.report import ComparisonResult
+from triptych.evaluation.report import RANKINGS, ComparisonResult
 from triptych.panels.answers.amount import embed_panels
 from triptych.panels.reference import ReferencePredictions
 from triptych.tracking.artifacts import load_evaluation, load_logged_model
@@ -155,9 +155,15 @@ def test_the_comparison_run_holds_verdict_table_and_split(result: ComparisonResu
     assert {"comparison.json", "comparison.md", "curves.png"} <= artifacts
     panels = {one.label.split(" ")[0]: one.test_accuracy for one in result.report.standings}
     accuracies = {f"test_accuracy.{panel}": pytest.approx(value) for panel, value in panels.items()}
-    assert comparison.data.metrics == {"suspected_labels": 0.0, **accuracies}
+    ensemble = result.report.ensemble
+    assert ensemble is not None
+    averaged = {f"ensemble_{name}": pytest.approx(value) for name, value in ensemble.standing.metrics.items()}
+    assert comparison.data.metrics == {"suspected_labels": 0.0, **accuracies, **averaged}
     logged = json.loads(mlflow.artifacts.load_text(f"{comparison.info.artifact_uri}/comparison.json"))
     assert logged["verdict"] == result.report.verdict
+    assert logged["ensemble"]["weights"] == pytest.approx(ensemble.weights)
+    page = mlflow.artifacts.load_text(f"{comparison.info.artifact_uri}/report.html")
+    assert page.count('<tfoot><tr><th scope="row">ensemble</th>') == page.count(f"<p>{ensemble.text}</p>") == 1
     assert "compareRunsMode=CHART" in comparison.data.tags["mlflow.note.content"]
     split = json.loads(mlflow.artifacts.load_text(f"{comparison.info.artifact_uri}/{_split_file(artifacts)}"))
     assert split["split_id"] == read_tags(runs[0])["split_id"]
@@ -193,7 +199,8 @@ def test_easy_photos_are_told_apart_by_every_panel(result: ComparisonResult) -> 
 @pytest.mark.parametrize("table", ["ranking", "terminal", "costs", "calibration"])
 def test_every_column_of_the_report_has_its_metric(result: ComparisonResult, table: Table) -> None:
     rows = result.report.as_rows(table)
-    assert [row["panel"] for row in rows] == [standing.label for standing in result.report.standings]
+    ensemble = ["ensemble"] if table in RANKINGS else []
+    assert [row["panel"] for row in rows] == [*(one.label for one in result.report.standings), *ensemble]
     headings = [column.heading_in(table) for column in COLUMNS if table in column.tables]
     # The memory of a fit is only known where nothing ran beside it, and there are no folds.
     shown = [heading for heading in headings if not {"memory", "folds"} & set(heading.split())]

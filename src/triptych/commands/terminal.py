@@ -66,7 +66,7 @@ def explain_interrupt() -> Iterator[None]:
         raise typer.Exit(EXIT_INTERRUPTED) from interrupt
 
 
-def build_table(title: str, rows: list[dict[str, str]], width: int | None = None) -> Table:
+def build_table(title: str, rows: list[dict[str, str]], width: int | None = None, *, apart: bool = False) -> Table:
     """Return a table: panels left-aligned, numbers right-aligned, no cell cut off or broken.
 
     Where it is too narrow, headings are broken and columns move closer together; then columns on the right are left
@@ -76,6 +76,7 @@ def build_table(title: str, rows: list[dict[str, str]], width: int | None = None
         title: the line above it.
         rows: the cells by heading; the most important columns first.
         width: characters of a line; None: as many as it needs.
+        apart: whether the last row is set apart from the others, with which it does not compete.
     """
     columns = {heading: [escape_controls(row[heading]) for row in rows] for heading in (rows[0] if rows else ())}
     widths, gap = _fit_columns(columns, width)
@@ -91,8 +92,9 @@ def build_table(title: str, rows: list[dict[str, str]], width: int | None = None
     )
     for heading in widths or ("no panel was trained",):
         table.add_column(heading, justify="left" if heading == "panel" else "right", width=widths.get(heading))
-    for cells in zip(*(columns[heading] for heading in widths), strict=True):
-        table.add_row(*cells)
+    for number, cells in enumerate(zip(*(columns[heading] for heading in widths), strict=True), start=1):
+        last = apart and number == len(rows)
+        table.add_row(*cells, style="italic" if last else None, end_section=apart and number == len(rows) - 1)
     return table
 
 
@@ -108,12 +110,12 @@ def _fit_columns(columns: Mapping[str, Sequence[str]], width: int | None) -> tup
         shown.pop()
 
 
-def print_table(title: str, rows: list[dict[str, str]]) -> None:
+def print_table(title: str, rows: list[dict[str, str]], *, apart: bool = False) -> None:
     """Print a table: as wide as the terminal allows, and in a pipe as wide as it is."""
     if terminal.is_terminal:
-        terminal.print(build_table(title, rows, terminal.width))
+        terminal.print(build_table(title, rows, terminal.width, apart=apart))
     else:
-        InertConsole(markup=False, width=PIPE_WIDTH).print(build_table(title, rows))
+        InertConsole(markup=False, width=PIPE_WIDTH).print(build_table(title, rows, apart=apart))
 
 
 def print_words(*lines: str, style: str | None = None, whole: bool = False) -> None:

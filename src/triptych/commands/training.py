@@ -125,8 +125,10 @@ def _print_comparison(result: ComparisonResult) -> None:
     repeats = max(standing.repeats for standing in report.standings)
     means = f", means over {repeats} repeats" if repeats > 1 else ""
     tested = f"images out of fold ({report.folds} folds)" if report.folds else "test images"
-    print_table(f"{report.board}, accuracy on {report.test_images} {tested}{means}", report.as_rows("terminal"))
+    title = f"{report.board}, accuracy on {report.test_images} {tested}{means}"
+    print_table(title, report.as_rows("terminal"), apart=bool(report.ensemble))
     print_words(report.verdict, style="bold")
+    print_words(*([report.ensemble.text] if report.ensemble else []))
     print_words(*(f"- {line}" for line in (*report.caveats, *report.list_findings())))
     print_words(f"Champion: {result.promotion}")
     # After a comparison that registers nothing, a champion is another one's.

@@ -158,6 +158,9 @@ class EvaluateConfig(Section):
     """Number of images for which a logged model must repeat its trainer's probabilities; also used for timing."""
     compare_twins: bool = False
     """Log after every epoch how far the weights of `torch-mlp` are from those of its twin, `numpy-mlp`."""
+    ensemble: bool = True
+    """Average the probabilities of the panels, with weights chosen on the validation set, and compare the result with
+    the panel that is best there."""
 
 
 class PromoteConfig(Section):

@@ -97,6 +97,7 @@ def compare_pairs(
     confidence_level: float,
     groups: Groups | None = None,
     folds: Mapping[int, Folds] | None = None,
+    others: Sequence[tuple[str, str]] = (),
 ) -> tuple[Pair, ...]:
     """Compare every pair of panels of a board, on the repeats that both have.
 
@@ -109,10 +110,11 @@ def compare_pairs(
         confidence_level: of the intervals; one minus it is the significance level for all pairs together.
         groups: (n,) int64, the group of each test image; None if every image stands alone.
         folds: for each repeat, (n,) int64, the fold that tests each image; None without cross-validation.
+        others: further pairs of labels, which come last and count in the correction, too.
     """
     found: list[tuple[str, str, PairedDifference]] = []
     hypotheses: list[frozenset[bytes]] = []
-    for first, second in combinations(ranked, 2):
+    for first, second in [*combinations(ranked, 2), *others]:
         if repeats := sorted(correct[first].keys() & correct[second].keys()):
             one, other = (np.stack([correct[label][repeat] for repeat in repeats]) for label in (first, second))
             hypotheses.append(frozenset((one.tobytes(), other.tobytes())))
@@ -173,7 +175,7 @@ def decide(best: str, accuracy: float, pairs: Sequence[Pair], tested: str, confi
     elif near:
         sentence = f"{'This training of ' if single else ''}{best} leads with {score}, but {ending}."
     else:
-        margin = _describe_margin(others[beaten[0]], confidence_level)
+        margin = describe_margin(others[beaten[0]], confidence_level)
         sentence = f"{'This training of ' if single else ''}{best} wins with {score}, {margin}."
     agreeing = [f"{join_words(labels)} agree on every test image." for labels in _group_agreeing(pairs)]
     return " ".join([sentence, *agreeing, *([SINGLE_TRAININGS] if single else [])])
@@ -203,7 +205,8 @@ def explain_luck(best: str, pairs: Sequence[Pair]) -> list[str]:
     return [f"{text} chance alone: its accuracy on other images is likely to be that much lower"]
 
 
-def _describe_margin(closest: Pair, confidence_level: float) -> str:
+def describe_margin(closest: Pair, confidence_level: float) -> str:
+    """Return by how much the first panel of a pair is ahead, with interval and p-value."""
     return (
         f"{100 * closest.paired.difference:.2f} points ahead of {closest.second} "
         f"({100 * confidence_level:g} % interval {format_interval(closest.adjusted_low, closest.adjusted_high)}, "

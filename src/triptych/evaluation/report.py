@@ -22,6 +22,10 @@ from triptych.system.text import escape_markdown
 
 # Classes that a sentence names; it counts the others.
 NAMED_CLASSES = 20
+# How reports name the average of all panels.
+ENSEMBLE = "ensemble"
+# The tables that show it.
+RANKINGS: tuple[Table, ...] = ("ranking", "terminal")
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,31 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class Ensemble:
+    """The averaged probabilities of a board's panels, which stand beside the ranking and never win.
+
+    Attributes:
+        standing: what the ranking shows of them.
+        weights: of each panel by its label, means over the repeats.
+        rival: the label of the panel that is best on the validation set.
+        pair: the ensemble and that panel, compared on the test set.
+        text: the result in a sentence or two.
+    """
+
+    standing: Standing
+    weights: dict[str, float]
+    rival: str
+    pair: Pair
+    text: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as JSON values, what the ranking shows beside the other fields."""
+        fields = asdict(self)
+        del fields["standing"]
+        return {**self.standing.as_json(), **fields}
+
+
+@dataclass(frozen=True)
 class Report:
     """What a comparison found.
 
@@ -139,6 +168,7 @@ class Report:
         missing: repeats that could not be compared.
         findings: what the checks of the models found.
         folds: number of folds of a cross-validation, which tests all images; 0 for one test set.
+        ensemble: the panels' averaged probabilities; None where there is nothing to average.
     """
 
     board: str
@@ -150,19 +180,23 @@ class Report:
     missing: tuple[MissingPanel, ...] = ()
     findings: tuple[Finding, ...] = ()
     folds: int = 0
+    ensemble: Ensemble | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
         findings = [line for finding in self.findings for line in group_by_cause([finding])]
-        return {**asdict(self), "standings": [standing.as_json() for standing in self.standings], "findings": findings}
+        standings = [standing.as_json() for standing in self.standings]
+        ensemble = self.ensemble.as_json() if self.ensemble else None
+        return {**asdict(self), "standings": standings, "findings": findings, "ensemble": ensemble}
 
     def as_rows(self, table: Table = "ranking") -> list[dict[str, str]]:
-        """Return a table of the panels as text: a dictionary from heading to cell for each panel, best first."""
-        marks = [
-            {"mark": RESTORED * standing.restored, "shared_mark": RESTORED * standing.shared}
-            for standing in self.standings
-        ]
-        values = [standing.as_json() | mark for standing, mark in zip(self.standings, marks, strict=True)]
+        """Return a table of the panels as text: a dictionary from heading to cell for each panel, best first.
+
+        The last row of a ranking is the ensemble, if there is one.
+        """
+        shown = [*self.standings, *([self.ensemble.standing] if self.ensemble and table in RANKINGS else [])]
+        marks = [{"mark": RESTORED * one.restored, "shared_mark": RESTORED * one.shared} for one in shown]
+        values = [one.as_json() | mark for one, mark in zip(shown, marks, strict=True)]
         return build_rows([{name: v for name, v in one.items() if v is not None} for one in values], table)
 
     def list_findings(self) -> list[str]:
@@ -171,10 +205,12 @@ class Report:
 
     def as_markdown(self) -> str:
         """Return everything as Markdown."""
-        tables = [self.as_rows(), build_pair_rows(self.pairs)]
+        ranking = [row | {"panel": f"*{ENSEMBLE}*"} if row["panel"] == ENSEMBLE else row for row in self.as_rows()]
+        tables = [ranking, build_pair_rows(self.pairs)]
         text = "\n\n".join(_format_table(rows) for rows in tables if rows)
         lines = [f"- {escape_markdown(line)}" for line in (*self.caveats, *self.list_findings())]
-        return "\n".join([self.verdict, "", text, "", *lines])
+        said = [self.verdict, *([self.ensemble.text] if self.ensemble else [])]
+        return "\n".join(["\n\n".join(said), "", text, "", *lines])
 
 
 @dataclass(frozen=True)
@@ -250,7 +286,7 @@ def write_report(
         correct.setdefault(panel.label, {})[panel.repeat] = predictions[panel.run_id].correct
     folds = collect_folds([panel.repeat for panel in compared], [predictions[panel.run_id] for panel in compared])
     standings = [
-        _rank(
+        rank_panel(
             prepared,
             [panel for panel in compared if panel.label == label],
             find_design_effect(correct[label], groups, folds),
@@ -288,7 +324,14 @@ def keep_common_repeats(panels: Sequence[EvaluatedPanel]) -> list[EvaluatedPanel
     return [panel for panel in panels if panel.repeat in common or not common]
 
 
-def _rank(prepared: PreparedBoard, repeats: Sequence[EvaluatedPanel], clustering: float) -> Standing:
+def rank_panel(prepared: PreparedBoard, repeats: Sequence[EvaluatedPanel], clustering: float) -> Standing:
+    """Return what a ranking shows of a panel, over its repeats.
+
+    Args:
+        prepared: the board.
+        repeats: of the panel.
+        clustering: how many times larger groups and folds make the variance of its accuracy.
+    """
     metrics = _average_metrics(repeats)
     accuracies = [panel.metrics["test_accuracy"] for panel in repeats]
     images = prepared.sizes["test"]
@@ -310,7 +353,7 @@ def _average_metrics(repeats: Sequence[EvaluatedPanel]) -> dict[str, float]:
     """Return the mean of each metric over the repeats that have it; the number of parameters stays an integer."""
     names = dict.fromkeys(name for panel in repeats for name in panel.metrics)
     means = {name: fmean(panel.metrics[name] for panel in repeats if name in panel.metrics) for name in names}
-    return means | {"parameters": round(means["parameters"])}
+    return means | {name: round(means[name]) for name in ("parameters",) if name in means}
 
 
 def name_missing(missing: Sequence[MissingPanel]) -> str:

@@ -92,7 +92,8 @@ def identify_comparison(prepared: PreparedBoard) -> str:
 
 def identify_evaluation(config: BoardConfig) -> str:
     """Return the name of an evaluation: a hash of what its metrics depend on besides the training."""
-    return _hash({"settings": config.evaluate.model_dump(mode="json"), "code": hash_code(HERE, ("evaluation",))})
+    settings = config.evaluate.model_dump(mode="json", exclude={"ensemble"})
+    return _hash({"settings": settings, "code": hash_code(HERE, ("evaluation",))})
 
 
 def _identify_weights(config: BoardConfig) -> str:

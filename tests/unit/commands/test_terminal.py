@@ -81,6 +81,14 @@ def test_a_table_that_is_too_narrow_leaves_out_whole_columns_and_names_them(widt
     assert rest == ", ".join(" ".join(heading.split()) for heading in left_out)
 
 
+def test_a_row_that_does_not_compete_is_set_apart() -> None:
+    console = InertConsole(file=io.StringIO(), width=80)
+    console.print(build_table("board", [*ROWS, ROWS[0] | {"panel": "ensemble"}], 80, apart=True))
+    assert isinstance(console.file, io.StringIO)
+    *_, before, last = console.file.getvalue().rstrip().splitlines()
+    assert (before.strip(), last.split()[0]) == ("", "ensemble")
+
+
 def test_a_pipe_has_the_table_alone(capsys: pytest.CaptureFixture[str]) -> None:
     print_table("board", ROWS)
     print_words("a verdict " * 20, style="bold")

@@ -10,7 +10,7 @@ from triptych.config.names import spell_safely
 from triptych.data.boards import BoardData
 from triptych.evaluation.page.disagreements import draw_disagreements
 from triptych.evaluation.predictions import Predictions
-from triptych.evaluation.report import EvaluatedPanel, Report, keep_common_repeats
+from triptych.evaluation.report import ENSEMBLE, EvaluatedPanel, Report, keep_common_repeats
 from triptych.tracking.client import connect
 from triptych.tracking.links import DISAGREEMENTS
 from triptych.tracking.metrics import MetricLog
@@ -26,7 +26,7 @@ def log_panels(
     panels: Sequence[EvaluatedPanel],
     predictions: Mapping[str, Predictions],
 ) -> None:
-    """Log the mean test accuracy of each panel, and a picture of images on which the two best ones disagree.
+    """Log the accuracy of each panel, the metrics of the ensemble, and a picture of what the best two disagree on.
 
     If an earlier comparison has trained all panels, it has the picture. What an interrupted comparison has logged is
     not logged again.
@@ -41,7 +41,9 @@ def log_panels(
     first = {one.label: one for one in reversed(keep_common_repeats(panels))}
     accuracies = {first[one.label].panel: one.test_accuracy for one in report.standings}
     client = connect()
-    MetricLog(run_id).log({f"{ACCURACY_OF}{spell_safely(panel)}": accuracy for panel, accuracy in accuracies.items()})
+    measured = {f"{ACCURACY_OF}{spell_safely(panel)}": accuracy for panel, accuracy in accuracies.items()}
+    averaged = report.ensemble.standing.metrics if report.ensemble else {}
+    MetricLog(run_id).log(measured | {f"{ENSEMBLE}_{name}": value for name, value in averaged.items()})
     best = [one.label for one in report.standings[:2]]
     drawn_before = MLFLOW_LOGGED_IMAGES in client.get_run(run_id).data.tags
     if len(best) < 2 or drawn_before or all(panel.shared for panel in panels):
