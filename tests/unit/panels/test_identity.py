@@ -20,6 +20,7 @@ from triptych.panels.identity import (
     find_libraries,
     hash_code,
     identify_comparison,
+    identify_evaluation,
     identify_training,
     open_checkpoint,
 )
@@ -135,6 +136,16 @@ def test_a_comparison_is_named_by_its_trainings_and_not_by_where_they_run(prepar
     assert identify_comparison(replace(prepared, config=elsewhere)) == identify_comparison(prepared)
     twice = prepared.config.model_copy(update={"repeats": 2})
     assert identify_comparison(replace(prepared, config=twice)) != identify_comparison(prepared)
+
+
+def test_an_evaluation_does_not_depend_on_what_is_made_of_all_of_them(prepared: PreparedBoard) -> None:
+    changed = {
+        name: prepared.config.model_copy(update={"evaluate": prepared.config.evaluate.model_copy(update={name: value})})
+        for name, value in {"ensemble": False, "calibration_bins": 3}.items()
+    }
+    name = identify_evaluation(prepared.config)
+    assert name == identify_evaluation(changed["ensemble"]) != identify_evaluation(changed["calibration_bins"])
+    assert identify_comparison(replace(prepared, config=changed["ensemble"])) != identify_comparison(prepared)
 
 
 def test_a_fresh_training_is_taken_up_only_if_it_began_since(
