@@ -271,14 +271,17 @@ def test_the_end_of_a_flow_run_says_what_came_out(result: ComparisonResult) -> N
 def test_random_weights_are_labelled_everywhere(prefect_server: None, photos: Path) -> None:
     del prefect_server
     settings = ["transfer.weights=random", "transfer.epochs=1", "repeats=1", "name=ablation"]
-    config = resolve_config("photos", data=str(photos), panels=["shufflenet_v2_x0_5"], settings=settings)
-    [result] = compare(config)
-    label = "shufflenet_v2_x0_5 (random weights)"
-    assert result.report.standings[0].label == label
+    panels = ["shufflenet_v2_x0_5", "shufflenet_v2_x0_5@stage2+shufflenet_v2_x0_5"]
+    [result] = compare(resolve_config("photos", data=str(photos), panels=panels, settings=settings))
+    labels = {panel: f"{panel} (random weights)" for panel in panels}
+    assert {standing.label for standing in result.report.standings} == {*labels.values()}
     assert any("random weights: an ablation" in caveat for caveat in result.report.caveats)
-    [panel] = next(recorded.panels for recorded in find_recorded() if recorded.name == result.comparison)
-    run = connect().get_run(panel.run_id)
-    assert (run.info.run_name, read_tags(run)["weights"], read_tags(run)["label"]) == (label, "random", label)
+    recorded = next(recorded.panels for recorded in find_recorded() if recorded.name == result.comparison)
+    found = {}
+    for panel in recorded:
+        run = connect().get_run(panel.run_id)
+        found[run.info.run_name] = (read_tags(run)["label"], read_tags(run)["weights"])
+    assert found == {labels[panel]: (labels[panel], " + ".join(["random"] * len(panel.split("+")))) for panel in panels}
 
 
 @pytest.fixture(scope="module")
