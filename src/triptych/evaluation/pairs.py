@@ -161,12 +161,14 @@ def decide(best: str, accuracy: float, pairs: Sequence[Pair], tested: str, confi
         return f"{best} reaches {score}; there is no other panel to compare it with."
     others = {pair.second if pair.first == best else pair.first: pair for pair in own}
     level = [best, *(label for label, pair in others.items() if pair.paired.difference == 0.0)]
-    beaten = [label for label, pair in others.items() if pair.separated and pair.first == best]
-    near = [label for label in others if label not in {*level, *beaten}]
-    rest = [
-        f"{'their' if len(level) > 1 else 'its'} lead over {join_words(near)} could be chance" if near else "",
-        f"{'they are' if len(level) > 1 else 'it is'} significantly better than {join_words(beaten)}" if beaten else "",
-    ]
+    won = {(pair.first, pair.second) for pair in pairs if pair.separated}
+    beaten: dict[tuple[str, ...], list[str]] = {}
+    for label in (one for one in others if one not in level):
+        beaten.setdefault(tuple(one for one in level if (one, label) in won), []).append(label)
+    near = beaten.pop((), [])
+    rest = [f"{'their' if len(level) > 1 else 'its'} lead over {join_words(near)} could be chance" if near else ""]
+    for winners, labels in sorted(beaten.items(), key=lambda item: -len(item[0])):
+        rest.append(f"{_name_winners(winners, level)} significantly better than {join_words(labels)}")
     ending = "; ".join(filter(None, rest))
     single = any(pair.paired.repeats == 1 for pair in own)
     if len(level) > 1:
@@ -175,10 +177,21 @@ def decide(best: str, accuracy: float, pairs: Sequence[Pair], tested: str, confi
     elif near:
         sentence = f"{'This training of ' if single else ''}{best} leads with {score}, but {ending}."
     else:
-        margin = describe_margin(others[beaten[0]], confidence_level)
+        margin = describe_margin(others[beaten[(best,)][0]], confidence_level)
         sentence = f"{'This training of ' if single else ''}{best} wins with {score}, {margin}."
     agreeing = [f"{join_words(labels)} agree on every test image." for labels in _group_agreeing(pairs)]
     return " ".join([sentence, *agreeing, *([SINGLE_TRAININGS] if single else [])])
+
+
+def _name_winners(winners: Sequence[str], level: Sequence[str]) -> str:
+    """Return the subject and the verb of a sentence about some of the panels that share the lead.
+
+    >>> _name_winners(["a"], ["a"]), _name_winners(["a", "b"], ["a", "b"]), _name_winners(["a"], ["a", "b"])
+    ('it is', 'they are', 'a is')
+    """
+    if len(winners) == len(level):
+        return "they are" if len(level) > 1 else "it is"
+    return f"{join_words(winners)} {'are' if len(winners) > 1 else 'is'}"
 
 
 def explain_luck(best: str, pairs: Sequence[Pair]) -> list[str]:

@@ -64,6 +64,16 @@ def test_equals_are_level_and_nobody_leads(repeats: int) -> None:
         assert word not in verdict
 
 
+def test_of_panels_that_share_the_lead_only_those_are_better_that_are_shown_to_be() -> None:
+    shaky = fail(range(0), range(0), range(100, 130))
+    thrice = {name: fail(*[range(wrong)] * 3) for name, wrong in (("steady", 10), ("far", 30), ("last", 150))}
+    _, verdict = compare({"steady": thrice["steady"], "shaky": shaky, "far": thrice["far"], "last": thrice["last"]})
+    assert verdict == (
+        "steady and shaky are level with 0.9500 on 200 test images; they are significantly better than last; "
+        "steady is significantly better than far."
+    )
+
+
 def test_panels_that_agree_on_every_image_are_one_hypothesis() -> None:
     alone = {"best": fail(range(3)), "twin": fail(range(3, 15)), "other": fail(range(15, 35))}
     with_twin = {"best": alone["best"], "twin": alone["twin"], "copy": alone["twin"], "other": alone["other"]}
