@@ -10,6 +10,7 @@ set, an MLP is trained on digits many times, with the epoch chosen on the very i
 from __future__ import annotations
 
 import gzip
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +26,32 @@ from sklearn.neural_network import MLPClassifier
 
 from triptych.evaluation.abstention.promise import draw_independent, find_threshold
 from triptych.evaluation.predictions import Predictions
+from triptych.networks.backbones import Backbone
+from triptych.networks.cuts.nodes import Cut
 from triptych.networks.familiar.distances import Familiarity, Features
 from triptych.system.paths import data_homes
 from triptych.transfer.weights import load_backbone
 
 SECTION, SPLITS, FOREIGN_SPLITS, RATE = "selective", 500, 40, 0.02
+# Networks with ImageNet's weights: the file in the folder `weights` of the data, and the cut.
+IMAGENET = {
+    "mobilenet_v2": ("mobilenet_v2-imagenet-dequantised-ptq-bnstats.pth", Cut()),
+    "squeezenet1_1": ("squeezenet1_1-imagenet-fp16.safetensors", Cut("features")),
+    "vgg16": ("vgg16-imagenet-conv.safetensors", Cut("features")),
+}
 LETTERS = "ABCDEFGHKMNPRTWXYabdefhkmnprtwxy"
 Rows = NDArray[np.float64]
 Scored = tuple[NDArray[np.floating[Any]], NDArray[np.bool_]]
 
 
+def find_data(name: str) -> Path:
+    """Return a file or folder of the data homes."""
+    return next(home / name for home in data_homes() if (home / name).exists())
+
+
 def read_mnist(images: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return the first images of MNIST, (n, 28, 28) uint8, and their classes."""
-    folder = next(home / "mnist/MNIST/raw" for home in data_homes() if (home / "mnist/MNIST/raw").is_dir())
+    folder = find_data("mnist/MNIST/raw")
     pixels = np.frombuffer(gzip.decompress((folder / "train-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
     labels = np.frombuffer(gzip.decompress((folder / "train-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8)
     return pixels.reshape(-1, 28, 28)[:images], labels[:images]
@@ -145,12 +159,21 @@ def draw_letters(side: int) -> NDArray[np.uint8]:
     return np.stack(found)
 
 
-def read_photos(side: int) -> NDArray[np.uint8]:
-    """Return the gray photos of ants and bees."""
-    folder = next(home / "hymenoptera/val" for home in data_homes() if (home / "hymenoptera").is_dir())
-    return np.stack(
-        [np.asarray(Image.open(one).convert("L").resize((side, side))) for one in sorted(folder.rglob("*.jpg"))]
-    )
+def read_photos(side: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return gray photos of ants and bees, (153, side, side), and their classes."""
+    files = sorted(find_data("hymenoptera/val").rglob("*.jpg"))
+    return np.stack([np.asarray(Image.open(one).convert("L").resize((side, side))) for one in files]), label(files)
+
+
+def label(files: list[Path]) -> NDArray[np.int64]:
+    """Return 1 for files in a folder of bees, otherwise 0."""
+    return np.array([one.parent.name == "bees" for one in files]).astype(np.int64)
+
+
+def draw_pages() -> list[NDArray[np.uint8]]:
+    """Return blank pages of several sizes, white and nearly white."""
+    sizes = [(300, 300), (480, 640), (1754, 1240), (32, 32), (600, 800)]
+    return [np.full((*size, 3), shade, np.uint8) for size in sizes for shade in (255, 248, 240)]
 
 
 def scale(images: NDArray[np.uint8]) -> Rows:
@@ -158,26 +181,31 @@ def scale(images: NDArray[np.uint8]) -> Rows:
     return images.reshape(len(images), -1) / 127.5 - 1
 
 
-def embed(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the embeddings of the bundled network, (n, 1024)."""
-    backbone = load_backbone("shufflenet_v2_x0_5", "bundled")
+def embed(images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], backbone: Backbone) -> NDArray[np.float32]:
+    """Return the embeddings of a pretrained network, (n, dimension)."""
     batches = (images[start : start + 32] for start in range(0, len(images), 32))
     return np.concatenate([backbone.embed([np.atleast_3d(image) for image in batch]) for batch in batches])
 
 
 def refuse_foreign(
-    name: str, own: Features, foreign: dict[str, Features], parts: tuple[int, int], shape: tuple[int, ...] = ()
+    name: str,
+    own: tuple[Features, NDArray[np.integer]],
+    foreign: dict[str, Features],
+    parts: tuple[int, int],
+    shape: tuple[int, ...] = (),
 ) -> list[Figure]:
     """Measure the distances of images of another kind, with random training and validation sets of a size."""
-    familiar, areas, refused = [], [], []
+    familiar, areas, refused, neighbours = [], [], [], []
     for seed in range(FOREIGN_SPLITS):
-        order = np.random.default_rng(seed).permutation(len(own))
-        train, validation, test = (own[rows] for rows in np.split(order, np.cumsum(parts)))
-        fitted = Familiarity.fit(train, validation, shape)
+        order = np.random.default_rng(seed).permutation(len(own[0]))
+        train, validation, test = (own[0][rows] for rows in np.split(order, np.cumsum(parts)))
+        fitted = Familiarity.fit(train, validation, shape, own[1][order[: parts[0]]])
+        neighbours.append(fitted.neighbours)
         distances, strange = fitted.measure(test), [fitted.measure(one) for one in foreign.values()]
         familiar.append((distances > fitted.limit).mean())
         refused.append([(one > fitted.limit).mean() for one in strange])
         areas.append([_area(distances, one) for one in strange])
+    print(f"{name}: {np.mean(neighbours):.3f} of the splits choose the nearest neighbours", flush=True)
     share = float(np.mean(familiar))
     figures = [
         Figure(SECTION, f"{name}: familiar images refused", share, min(familiar), max(familiar), 0.055, True, 0)  # noqa: FBT003
@@ -237,21 +265,39 @@ def measure_bursts(model: LogisticRegression, images: NDArray[np.uint8], labels:
 
 
 def measure_distances() -> list[Figure]:
-    """Return how well foreign images are recognised."""
-    small, (large, _) = (load_digits().images * 255 / 16).astype(np.uint8), read_mnist(6000)
+    """Return how well foreign images are recognised in pixels, and in embeddings of the bundled network."""
+    digits, (large, classes) = load_digits(), read_mnist(6000)
+    small = (digits.images * 255 / 16).astype(np.uint8)
     shrunk = np.stack([np.asarray(Image.fromarray(one).resize((8, 8), Image.Resampling.BOX)) for one in large[:1000]])
     enlarged = np.stack([np.asarray(Image.fromarray(one).resize((28, 28))) for one in small])
-    letters, photos = draw_letters(28), read_photos(224)
-    to_digits = {"MNIST": shrunk, "letters": draw_letters(8), "photos": read_photos(8)}
-    to_mnist = {"digits": enlarged, "letters": letters, "photos": read_photos(28)}
-    drawn = {"MNIST": embed(large[:400]), "letters": embed(letters)}
-    on_digits, on_photos = embed(small), embed(photos)
+    letters, (photos, kinds) = draw_letters(28), read_photos(224)
+    to_digits = {"MNIST": shrunk, "letters": draw_letters(8), "photos": read_photos(8)[0]}
+    to_mnist = {"digits": enlarged, "letters": letters, "photos": read_photos(28)[0]}
+    bundled = load_backbone("shufflenet_v2_x0_5", "bundled")
+    drawn = {"MNIST": embed(large[:400], bundled), "letters": embed(letters, bundled)}
+    on_digits, on_photos = embed(small, bundled), embed(photos, bundled)
+    target = digits.target
     return [
-        *refuse_foreign("digits", scale(small), _scale_all(to_digits), (1005, 252), (8, 8, 1)),
-        *refuse_foreign("MNIST", scale(large), _scale_all(to_mnist), (2000, 1000), (28, 28, 1)),
-        *refuse_foreign("head on digits", on_digits, {**drawn, "photos": on_photos}, (1005, 252)),
-        *refuse_foreign("head on photos", on_photos, {**drawn, "digits": on_digits}, (80, 39)),
+        *refuse_foreign("digits", (scale(small), target), _scale_all(to_digits), (1005, 252), (8, 8, 1)),
+        *refuse_foreign("MNIST", (scale(large), classes), _scale_all(to_mnist), (2000, 1000), (28, 28, 1)),
+        *refuse_foreign("head on digits", (on_digits, target), {**drawn, "photos": on_photos}, (1005, 252)),
+        *refuse_foreign("head on photos", (on_photos, kinds), {**drawn, "digits": on_digits}, (80, 39)),
     ]
+
+
+def measure_imagenet() -> list[Figure]:
+    """Return how well images are recognised that are foreign to photos, in embeddings of networks for ImageNet."""
+    small, (large, _) = (load_digits().images[:100] * 255 / 16).astype(np.uint8), read_mnist(100)
+    files = sorted(find_data("hymenoptera").rglob("*.jpg"))
+    photos = [np.asarray(Image.open(one).convert("RGB")) for one in files]
+    strange = {"MNIST": large, "letters": draw_letters(28)[::4], "digits": small, "blank pages": draw_pages()}
+    figures: list[Figure] = []
+    for name, (file, cut) in IMAGENET.items():
+        backbone = load_backbone(name, str(find_data(f"weights/{file}")), cut)
+        foreign: dict[str, Features] = {other: embed(images, backbone) for other, images in strange.items()}
+        own = embed(photos, backbone), label(files)
+        figures += refuse_foreign(f"head of {name} on photos", own, foreign, (194, 51))
+    return figures
 
 
 def _scale_all(images: dict[str, NDArray[np.uint8]]) -> dict[str, Features]:
@@ -259,4 +305,8 @@ def _scale_all(images: dict[str, NDArray[np.uint8]]) -> dict[str, Features]:
 
 
 if __name__ == "__main__":
-    publish(SECTION, [*measure_promises(), *measure_distances()], "splits of real predictions and images; seed 0")
+    publish(
+        SECTION,
+        [*measure_promises(), *measure_distances(), *measure_imagenet()],
+        "splits of real predictions and images; seed 0",
+    )

@@ -219,7 +219,8 @@ def _learn_familiar(data: BoardData, trainer: Trainer, network: Network) -> Fami
     if not len(validation):
         return None
     seen, kept = train[spread(len(train), TRAIN_IMAGES)], validation[spread(len(validation), VALIDATION_IMAGES)]
-    return Familiarity.fit(trainer.extract(network, seen), trainer.extract(network, kept), network.feature_shape)
+    known, limiting = (trainer.extract(network, part) for part in (seen, kept))
+    return Familiarity.fit(known, limiting, network.feature_shape, data.labels[seen])
 
 
 def _describe_processor(requirements: Sequence[str]) -> dict[str, str]:

@@ -1,15 +1,17 @@
 """The distance of an image to the training images, in the features from which a network classifies.
 
 It is the squared distance to the nearest of the stored training images on the principal axes of the training images,
-plus the squared distance to these axes (Wang et al., "ViM", 2022). In an embedding both are measured in standard
-deviations of the training images, as Mahalanobis does. Pixels are blurred instead, because strokes that are a pixel
-apart should be near each other, and scaled to length one (Sun et al., "Out-of-Distribution Detection with Deep Nearest
-Neighbors", 2022), because strokes differ in thickness.
+plus the squared distance to these axes (Wang et al., "ViM", 2022). An embedding has two measures. Either both distances
+are in standard deviations of the training images, as Mahalanobis does, or embeddings are scaled to length one, and the
+distance is the mean one to the nearest five (Sun et al., "Out-of-Distribution Detection with Deep Nearest Neighbors",
+2022). Which of them is better depends on the network. A trial decides: classes are held out in turn, as if they were
+foreign. Pixels are scaled to length one, too, because strokes differ in thickness, after a blur, because strokes that
+are a pixel apart should be near each other.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +25,13 @@ FILE = "familiar.npz"
 TRAIN_IMAGES, AXIS_IMAGES, VALIDATION_IMAGES = 2000, 1000, 1000
 # Axes at most of pixels and of an embedding, and images that it takes for each axis.
 PIXEL_AXES, EMBEDDING_AXES, IMAGES_PER_AXIS = 64, 200, 5
+# Nearest training images that count, images that it takes for each axis, and the unit of the distance to the axes, in
+# which photos differ from each other most, where embeddings are scaled to length one.
+NEIGHBOURS, NEIGHBOURS_PER_AXIS, BESIDE = 5, 1, 2.0
+# Training images of the trial: at most, at least, and at least on both sides of a group of classes; number of groups.
+TRIAL_IMAGES, LEAST_TRIAL_IMAGES, LEAST_GROUP_IMAGES, TRIAL_GROUPS = 200, 60, 10, 4
+# By how much the neighbours' area under the ROC curve has to be larger.
+TRIAL_MARGIN = 0.05
 # Numbers of the axes at most, and of the stored training images.
 AXIS_NUMBERS, STORED_NUMBERS = 200_000, 128_000
 # Numbers of the features that are measured at most, for 80 MB.
@@ -50,6 +59,7 @@ class Familiarity:
         spreads: (k + 1,) float32, the units of distance along each axis and beside the axes.
         stored: (m, k) float16, training images on the axes.
         limit: () float64, the distance above which an image is foreign.
+        neighbours: () bool, whether embeddings are scaled to length one, and the nearest five count.
     """
 
     shape: NDArray[np.int64]
@@ -59,9 +69,16 @@ class Familiarity:
     spreads: NDArray[np.float32]
     stored: NDArray[np.float16]
     limit: NDArray[np.float64]
+    neighbours: NDArray[np.bool_] = field(default_factory=lambda: np.array(False))  # noqa: FBT003
 
     @classmethod
-    def fit(cls, train: Features, validation: Features, shape: tuple[int, ...] = ()) -> Self:
+    def fit(
+        cls,
+        train: Features,
+        validation: Features,
+        shape: tuple[int, ...] = (),
+        labels: NDArray[np.integer] | None = None,
+    ) -> Self:
         """Return the axes of training images, and the limit above which 5 % of all familiar images are expected.
 
         The limit is a conformal quantile of the distances of the validation images; it is infinite below 19 of them.
@@ -70,17 +87,33 @@ class Familiarity:
             train: (n, dimension).
             validation: (n_validation, dimension).
             shape: height, width and channels where features are pixels.
+            labels: (n,) of the training images; without them, an embedding is measured in standard deviations.
+        """
+        neighbours = labels is not None and not shape and choose_neighbours(train, labels)
+        fitted = cls.place(train, shape, neighbours=neighbours)
+        few = validation[spread(len(validation), FEATURE_NUMBERS // train.shape[1])]
+        return replace(fitted, limit=find_limit(fitted.measure(few)))
+
+    @classmethod
+    def place(cls, train: Features, shape: tuple[int, ...] = (), *, neighbours: bool = False) -> Self:
+        """Return the axes of training images, without a limit.
+
+        Args:
+            train: (n, dimension).
+            shape: height, width and channels where features are pixels.
+            neighbours: whether embeddings are scaled to length one, and the nearest five count.
         """
         sides, origin = np.array(shape, dtype=np.int64), np.array(train.min() if shape else 0.0, dtype=np.float64)
-        most = FEATURE_NUMBERS // train.shape[1]
-        rows = prepare(train[spread(len(train), most)], sides, origin)
+        rows = prepare(train[spread(len(train), FEATURE_NUMBERS // train.shape[1])], sides, origin, unit=neighbours)
         mean = rows.mean(axis=0).astype(np.float32)
-        axes = find_axes(rows[spread(len(rows), AXIS_IMAGES)] - mean, PIXEL_AXES if shape else EMBEDDING_AXES)
-        spreads = np.ones(len(axes) + 1) if shape else measure_spreads(rows - mean, axes)
+        most, each = PIXEL_AXES if shape else EMBEDDING_AXES, NEIGHBOURS_PER_AXIS if neighbours else IMAGES_PER_AXIS
+        axes = find_axes(rows[spread(len(rows), AXIS_IMAGES)] - mean, most, each)
+        units = np.array([*np.ones(len(axes)), BESIDE if neighbours else 1.0])
+        spreads = units if shape or neighbours else measure_spreads(rows - mean, axes)
         few = rows[spread(len(rows), STORED_NUMBERS // max(1, len(axes)))]
         stored = ((few - mean) @ axes.T / spreads[:-1]).astype(np.float16)
-        fitted = cls(sides, origin, mean, axes.astype(np.float16), spreads.astype(np.float32), stored, np.array(np.inf))
-        return replace(fitted, limit=find_limit(fitted.measure(validation[spread(len(validation), most)])))
+        halved, limit = axes.astype(np.float16), np.array(np.inf)
+        return cls(sides, origin, mean, halved, spreads.astype(np.float32), stored, limit, np.array(neighbours))
 
     def measure(self, features: Features) -> Rows:
         """Return the squared distance, (n,) float64, of images to the training images.
@@ -88,13 +121,16 @@ class Familiarity:
         Args:
             features: (n, dimension).
         """
-        rows = prepare(features, self.shape, self.origin) - self.mean
+        rows = prepare(features, self.shape, self.origin, unit=bool(self.neighbours)) - self.mean
         axes, stored = self.axes.astype(np.float64), self.stored.astype(np.float64)
         on_axes = rows @ axes.T
         # Axes in 16 bits are not quite orthonormal: a difference of lengths would lose its digits.
         beside = np.square(rows - on_axes @ axes).sum(axis=1) / self.spreads[-1] ** 2
         on_axes /= self.spreads[:-1]
-        nearest = (np.square(stored).sum(axis=1) - 2 * on_axes @ stored.T).min(axis=1) + np.square(on_axes).sum(axis=1)
+        apart = np.square(stored).sum(axis=1) - 2 * on_axes @ stored.T
+        if self.neighbours:
+            apart = np.partition(apart, min(NEIGHBOURS, len(stored)) - 1)[:, :NEIGHBOURS]
+        nearest = (apart.mean(axis=1) if self.neighbours else apart.min(axis=1)) + np.square(on_axes).sum(axis=1)
         return np.asarray(np.maximum(nearest, 0.0) + beside)
 
     def is_foreign(self, features: Features) -> NDArray[np.bool_]:
@@ -128,13 +164,52 @@ def spread(images: int, most: int) -> NDArray[np.int64]:
     return np.linspace(0, images - 1, min(images, most)).astype(np.int64)
 
 
-def prepare(features: Features, shape: NDArray[np.int64], origin: NDArray[np.float64]) -> Rows:
-    """Return features, (n, dimension) float64; pixels, which have a `shape`, are blurred and scaled to length one."""
+def choose_neighbours(features: Features, labels: NDArray[np.integer]) -> bool:
+    """Return whether embeddings should be scaled to length one: a trial of both measures with held-out classes.
+
+    Each group of classes is held out once. Half of the other images are the training images, and the area under the ROC
+    curve says how well the held-out images are told apart from the other half. With one class or few images there is no
+    trial, and the answer is no.
+
+    Args:
+        features: (n, dimension), embeddings.
+        labels: (n,), their classes.
+    """
+    few = spread(len(labels), TRIAL_IMAGES)
+    rows, groups = features[few], np.unique(labels[few], return_inverse=True)[1] % TRIAL_GROUPS
+    gains = [
+        _measure_gain(rows[own[half::2]], rows[own[1 - half :: 2]], rows[held])
+        for held, own in ((np.flatnonzero(groups == one), np.flatnonzero(groups != one)) for one in np.unique(groups))
+        for half in (0, 1)
+        if len(few) >= LEAST_TRIAL_IMAGES and min(len(held), len(own)) >= LEAST_GROUP_IMAGES
+    ]
+    return bool(gains and np.mean(gains) > TRIAL_MARGIN)
+
+
+def _measure_gain(train: Features, familiar: Features, foreign: Features) -> float:
+    """Return by how much the area under the ROC curve is larger for neighbours."""
+    near = Familiarity.place(train, neighbours=True)
+    # In the small trial, the few axes leave out too much that tells classes apart.
+    trials = (Familiarity.place(train), replace(near, spreads=np.ones_like(near.spreads)))
+    areas = [np.mean(np.less.outer(trial.measure(familiar), trial.measure(foreign))) for trial in trials]
+    return float(areas[1] - areas[0])
+
+
+def prepare(features: Features, shape: NDArray[np.int64], origin: NDArray[np.float64], *, unit: bool = False) -> Rows:
+    """Return features, (n, dimension) float64: pixels, which have a `shape`, are blurred; they have length one.
+
+    Args:
+        features: (n, dimension).
+        shape: (3,), height, width and channels where features are pixels, otherwise (0,).
+        origin: (), the darkest pixel.
+        unit: whether embeddings are scaled to length one, too.
+    """
     rows = features.astype(np.float64) - origin
-    if not len(shape):
+    if len(shape):
+        down, across = (_smooth(int(side)) for side in shape[:2])
+        rows = np.einsum("hi,niwc,jw->nhjc", down, rows.reshape(-1, *shape), across, optimize=True).reshape(rows.shape)
+    elif not unit:
         return rows
-    down, across = (_smooth(int(side)) for side in shape[:2])
-    rows = np.einsum("hi,niwc,jw->nhjc", down, rows.reshape(-1, *shape), across, optimize=True).reshape(rows.shape)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.where(lengths > 0, lengths, 1.0))
 
@@ -146,10 +221,10 @@ def _smooth(side: int) -> Rows:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
-def find_axes(rows: Rows, most: int) -> Rows:
+def find_axes(rows: Rows, most: int, images_per_axis: int) -> Rows:
     """Return at most so many principal axes, (k, dimension), of rows (n, dimension)."""
     images, dimension = rows.shape
-    count = max(1, min(most, AXIS_NUMBERS // dimension, images // IMAGES_PER_AXIS))
+    count = max(1, min(most, AXIS_NUMBERS // dimension, images // images_per_axis))
     # The smaller of the two products has the same eigenvalues.
     squares, vectors = np.linalg.eigh(rows @ rows.T if images < dimension else rows.T @ rows)
     kept = np.flatnonzero(squares > ROUNDING * images)[-count:]

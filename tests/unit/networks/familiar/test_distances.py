@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import normalize
 
-from triptych.networks.familiar.distances import Familiarity, load_familiarity, prepare
+from triptych.networks.familiar.distances import FILE, Familiarity, load_familiarity, prepare
 
 ROWS = np.random.default_rng(0).permutation(load_digits().data.astype(np.float32))
 FITTED = Familiarity.fit(ROWS[:300], ROWS[300:700], (8, 8, 1))
@@ -61,3 +63,53 @@ def test_images_that_are_all_equal_are_familiar() -> None:
     fitted = Familiarity.fit(np.full((30, 12), -1.0), np.full((25, 12), -1.0), (2, 2, 3))
     assert not fitted.is_foreign(np.full((1, 12), -1.0)).any()
     assert fitted.is_foreign(np.arange(12.0)[None]).all()
+
+
+def draw_classes(variation: float, labels: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return rows, a direction for each class and noise, whose lengths vary by this standard deviation of a factor."""
+    rng = np.random.default_rng(4)
+    rows = 4 * np.eye(60)[labels] + rng.normal(scale=0.5, size=(len(labels), 60))
+    return (rows * np.exp(variation * rng.normal(size=(len(labels), 1)))).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("variation", "images", "classes", "chosen"),
+    [(0.0, 160, 2, False), (0.8, 160, 2, True), (0.8, 160, 7, True), (0.8, 160, 1, False), (0.8, 50, 2, False)],
+)
+def test_held_out_classes_choose_the_measure(variation: float, images: int, classes: int, *, chosen: bool) -> None:
+    labels = np.arange(images) % classes
+    rows = draw_classes(variation, labels)
+    assert Familiarity.fit(rows, rows, (), labels + 3).neighbours == chosen
+    assert not Familiarity.fit(rows, rows).neighbours
+    assert not Familiarity.fit(rows, rows, (10, 6, 1), labels).neighbours
+
+
+def test_a_class_of_few_images_is_not_held_out() -> None:
+    labels = np.array([0] * 155 + [1] * 5)
+    rows = draw_classes(0.8, labels)
+    assert not Familiarity.fit(rows, rows, (), labels).neighbours
+
+
+def test_neighbours_are_measured_at_length_one_as_by_scikit_learn(tmp_path: Path) -> None:
+    labels = np.arange(260) % 2
+    rows = draw_classes(0.8, labels)
+    fitted = Familiarity.fit(rows[:200], rows[200:240], (), labels[:200])
+    unit = normalize(rows.astype(np.float64))
+    pca = PCA(len(fitted.axes), svd_solver="full").fit(unit[:200])
+    near = NearestNeighbors(n_neighbors=5).fit(pca.transform(unit[:200])).kneighbors(pca.transform(unit[240:]))[0]
+    beside = np.square(unit[240:] - pca.inverse_transform(pca.transform(unit[240:]))).sum(axis=1) / 4
+    np.testing.assert_allclose(fitted.measure(rows[240:]), np.square(near).mean(axis=1) + beside, rtol=0.02)
+    fitted.save(tmp_path)
+    loaded = load_familiarity(tmp_path)
+    assert loaded is not None
+    assert (loaded.measure(rows * 3) == fitted.measure(rows * 3)).all()
+
+
+def test_files_of_earlier_versions_name_no_measure(tmp_path: Path) -> None:
+    FITTED.save(tmp_path)
+    with np.load(tmp_path / FILE) as arrays:
+        earlier = {name: array for name, array in arrays.items() if name != "neighbours"}
+    np.savez_compressed(tmp_path / FILE, **earlier)
+    loaded = load_familiarity(tmp_path)
+    assert loaded is not None
+    assert (loaded.is_foreign(ROWS) == FITTED.is_foreign(ROWS)).all()
