@@ -199,7 +199,8 @@ def refuse_foreign(
     for seed in range(FOREIGN_SPLITS):
         order = np.random.default_rng(seed).permutation(len(own[0]))
         train, validation, test = (own[0][rows] for rows in np.split(order, np.cumsum(parts)))
-        fitted = Familiarity.fit(train, validation, shape, own[1][order[: parts[0]]])
+        groups = None if shape else np.arange(parts[0])
+        fitted = Familiarity.fit(train, validation, shape, own[1][order[: parts[0]]], groups)
         neighbours.append(fitted.neighbours)
         distances, strange = fitted.measure(test), [fitted.measure(one) for one in foreign.values()]
         familiar.append((distances > fitted.limit).mean())

@@ -194,7 +194,7 @@ def fit_panel(
         trained = trainer.train(job.settings, recorder, checkpoint)
         indices = choose_reference_images(data, config.evaluate.reference_images)
         reference = ReferencePredictions(indices, trainer.predict(trained.network, indices))
-    familiarity = _learn_familiar(data, trainer, trained.network)
+    familiarity = _learn_familiar(data, trainer, trained.network, frozen=kind.input == "embeddings")
     if kind.input != "thumbnails":
         require_unchanged(data.images)
     with writing_to(folder):
@@ -213,14 +213,15 @@ def fit_panel(
     return FittedPanel(folder, reference, metrics, recorder.curves, restored, tags, ingredients)
 
 
-def _learn_familiar(data: BoardData, trainer: Trainer, network: Network) -> Familiarity | None:
+def _learn_familiar(data: BoardData, trainer: Trainer, network: Network, *, frozen: bool) -> Familiarity | None:
     """Return what recognises foreign images; None without a validation set, which sets the limit."""
     train, validation = data.split.train, data.split.validation
     if not len(validation):
         return None
     seen, kept = train[spread(len(train), TRAIN_IMAGES)], validation[spread(len(validation), VALIDATION_IMAGES)]
     known, limiting = (trainer.extract(network, part) for part in (seen, kept))
-    return Familiarity.fit(known, limiting, network.feature_shape, data.labels[seen])
+    groups = (data.groups[seen] if data.groups is not None else seen) if frozen else None
+    return Familiarity.fit(known, limiting, network.feature_shape, data.labels[seen], groups)
 
 
 def _describe_processor(requirements: Sequence[str]) -> dict[str, str]:

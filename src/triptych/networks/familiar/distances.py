@@ -11,6 +11,7 @@ are a pixel apart should be near each other.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -32,6 +33,8 @@ NEIGHBOURS, NEIGHBOURS_PER_AXIS, BESIDE = 5, 1, 2.0
 TRIAL_IMAGES, LEAST_TRIAL_IMAGES, LEAST_GROUP_IMAGES, TRIAL_GROUPS = 200, 60, 10, 4
 # By how much the neighbours' area under the ROC curve has to be larger.
 TRIAL_MARGIN = 0.05
+# Validation images that set the limit well enough by themselves, and folds of the training images that help fewer.
+ENOUGH_VALIDATION, FOLDS = 100, 10
 # Numbers of the axes at most, and of the stored training images.
 AXIS_NUMBERS, STORED_NUMBERS = 200_000, 128_000
 # Numbers of the features that are measured at most, for 80 MB.
@@ -78,21 +81,36 @@ class Familiarity:
         validation: Features,
         shape: tuple[int, ...] = (),
         labels: NDArray[np.integer] | None = None,
+        groups: NDArray[np.integer] | None = None,
     ) -> Self:
         """Return the axes of training images, and the limit above which 5 % of all familiar images are expected.
 
-        The limit is a conformal quantile of the distances of the validation images; it is infinite below 19 of them.
+        The limit is a conformal quantile of the distances of the validation images. If there are few, those of training
+        images to the training images of other folds count, too (Vovk, "Cross-conformal predictors", 2015), as long as
+        training has not changed the features. It is infinite below 19 images.
 
         Args:
             train: (n, dimension).
             validation: (n_validation, dimension).
             shape: height, width and channels where features are pixels.
             labels: (n,) of the training images; without them, an embedding is measured in standard deviations.
+            groups: (n,) of the training images, which no fold parts; None if training has changed the features.
         """
         neighbours = labels is not None and not shape and choose_neighbours(train, labels)
         fitted = cls.place(train, shape, neighbours=neighbours)
         few = validation[spread(len(validation), FEATURE_NUMBERS // train.shape[1])]
-        return replace(fitted, limit=find_limit(fitted.measure(few)))
+        distances = [fitted.measure(few)]
+        if groups is not None and len(validation) < ENOUGH_VALIDATION:
+            distances += cls._measure_folds(train, groups, neighbours=neighbours)
+        return replace(fitted, limit=find_limit(np.concatenate(distances)))
+
+    @classmethod
+    def _measure_folds(cls, rows: Features, groups: NDArray[np.integer], *, neighbours: bool) -> Iterator[Rows]:
+        """Yield the distances of the embeddings of each fold to those of the other folds."""
+        names, group = np.unique(groups, return_inverse=True)
+        fold = np.random.default_rng(0).permutation(len(names))[group] % FOLDS
+        for left_out in range(min(FOLDS, len(names)) if len(names) > 1 else 0):
+            yield cls.place(rows[fold != left_out], neighbours=neighbours).measure(rows[fold == left_out])
 
     @classmethod
     def place(cls, train: Features, shape: tuple[int, ...] = (), *, neighbours: bool = False) -> Self:

@@ -113,3 +113,27 @@ def test_files_of_earlier_versions_name_no_measure(tmp_path: Path) -> None:
     loaded = load_familiarity(tmp_path)
     assert loaded is not None
     assert (loaded.is_foreign(ROWS) == FITTED.is_foreign(ROWS)).all()
+
+
+def refuse(validation: int, groups: NDArray[np.int64] | None, copies: int = 1) -> float:
+    """Return the share of familiar images that are refused, with a limit from training images in copies."""
+    rng, refused = np.random.default_rng(4), []
+    for _ in range(20):
+        rows = rng.normal(size=(60 + validation + 400, 12)) * np.linspace(1.0, 3.0, 12) + 5.0
+        train, kept, test = np.split(rows, [60, 60 + validation])
+        train = np.repeat(train, copies, axis=0) + rng.normal(size=(60 * copies, 12)) * 1e-3
+        refused.append(Familiarity.fit(train, kept, groups=groups).is_foreign(test).mean())
+    return float(np.mean(refused))
+
+
+def test_few_validation_images_are_helped_by_folds_of_the_training_images() -> None:
+    assert refuse(18, None) == 0.0, "18 images set no limit"
+    assert 0.0 < refuse(18, np.arange(60)) < 0.07
+
+
+def test_no_fold_parts_a_group() -> None:
+    """Otherwise images that are nearly alike would make the limit too small."""
+    assert refuse(18, np.arange(180), copies=3) > 0.2
+    assert 0.0 < refuse(18, np.repeat(np.arange(60), 3), copies=3) < 0.07
+    one_group = Familiarity.fit(ROWS[:60], ROWS[60:100], groups=np.zeros(60, dtype=np.int64))
+    assert one_group.limit == Familiarity.fit(ROWS[:60], ROWS[60:100]).limit
