@@ -21,7 +21,7 @@ from helpers.fuzzing import FILES, SIGNS, damaged
 from helpers.peak import read_memory, reset_peak
 from helpers.png import chunk
 from helpers.web import FixedModel, draw, make_served, serving
-from triptych.commands.serving.uploads import MOST_BYTES
+from triptych.commands.serving.bodies import MOST_BYTES
 from triptych.errors import UnreadableImageError
 from triptych.images.decoding import decode_image
 

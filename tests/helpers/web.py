@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import numpy as np
+from fastapi import Request
 from PIL import Image
 
 from triptych.commands.serving.app import Served, build_app
@@ -46,6 +49,21 @@ def draw(level: int = 255, side: int = 2, kind: str = "PNG") -> bytes:
     stream = io.BytesIO()
     Image.new("L", (side, side), level).save(stream, kind)
     return stream.getvalue()
+
+
+def make_request(
+    pieces: Sequence[bytes], kind: str = "", *, end: str = "http.request", declared: int | None = None
+) -> Request:
+    """Return a request whose body arrives in pieces, then its end, or nothing more if that is empty."""
+    messages: list[Any] = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
+    messages += [{"type": end, "body": b"", "more_body": False}] if end else []
+
+    async def receive() -> Any:
+        return messages.pop(0) if messages else await asyncio.sleep(9)
+
+    given = {"content-type": kind, **({} if declared is None else {"content-length": str(declared)})}
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in given.items()]
+    return Request({"type": "http", "method": "POST", "headers": headers, "app": None}, receive)
 
 
 @contextmanager

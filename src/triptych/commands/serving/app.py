@@ -15,8 +15,9 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
 
 from triptych import __version__
+from triptych.commands.serving.bodies import Inbox
 from triptych.commands.serving.guard import HEADERS, refuse
-from triptych.commands.serving.uploads import BODY, Upload, read_uploads
+from triptych.commands.serving.uploads import BODY, Upload, find_reader
 from triptych.errors import DataError
 from triptych.panels.prediction import Caution, predict_files
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from triptych.tracking.registry.loading import LoadedVersion
 
 PAGE = Path(__file__).parent / "page"
-REFUSALS = (400, 403, 408, 413, 415, 421, 422)
-# Requests whose images are in memory; others wait. One after the other is predicted.
+REFUSALS = (400, 403, 408, 413, 415, 421, 422, 503)
+# Requests whose images are in memory; others wait, after they have arrived. One after the other is predicted.
 AT_A_TIME = 4
 
 
@@ -109,7 +110,7 @@ def build_app(source: Source, names: Collection[str] = ()) -> FastAPI:
     """
     # The pages of FastAPI's documentation load scripts from elsewhere.
     app = FastAPI(title="triptych serve", version=__version__, docs_url=None, redoc_url=None)
-    turns, worker = asyncio.Semaphore(AT_A_TIME), ThreadPoolExecutor(max_workers=1)
+    inbox, turns, worker = Inbox(), asyncio.Semaphore(AT_A_TIME), ThreadPoolExecutor(max_workers=1)
 
     @app.middleware("http")
     async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -126,8 +127,9 @@ def build_app(source: Source, names: Collection[str] = ()) -> FastAPI:
 
     @app.post("/predict", openapi_extra=BODY, response_model_exclude_none=True, responses=refusals)
     async def predict(request: Request, top: Annotated[int, Query(ge=1, le=100_000)] = 5) -> Answer:
-        async with turns:
-            uploads = await read_uploads(request)
+        read = find_reader(request)
+        async with inbox.receive(request) as received, turns:
+            uploads = await read(received)
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(worker, predict_uploads, source.current, uploads, top)
 

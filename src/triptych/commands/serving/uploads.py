@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from fastapi import HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import UploadFile
-from starlette.requests import ClientDisconnect
-from starlette.types import Message, Receive
 
 from triptych.errors import escape_controls
 
-# The most that a request may hold, and may take to arrive.
-MOST_IMAGES, MOST_BYTES, MOST_SECONDS = 32, 32 * 2**20, 60.0
+# The most that a request may hold.
+MOST_IMAGES = 32
 FORM, JSON = "multipart/form-data", "application/json"
 # Of a file's name, or of what is wrong with JSON, which may quote it.
 MOST_CHARACTERS = 200
-TOO_LARGE = f"the request is larger than {MOST_BYTES // 2**20} MiB: send fewer or smaller images"
 
 
 class EncodedImages(BaseModel):
@@ -45,6 +42,8 @@ class Upload(NamedTuple):
     content: bytes
 
 
+Reader = Callable[[Request], Awaitable[list[Upload]]]
+
 # Both bodies, for OpenAPI.
 BODY: dict[str, Any] = {
     "requestBody": {
@@ -65,39 +64,16 @@ BODY: dict[str, Any] = {
 }
 
 
-async def read_uploads(request: Request) -> list[Upload]:
-    """Return the images of a request.
+def find_reader(request: Request) -> Reader:
+    """Return what reads the images of a request, and raises status 400 where it cannot.
 
     Raises:
-        HTTPException: status 400, 408, 413 or 415, with what is wrong.
+        HTTPException: status 415.
     """
-    if int(request.headers.get("content-length", 0)) > MOST_BYTES:
-        raise HTTPException(413, TOO_LARGE)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in READERS:
         raise HTTPException(415, f"Content-Type is {kind[:MOST_CHARACTERS]!r}: send {' or '.join(READERS)}")
-    try:
-        async with asyncio.timeout(MOST_SECONDS):
-            return await READERS[kind](Request(request.scope, limit(request.receive)))
-    except TimeoutError as error:
-        raise HTTPException(408, f"the request took more than {MOST_SECONDS:.0f} seconds to arrive") from error
-    except ClientDisconnect as error:
-        raise HTTPException(400, "the request is not complete") from error
-
-
-def limit(receive: Receive) -> Receive:
-    """Return a channel that ends with status 413 where the body of a request exceeds `MOST_BYTES`."""
-    received = 0
-
-    async def receive_some() -> Message:
-        nonlocal received
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > MOST_BYTES:
-            raise HTTPException(413, TOO_LARGE)
-        return message
-
-    return receive_some
+    return READERS[kind]
 
 
 async def read_form(request: Request) -> list[Upload]:
@@ -146,4 +122,4 @@ def shorten(text: str) -> str:
     return escape_controls(text[:MOST_CHARACTERS])
 
 
-READERS = {FORM: read_form, JSON: read_json}
+READERS: dict[str, Reader] = {FORM: read_form, JSON: read_json}

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import base64
+import socket
 import struct
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -10,7 +12,8 @@ import pytest
 
 from helpers.png import chunk
 from helpers.web import HOSTILE, FixedModel, draw, make_served, serving
-from triptych.commands.serving.uploads import MOST_BYTES
+from triptych.commands.serving.app import AT_A_TIME
+from triptych.commands.serving.bodies import MOST_BYTES
 from triptych.panels.prediction import predict_files
 
 BOMB = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">II5B", 65535, 65535, 8, 0, 0, 0, 0)) + chunk(b"IDAT", b"")
@@ -79,6 +82,17 @@ def test_a_large_request_gets_an_answer_and_no_memory(client: httpx.Client) -> N
     assert "send fewer or smaller images" in refused.json()["detail"]
 
 
+def test_uploads_that_do_not_end_keep_nobody_waiting(client: httpx.Client) -> None:
+    address = client.base_url.host, client.base_url.port or 0
+    with ExitStack() as slow:
+        for _ in range(AT_A_TIME + 1):
+            upload = slow.enter_context(socket.create_connection(address))
+            upload.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
+            upload.sendall(b"Content-Length: 99\r\n\r\n{")
+        assert client.get("/health").status_code == 200
+        assert client.post("/predict", files={"image": draw()}, timeout=20).status_code == 200
+
+
 def test_pages_of_other_sites_get_nothing_and_nothing_is_loaded_from_them(client: httpx.Client) -> None:
     assert (
         client.post("/predict", files={"image": draw()}, headers={"Origin": "http://evil.example"}).status_code == 403
@@ -96,4 +110,4 @@ def test_pages_of_other_sites_get_nothing_and_nothing_is_loaded_from_them(client
 def test_openapi_names_both_bodies_and_every_refusal(client: httpx.Client) -> None:
     described = client.get("/openapi.json").json()["paths"]["/predict"]["post"]
     assert set(described["requestBody"]["content"]) == {"multipart/form-data", "application/json"}
-    assert set(described["responses"]) == {"200", "400", "403", "408", "413", "415", "421", "422"}
+    assert set(described["responses"]) == {"200", "400", "403", "408", "413", "415", "421", "422", "503"}

@@ -3,14 +3,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from typing import Any
 
 import pytest
 from fastapi import Request
 from starlette.exceptions import HTTPException
 
-from triptych.commands.serving import uploads
-from triptych.commands.serving.uploads import MOST_BYTES, MOST_IMAGES, Upload, read_uploads
+from helpers.web import make_request
+from triptych.commands.serving.uploads import MOST_IMAGES, Upload, find_reader
 
 FORM = "multipart/form-data; boundary=b"
 JSON = "application/json"
@@ -24,19 +23,14 @@ def form(*parts: bytes) -> bytes:
     return b"".join(parts) + b"--b--\r\n"
 
 
-def read(body: bytes, kind: str, *, complete: bool = True, declared: int | None = None) -> list[Upload]:
-    """Read the body of a request, which arrives in pieces."""
-    pieces = [body[start : start + 2**20] for start in range(0, len(body), 2**20)] or [b""]
-    messages: list[Any] = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
-    messages += [{"type": "http.request" if complete else "http.disconnect", "body": b"", "more_body": False}]
+def read(body: bytes, kind: str) -> list[Upload]:
+    """Read the images of a request."""
+    request = make_request([body], kind)
+    return asyncio.run(read_request(request))
 
-    async def receive() -> Any:
-        return messages.pop(0) if messages else await asyncio.sleep(9)
 
-    given = {"content-type": kind, **({} if declared is None else {"content-length": str(declared)})}
-    headers = [(name.encode(), value.encode("latin-1")) for name, value in given.items()]
-    scope = {"type": "http", "method": "POST", "headers": headers, "app": None}
-    return asyncio.run(read_uploads(Request(scope, receive)))
+async def read_request(request: Request) -> list[Upload]:
+    return await find_reader(request)(request)
 
 
 def test_files_of_a_form_and_base64_are_the_same() -> None:
@@ -83,7 +77,6 @@ BAD: dict[str, tuple[bytes, str, int]] = {
     "no base64": ('{"images": ["ärger"]}'.encode(), JSON, 400),
     "cut base64": (b'{"images": ["eA="]}', JSON, 400),
     "too many images": (json.dumps({"images": ["eA=="] * (MOST_IMAGES + 1)}).encode(), JSON, 400),
-    "too much": (b"x" * (MOST_BYTES + 1), JSON, 413),
 }
 
 
@@ -95,22 +88,3 @@ def test_what_cannot_be_read_is_refused_in_a_line(case: str) -> None:
     assert refused.value.status_code == status
     assert refused.value.detail.isprintable()
     assert 10 < len(refused.value.detail) < 350
-
-
-def test_what_is_declared_as_too_large_is_not_received() -> None:
-    with pytest.raises(HTTPException, match="larger than 32 MiB: send fewer or smaller images"):
-        read(b"", JSON, declared=MOST_BYTES + 1)
-
-
-def test_a_request_that_does_not_arrive_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(HTTPException, match="not complete"):
-        read(part(), FORM, complete=False)
-    monkeypatch.setattr(uploads, "MOST_SECONDS", 0.01)
-    monkeypatch.setattr(Request, "stream", lambda _: sleep())
-    with pytest.raises(HTTPException, match="seconds to arrive"):
-        read(part(), FORM)
-
-
-async def sleep() -> Any:
-    await asyncio.sleep(9)
-    yield b""
