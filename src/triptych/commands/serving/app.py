@@ -118,6 +118,7 @@ def build_app(source: Source, names: Collection[str] = ()) -> FastAPI:
         response.headers.update(HEADERS)
         return response
 
+    @app.head("/health", include_in_schema=False)
     @app.get("/health")
     async def health() -> Health:
         served = source.current

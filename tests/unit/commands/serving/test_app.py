@@ -74,6 +74,7 @@ def test_the_version_may_change_between_two_requests_and_may_be_unsure(
     answers = client.post("/predict", files=files).json()["predictions"]
     assert [row["answer"] for row in answers] == ["not sure", "dark"]
     assert client.get("/health").json()["registry_answers"] is False
+    assert [client.head(path).status_code for path in ("/", "/health")] == [200, 200]
 
 
 def test_a_large_request_gets_an_answer_and_no_memory(client: httpx.Client) -> None:
