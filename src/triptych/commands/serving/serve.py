@@ -36,6 +36,8 @@ Examples:
 # With the seconds that loading takes, a new version answers within ten.
 SECONDS_BETWEEN_CHECKS = 3.0
 SECONDS_TO_ANSWER = 5
+# After which a client that takes nothing more of an answer has gone.
+SECONDS_TO_TAKE = 60
 
 
 def serve(
@@ -97,11 +99,13 @@ def build_server(app: FastAPI, *, debug: bool = False) -> Server:
     """Return the server of an application; for debugging, it logs every request."""
     import uvicorn
 
+    from triptych.commands.serving.connections import Connection
+
     # It warns of every form that is malformed, which the answer says.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=Connection,
         ws="none",
         lifespan="off",
         access_log=debug,
@@ -129,6 +133,8 @@ def listen(host: str, port: int) -> socket.socket:
         raise ConfigError(f"port {port} of {host} cannot be used ({reason}): {remedy}") from error
     # Connections inherit it; asyncio sets it only for sockets that it opens itself. Each answer would wait for 40 ms.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # not on macOS
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SECONDS_TO_TAKE * 1000)
     return listening
 
 

@@ -13,6 +13,7 @@ def test_a_port_in_use_is_refused_before_anything_is_loaded() -> None:
         port = listening.getsockname()[1]
         assert name_address(listening) == f"http://127.0.0.1:{port}/"
         assert listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert listening.getsockopt(socket.IPPROTO_TCP, getattr(socket, "TCP_USER_TIMEOUT", socket.TCP_NODELAY))
         done = run("serve", "digits", "--port", str(port))
     assert done.returncode == 2
     assert done.stderr == (
