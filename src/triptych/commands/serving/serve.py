@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import threading
@@ -103,6 +104,8 @@ def build_server(app: FastAPI, *, debug: bool = False) -> Server:
 
     # It warns of every form that is malformed, which the answer says.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    if not debug:
+        logging.getLogger("uvicorn.error").addFilter(is_error)
     config = uvicorn.Config(
         app,
         http=Connection,
@@ -114,6 +117,12 @@ def build_server(app: FastAPI, *, debug: bool = False) -> Server:
         timeout_graceful_shutdown=SECONDS_TO_ANSWER,
     )
     return uvicorn.Server(config)
+
+
+def is_error(record: logging.LogRecord) -> bool:
+    """Return whether a line of the log is worth showing; that the end of the server cuts requests off is not."""
+    cut = record.exc_info and record.exc_info[0] is asyncio.CancelledError
+    return not cut and not str(record.msg).startswith("Cancel ")
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
 
 import pytest
 
 from helpers.commands import run
+from helpers.web import FixedModel, make_served, serving
+from triptych.commands.serving import serve
 from triptych.commands.serving.serve import listen, name_address
 
 
@@ -44,3 +47,15 @@ def test_an_address_of_version_6_is_in_brackets() -> None:
     if socket.has_ipv6:
         with listen("::1", 0) as listening:
             assert name_address(listening).startswith("http://[::1]:")
+
+
+def test_the_end_of_the_server_cuts_an_upload_off_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(serve, "SECONDS_TO_ANSWER", 0.1)
+    with ExitStack() as user, serving(FixedModel(make_served())) as client:
+        connection = socket.create_connection((client.base_url.host, client.base_url.port or 0))
+        user.enter_context(connection).sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\n")
+        connection.sendall(b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{")
+        assert client.get("/health").status_code == 200
+    assert capsys.readouterr().err == ""
