@@ -103,8 +103,8 @@ def _train_share(
 def _train(job: PanelJob, checkpoint: CheckpointFile | None, rank: Rank, send: Send) -> State:
     if checkpoint and not rank.is_first:
         checkpoint = OthersCheckpoint(**vars(checkpoint))
-    data, settings = open_board(job.prepared), job.prepared.config.transfer
-    backbone = fetch_backbone(job.panel, job.settings)
+    data, settings = open_board(job.prepared), job.settings
+    backbone = fetch_backbone(job.panel, settings)
     tuning = FineTuning(backbone, settings, len(data.prepared.classes), job.repeat, rank)
     on_epoch: OnEpoch = send if rank.is_first else lambda metrics: None
     fit_network(tuning, settings, *select_parts(data), rng=tuning.rng, on_epoch=on_epoch, checkpoint=checkpoint)

@@ -55,7 +55,9 @@ def test_a_process_alone_trains_what_fine_tuning_trains(tmp_path: Path) -> None:
         unfreeze_blocks=1, epochs=1, weights="bundled", embedding_threads=1, cache_embeddings=False
     )
     board = resolve_config("digits", data=f"folder:{photos}").boards[0]
-    prepared = prepare_board(board.model_copy(update={"panels": (NAME,), "transfer": settings}))
+    section = settings.model_copy(update={"epochs": 2})
+    own = {"panels": (NAME,), "transfer": section, "networks": {NAME: {"epochs": 1}}}
+    prepared = prepare_board(board.model_copy(update=own))
     sent: list[EpochMetrics] = []
     state = data_parallel._train(PanelJob(prepared, NAME, 0), None, Rank(0, 1), sent.append)
     tuning = FineTuning(load_backbone(NAME, "bundled"), settings, 2, seed=0)
