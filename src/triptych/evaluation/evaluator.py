@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.data.boards import BoardData
-from triptych.errors import EvaluationError, ReloadError
+from triptych.errors import DataError, EvaluationError, ReloadError
 from triptych.evaluation.abstention.promise import COVERED_RATE, draw_independent, measure_coverage
 from triptych.evaluation.calibration import fit_temperature
 from triptych.evaluation.metrics import measure_calibrated, measure_probabilities
 from triptych.evaluation.predictions import Predictions
 from triptych.images.pixels import Pixels
 from triptych.images.room import gather
-from triptych.images.sources import SelectedImages
+from triptych.images.sources import ImageSource, SelectedImages
 from triptych.networks.saved import Network
 from triptych.panels.kinds import find_kind
 from triptych.panels.reference import ReferencePredictions
@@ -53,6 +53,25 @@ class Evaluation:
     predictions: Predictions
     validated: Predictions | None
     reload_difference: float | None
+
+
+def keep_present(reference: ReferencePredictions, images: ImageSource) -> ReferencePredictions:
+    """Return the predictions of the reference images that are still what they were: photos may go during a training.
+
+    Raises:
+        DataError: none of them is.
+    """
+    kept: list[int] = []
+    errors: list[DataError] = []
+    for position, index in enumerate(reference.indices):
+        try:
+            images.identify(int(index))
+            kept.append(position)
+        except DataError as error:
+            errors.append(error)
+    if errors and not kept:
+        raise errors[0]
+    return ReferencePredictions(reference.indices[kept], reference.probabilities[kept])
 
 
 def check_reload(
@@ -120,10 +139,12 @@ def evaluate_logged_model(
         embedded: the record of the stored embeddings of a panel with a backbone, else None.
 
     Raises:
+        DataError: all reference images are gone, or a photo that the network itself has to see.
         ReloadError: the model does not reproduce the probabilities of its training.
         EvaluationError: a test image has no prediction, or more than one, or one that is not a number.
     """
     release_torch_threads()
+    reference = keep_present(reference, data.images)
     coarse = embedded is not None and any(not one.number_format.startswith("float32") for one in embedded.each)
     difference = check_reload(model, data, reference, COARSE_TOLERANCE if coarse else RELOAD_TOLERANCE)
     network = model.get_raw_model()

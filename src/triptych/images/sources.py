@@ -105,7 +105,8 @@ class ImageFile:
                 return self.identity
             found = hash_file(self.path)
         except OSError as error:
-            raise DataError(f"image {self.path} cannot be read ({error.strerror}): restore it") from error
+            remedy = "restore it, or run the same command again without it"
+            raise DataError(f"image {self.path} cannot be read ({error.strerror}): {remedy}") from error
         if self.identity and found != self.identity:
             raise DataError(f"image {self.path} was changed after its data set was read: run the same command again")
         return found

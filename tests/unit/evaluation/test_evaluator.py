@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,19 @@ import pytest
 
 from triptych.data.boards import BoardData
 from triptych.data.splits import Split
-from triptych.errors import EvaluationError
-from triptych.evaluation.evaluator import Evaluation, check_coverage, check_numbers, evaluate_logged_model
+from triptych.errors import DataError, EvaluationError
+from triptych.evaluation.evaluator import (
+    Evaluation,
+    check_coverage,
+    check_numbers,
+    evaluate_logged_model,
+    keep_present,
+)
+from triptych.images.sources import FileImages
 from triptych.networks.classifiers.most_frequent import MostFrequent
 from triptych.networks.saved import PixelNetwork, ServedModel
 from triptych.panels.reference import ReferencePredictions
+from triptych.system.checked import hash_file
 
 PANEL = "most-frequent"
 # Digits are 8 x 8 pixels in one channel.
@@ -56,3 +65,20 @@ def test_a_probability_that_is_no_number_is_an_error() -> None:
     probabilities = np.array([[0.5, 0.5], [np.nan, 0.5], [np.inf, 0.0]])
     with pytest.raises(EvaluationError, match="of 2 of 3 validation images are not finite numbers: train"):
         check_numbers("validation", probabilities)
+
+
+def test_photos_that_are_gone_or_changed_are_no_reference_and_without_any_one_is_named(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.png" for number in range(4)]
+    for file in files:
+        file.write_bytes(file.name.encode())
+    images = FileImages(tuple(files), tuple(map(hash_file, files)))
+    reference = ReferencePredictions(np.array([1, 2, 3]), np.eye(3))
+    files[1].unlink()
+    files[3].write_bytes(b"changed")
+    kept = keep_present(reference, images)
+    assert (kept.indices.tolist(), kept.probabilities.tolist()) == ([2], [[0.0, 1.0, 0.0]])
+    files[2].unlink()
+    with pytest.raises(
+        DataError, match=r"1\.png cannot be read \(.+\): restore it, or run the same command again without"
+    ):
+        keep_present(reference, images)
