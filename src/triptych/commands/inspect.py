@@ -155,7 +155,7 @@ def _print_recorded(recorded: RecordedRun) -> None:
         print_table(title, _tabulate_runs(recorded.panels))
     else:
         terminal.print(title, highlight=False, style="italic", soft_wrap=True)
-    lines = [recorded.verdict, *(f"missing: {missing}" for missing in recorded.missing)]
+    lines = [recorded.verdict, *(f"missing: {missing}" for missing in recorded.missing), _explain_mark(recorded.panels)]
     for line in filter(None, lines):
         terminal.print(line, highlight=False, markup=False)
     for address in filter(None, [recorded.address, recorded.flow_run]):
@@ -200,6 +200,12 @@ def _format_metric(run: PanelRun, key: str) -> str:
     if key not in run.metrics:
         return "-"
     return f"{run.metrics[key]:.4f}{'*' if run.restored_epochs and key == FIT_SECONDS else ''}"
+
+
+def _explain_mark(runs: list[PanelRun]) -> str:
+    """Return what the mark of a time means, if there is one."""
+    marked = any(run.restored_epochs and FIT_SECONDS in run.metrics for run in runs)
+    return "* restored from an earlier, identical training, with its time" if marked else ""
 
 
 def presets(debug: DebugOption = False) -> None:

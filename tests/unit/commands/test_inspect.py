@@ -66,4 +66,5 @@ def test_a_time_of_an_earlier_training_is_marked(restored: int, cell: str) -> No
     metrics = {"fit_seconds": 1.5}
     run = PanelRun("digits", "a comparison", "numpy-mlp", "numpy-mlp", 0, "a run", "FINISHED", metrics, restored)
     assert inspect._format_metric(run, "fit_seconds") == cell
+    assert bool(inspect._explain_mark([run])) == cell.endswith("*")
     assert inspect._format_metric(run, "test_accuracy") == "-"
