@@ -252,11 +252,8 @@ def build_network(name: str, num_classes: int = 1000, *, empty: bool = False) ->
     with _generator_lock, warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")  # about the slow initialisation of GoogLeNet and Inception
         torch.manual_seed(RANDOM_WEIGHTS_SEED)
-        try:
-            with without_values() if empty else nullcontext():
-                network: nn.Module = models.get_model(name, weights=None, num_classes=num_classes)
-        except RuntimeError:  # RegNet computes its widths with tensors, which need values
-            network = models.get_model(name, weights=None, num_classes=num_classes)
+        with without_values() if empty else nullcontext():
+            network: nn.Module = models.get_model(name, weights=None, num_classes=num_classes)
     if name in TRANSFORMING_NETWORKS:
         # Their weights come from another framework. torchvision sets this flag only if it loads them itself.
         setattr(network, TRANSFORMS_INPUT, True)

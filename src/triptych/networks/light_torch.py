@@ -22,10 +22,12 @@ from triptych.networks.minibatches import Weights
 
 # On the meta device they draw nothing, but import the compiler.
 DRAWING = {Tensor.normal_, Tensor.uniform_}
+# RegNet computes its widths with them.
+COUNTING = {torch.arange, torch.tensor}
 
 
 class _NothingDrawn(TorchFunctionMode):
-    """Leaves tensors that would be drawn as they are."""
+    """Leaves tensors that would be drawn as they are; those that count keep their values."""
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -33,6 +35,8 @@ class _NothingDrawn(TorchFunctionMode):
         """Call a function of PyTorch, unless it fills a tensor: return that as it is."""
         del types
         kwargs = kwargs or {}
+        if function in COUNTING:
+            kwargs = {"device": "cpu"} | kwargs
         if function in DRAWING or getattr(function, "__module__", "") == nn.init.__name__:
             return args[0] if args else kwargs["tensor"]
         return function(*args, **kwargs)
