@@ -35,10 +35,15 @@ BATCHES_AHEAD = 2
 
 def crop_image(image: ImageFile | Pixels, preprocessing: Preprocessing) -> Pixels:
     """Return an image file or a raw image as the network takes it, resized and cropped: (crop, crop, 3) uint8."""
+    return crop_each(image, [preprocessing])[0]
+
+
+def crop_each(image: ImageFile | Pixels, preprocessings: Sequence[Preprocessing]) -> list[Pixels]:
+    """Return an image file or a raw image as several networks take it, after decoding it once."""
     if not isinstance(image, ImageFile):
-        return preprocessing.crop(image)
+        return [one.crop(image) for one in preprocessings]
     with image.opened() as decoded:
-        return preprocessing.crop(decoded.pixels)
+        return [one.crop(decoded.pixels) for one in preprocessings]
 
 
 def describe_readers(images: ImageSource, wanted: int) -> str:

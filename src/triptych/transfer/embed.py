@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ from triptych.data.shards.places import Places, find_first
 from triptych.data.shards.space import identify_images, name_shard
 from triptych.errors import DataError
 from triptych.images.pixels import Pixels
-from triptych.images.prefetch import AHEAD, crop_image, map_ahead, open_readers
+from triptych.images.prefetch import AHEAD, crop_each, crop_image, map_ahead, open_readers
 from triptych.images.preprocessing import Preprocessing
 from triptych.images.sources import ImageSource
 from triptych.networks.backbones import Backbone, fetch, join
@@ -60,8 +60,8 @@ def store_embeddings(
 ) -> list[EmbeddingRecord]:
     """Compute the embeddings that are missing or damaged, and verify the checksums of the others.
 
-    Backbones with the same preprocessing share one pass over the images. A file that another process is computing is
-    waited for, not computed twice.
+    All backbones share one pass over the images: each is decoded once, and cropped for each preprocessing. A file that
+    another process is computing is waited for, not computed twice.
 
     Args:
         backbones: the frozen backbones, each in the number format to compute it in.
@@ -146,7 +146,7 @@ class Piece:
     """Images that some spaces lack, to be written to a file of each.
 
     Attributes:
-        spaces: the spaces, whose backbones have the same preprocessing.
+        spaces: the spaces.
         indices: (n,) the images.
         identities: (n,) their SHA-256.
     """
@@ -174,14 +174,12 @@ def _divide(
     for number, positions in enumerate(lacking):
         lacks[number, positions] = True
     pieces = []
-    for preprocessing in dict.fromkeys(space.backbone.preprocessing for space in spaces):
-        alike = np.array([space.backbone.preprocessing == preprocessing for space in spaces])
-        for pattern in np.unique(lacks[alike], axis=1).T:
-            if pattern.any():
-                positions = np.flatnonzero((lacks[alike] == pattern[:, None]).all(axis=0))
-                these = tuple(spaces[number] for number in np.flatnonzero(alike)[pattern])
-                parts = [positions[part] for part in iterate_slices(len(positions), shard_files.IMAGES_PER_SHARD)]
-                pieces += [Piece(these, indices[part], identities[part]) for part in parts]
+    for pattern in np.unique(lacks, axis=1).T:
+        if pattern.any():
+            positions = np.flatnonzero((lacks == pattern[:, None]).all(axis=0))
+            these = tuple(spaces[number] for number in np.flatnonzero(pattern).tolist())
+            parts = [positions[part] for part in iterate_slices(len(positions), shard_files.IMAGES_PER_SHARD)]
+            pieces += [Piece(these, indices[part], identities[part]) for part in parts]
     return pieces
 
 
@@ -190,17 +188,15 @@ def _compute_free(
 ) -> int:
     """Compute the pieces that no other process is computing, and return their number."""
     computed = begun = 0
-    for preprocessing, group in groupby(pieces, key=lambda piece: piece.spaces[0].backbone.preprocessing):
-        same = list(group)
-        wanted = sum(len(piece.indices) for piece in same)
-        with ExitStack() as locks, open_readers(images, wanted) as pool:
-            claims = _claim(same, locks, cache(_share_passes))
-            for claim, crops in _read_batches(claims, pool, images, preprocessing, batch_size):
-                begun += claim.embed(crops, _size_batch(claim.piece, batch_size))
-                on_begun(begun)
-                if claim.is_whole:
-                    claim.write(images)
-                    computed += 1
+    wanted = sum(len(piece.indices) for piece in pieces)
+    with ExitStack() as locks, open_readers(images, wanted) as pool:
+        claims = _claim(pieces, locks, cache(_share_passes))
+        for claim, crops in _read_batches(claims, pool, images, batch_size):
+            begun += claim.embed(crops, _size_batch(claim.piece, batch_size))
+            on_begun(begun)
+            if claim.is_whole:
+                claim.write(images)
+                computed += 1
     return computed
 
 
@@ -227,27 +223,35 @@ class _Claim:
     parts: dict[EmbeddingSpace, list[torch.Tensor]]
 
     @property
+    def preprocessings(self) -> list[Preprocessing]:
+        """How the images are cropped for the networks."""
+        return list(dict.fromkeys(network.preprocessing for network, _ in self.passes))
+
+    @property
     def is_whole(self) -> bool:
         """Whether every image has passed through every backbone."""
         return sum(map(len, self.parts[self.piece.spaces[-1]])) == len(self.piece.indices)
 
-    def embed(self, crops: Pixels, size: int) -> int:
+    def embed(self, crops: Mapping[Preprocessing, Pixels], size: int) -> int:
         """Embed images with every backbone, padded to a whole batch; return the number of embeddings.
 
         On a GPU the computation is only launched.
 
         Args:
-            crops: (n, crop, crop, 3) uint8.
+            crops: the same images, (n, crop, crop, 3) uint8, for each preprocessing.
             size: number of images in a whole batch.
         """
-        whole = np.concatenate([crops, np.repeat(crops[-1:], size - len(crops), axis=0)])
+        number = len(next(iter(crops.values())))
+        whole = {
+            one: np.concatenate([some, np.repeat(some[-1:], size - number, axis=0)]) for one, some in crops.items()
+        }
         for network, spaces in self.passes:
             started = time.perf_counter()
-            for space, embeddings in zip(spaces, network.launch_each(whole), strict=True):
-                self.parts[space].append(embeddings[: len(crops)])
+            for space, embeddings in zip(spaces, network.launch_each(whole[network.preprocessing]), strict=True):
+                self.parts[space].append(embeddings[:number])
             for space in spaces:
                 space.seconds += (time.perf_counter() - started) / len(spaces)
-        return len(crops) * len(self.parts)
+        return number * len(self.parts)
 
     def write(self, images: ImageSource) -> None:
         """Write the files and release their locks.
@@ -270,12 +274,13 @@ class _Claim:
 
 def _share_passes(spaces: tuple[EmbeddingSpace, ...]) -> list[tuple[Backbone, Sequence[EmbeddingSpace]]]:
     """Return the networks that compute the embeddings of some spaces: one for all cuts of a network, where possible."""
-    groups: dict[tuple[str, ...], list[EmbeddingSpace]] = {}
+    groups: dict[tuple[object, ...], list[EmbeddingSpace]] = {}
     for space in spaces:
         one = space.backbone
         # The compiler gives a network other bits if it computes several cuts.
         alone = (space.folder.name,) if FORMATS[one.number_format].compiled else ()
-        groups.setdefault((one.name, one.weights, one.number_format, one.device, *alone), []).append(space)
+        key = (one.name, one.weights, one.preprocessing, one.number_format, one.device, *alone)
+        groups.setdefault(key, []).append(space)
     passes: list[tuple[Backbone, Sequence[EmbeddingSpace]]] = []
     for group in groups.values():
         joint = join([space.backbone for space in group])
@@ -308,19 +313,21 @@ def _claim(
 
 
 def _read_batches(
-    claims: Iterable[_Claim], pool: Executor, images: ImageSource, preprocessing: Preprocessing, batch_size: int
-) -> Iterator[tuple[_Claim, Pixels]]:
-    """Yield each claim's batches, (n, crop, crop, 3) uint8, while the following images are read in advance."""
+    claims: Iterable[_Claim], pool: Executor, images: ImageSource, batch_size: int
+) -> Iterator[tuple[_Claim, dict[Preprocessing, Pixels]]]:
+    """Yield each claim's batches, cropped for each preprocessing, while the following images are read in advance."""
 
-    def read(item: tuple[_Claim, int]) -> Future[Pixels]:
-        return pool.submit(crop_image, images.locate(item[1]), preprocessing)
+    def read(item: tuple[_Claim, int]) -> Future[list[Pixels]]:
+        claim, index = item
+        return pool.submit(crop_each, images.locate(index), claim.preprocessings)
 
     wanted = ((claim, index) for claim in claims for index in claim.piece.indices.tolist())
     ahead = max(AHEAD * count_cores(), batch_size)
-    for claim, crops in groupby(map_ahead(read, wanted, ahead), key=lambda pair: pair[0][0]):
+    for claim, read_ahead in groupby(map_ahead(read, wanted, ahead), key=lambda pair: pair[0][0]):
         size = _size_batch(claim.piece, batch_size)
-        while batch := [crop for _, crop in islice(crops, size)]:
-            yield claim, np.stack(batch)
+        while batch := [crops for _, crops in islice(read_ahead, size)]:
+            columns = zip(*batch, strict=True)
+            yield claim, {one: np.stack(crops) for one, crops in zip(claim.preprocessings, columns, strict=True)}
 
 
 def compute_embeddings(

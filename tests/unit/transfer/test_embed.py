@@ -161,7 +161,7 @@ def test_what_is_stored_in_faster_formats_is_near_the_exact_embeddings() -> None
     check_faster_is_near(load_backbone("shufflenet_v2_x0_5", "bundled"), fetch_dataset("digits").images)
 
 
-def test_networks_share_one_reading_where_they_take_the_same_inputs(
+def test_networks_share_one_reading_whatever_inputs_they_take(
     backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_photos(tmp_path / "photos", {"a": 5, "b": 5})
@@ -176,21 +176,19 @@ def test_networks_share_one_reading_where_they_take_the_same_inputs(
 
     monkeypatch.setattr(sources, "decoding", decode)
     reported: list[tuple[int, int]] = []
-    records = store_embeddings(
-        [backbone, small], images, batch_size=4, threads=1, on_images=lambda *done: reported.append(done)
-    )
+    networks = [backbone, small, other]
+    records = store_embeddings(networks, images, batch_size=4, threads=1, on_images=lambda *done: reported.append(done))
     assert decoded == dict.fromkeys(images.files, 1)
-    assert reported == [(8, 20), (16, 20), (20, 20), (20, 20)]
-    for network, record in zip((backbone, small), records, strict=True):
+    assert reported == [(12, 30), (24, 30), (30, 30), (30, 30)]
+    for network, record in zip(networks, records, strict=True):
         assert (record.panel, record.computed_images) == (network.name, 10)
         expected = embed_padded(network, [decode_image(file) for file in images.files])
         np.testing.assert_array_equal(load_embeddings(record)[:], expected)
-    again = store_embeddings([backbone, small, other], images, batch_size=4, threads=1)
-    assert [record.computed_images for record in again] == [0, 0, 10]
+    records[0].shards[1].unlink()
+    new = replace(small, preprocessing=replace(small.preprocessing, crop_size=28))
+    again = store_embeddings([*networks, new], images, batch_size=4, threads=1)
+    assert [record.computed_images for record in again] == [4, 0, 0, 10]
     assert decoded == dict.fromkeys(images.files, 2)
-    again[0].shards[1].unlink()
-    store_embeddings([backbone, small, other], images, batch_size=4, threads=1)
-    assert decoded == {file: 3 if 4 <= index < 8 else 2 for index, file in enumerate(images.files)}
 
 
 def test_a_changed_photo_is_the_only_one_that_is_read(
