@@ -15,6 +15,7 @@ import typer
 from triptych import __version__
 from triptych.commands import cache, inspect, models, store, training
 from triptych.commands.answers import amount, verify
+from triptych.commands.backbones import listing
 from triptych.commands.nights import history
 from triptych.commands.serving import serve
 from triptych.commands.terminal import EXIT_FAILURE, EXIT_INPUT, errors, line_handler
@@ -40,6 +41,7 @@ app.command(help=training.TUNE_EXAMPLES)(training.tune)
 app.command(help=inspect.CHECK_EXAMPLES)(inspect.check)
 app.command(help=inspect.SHOW_EXAMPLES)(inspect.show)
 app.command(help=inspect.PRESETS_EXAMPLES)(inspect.presets)
+app.command(help=listing.EXAMPLES)(listing.backbones)
 app.command(help=models.REPORT_EXAMPLES)(models.report)
 app.command(help=history.EXAMPLES)(history.history)
 app.command(help=verify.EXAMPLES)(verify.verify)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tomllib
 from importlib.metadata import requires, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,6 +44,25 @@ def test_versions_known_to_break_are_kept_out(package: str, broken: str) -> None
     capped = next(r for text in requires("triptych") or [] if (r := Requirement(text)).name == package)
     assert Version(version(package)) in capped.specifier
     assert Version(broken) not in capped.specifier
+
+
+def test_nothing_heavy_comes_in_by_default() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    required = {Requirement(text).name for text in project["dependencies"]}
+    assert not required & {
+        "accelerate",
+        "huggingface-hub",
+        "jax",
+        "keras",
+        "onnxruntime",
+        "tensorflow",
+        "timm",
+        "transformers",
+    }
+    suffixes = {".bin", ".npz", ".onnx", ".pt", ".pth", ".safetensors"}
+    [weights] = [name for name in list_files("src") if Path(name).suffix in suffixes]
+    assert Path(weights).parent.name == "bundled"
+    assert (ROOT / weights).stat().st_size < 2 * 2**20
 
 
 def test_constraints_are_exact_and_name_no_host() -> None:

@@ -21,7 +21,7 @@ from triptych.system.own_memory import garbage_collection_paused
 if TYPE_CHECKING:
     from triptych.tracking.queries import PanelRun, RecordedRun
 
-SPANS = {"m": "minutes", "h": "hours", "d": "days"}
+SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 FIT_SECONDS = "fit_seconds"
 SHOWN_METRICS = {
     "accuracy": "test_accuracy",
@@ -180,10 +180,12 @@ def read_span(text: str, option: str = "--since") -> timedelta:
     >>> read_span("24h"), read_span("7d")
     (datetime.timedelta(days=1), datetime.timedelta(days=7))
     """
-    found = re.fullmatch(r"([1-9][0-9]{0,4})([mhd])", text)
-    if found is None:
-        raise ConfigError(f"{option} {text!r} is not a span: give minutes, hours or days, such as 90m, 24h or 7d")
-    return timedelta(**{SPANS[found[2]]: int(found[1])})
+    found = re.fullmatch(r"([0-9]{1,5}(?:\.[0-9]{1,3})?)([smhd])", text)
+    if found is None or not float(found[1]):
+        raise ConfigError(
+            f"{option} {text!r} is not a span: give seconds, minutes, hours or days, such as 2s, 90m, 24h or 7d"
+        )
+    return timedelta(**{SPANS[found[2]]: float(found[1])})
 
 
 def _tabulate_runs(runs: list[PanelRun]) -> list[dict[str, str]]:

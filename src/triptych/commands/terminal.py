@@ -27,6 +27,8 @@ LAYOUTS: tuple[tuple[int, Callable[[str], list[str]]], ...] = (
     (NARROW_GAP, str.splitlines),
     (NARROW_GAP, str.split),
 )
+# Headings of columns of text, which begin on the left.
+LEFT = ("panel", "network", "weights here", "to download")
 # More characters than any of our tables has in a line.
 PIPE_WIDTH = 1000
 
@@ -91,7 +93,7 @@ def build_table(title: str, rows: list[dict[str, str]], width: int | None = None
         collapse_padding=gap == NARROW_GAP,
     )
     for heading in widths or ("no panel was trained",):
-        table.add_column(heading, justify="left" if heading == "panel" else "right", width=widths.get(heading))
+        table.add_column(heading, justify="left" if heading in LEFT else "right", width=widths.get(heading))
     for number, cells in enumerate(zip(*(columns[heading] for heading in widths), strict=True), start=1):
         last = apart and number == len(rows)
         table.add_row(*cells, style="italic" if last else None, end_section=apart and number == len(rows) - 1)

@@ -201,6 +201,14 @@ def restore_backbone(description: Mapping[str, Any], state: State) -> Backbone:
     return backbone.on_device(find_device()).in_format(description["number_format"])
 
 
+def outline_backbone(name: str, preprocessing: Preprocessing) -> Backbone:
+    """Return a network without its last layer, and without values: its parameters are on PyTorch's meta device."""
+    network = build_network(name, empty=True).eval()
+    layer, _ = _find_last_layer(network)
+    dimension, head_dropout = _cut(network, layer)
+    return Backbone(name, "", network, preprocessing, dimension, head_dropout, layer)
+
+
 def join(backbones: Sequence[Backbone]) -> Backbone | None:
     """Return a network that computes several cuts of one network in one pass, to the same bits as each of them.
 

@@ -94,8 +94,7 @@ def choose_format_for(backbone: Backbone, images: ImageSource, allowed: Sequence
     if not is_worth_measuring(backbone, len(images)):
         return allowed[0], "too few images to measure the faster formats"
     chosen, measured = measure_formats(backbone, _sample_crops(backbone, images), len(images), allowed)
-    content = {"chosen": chosen, "measured": [asdict(one) for one in measured]}
-    write_json(file, content)
+    store_measured(backbone, allowed, chosen, measured)
     return chosen, "measured: " + ", ".join(one.describe() for one in measured)
 
 
@@ -124,6 +123,17 @@ def _recall_format(file: Path) -> str | None:
     """Return the format that was chosen earlier; None if none was measured."""
     chosen: str | None = (recall(lambda: read_json(file)) or {}).get("chosen")
     return chosen
+
+
+def recall_measured(backbone: Backbone, allowed: Sequence[str]) -> list[MeasuredFormat]:
+    """Return the formats that were measured on this machine; none if none was."""
+    content = recall(lambda: read_json(_find_file(backbone, allowed))) or {}
+    return [MeasuredFormat(**one) for one in content.get("measured", ())]
+
+
+def store_measured(backbone: Backbone, allowed: Sequence[str], chosen: str, measured: Sequence[MeasuredFormat]) -> None:
+    """Keep the formats that were measured on this machine, and the one that was chosen."""
+    write_json(_find_file(backbone, allowed), {"chosen": chosen, "measured": [asdict(one) for one in measured]})
 
 
 def _sample_crops(backbone: Backbone, images: ImageSource) -> Pixels:

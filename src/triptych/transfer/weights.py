@@ -131,7 +131,7 @@ def load_torchvision_weights(name: str, weights: str) -> tuple[State, Preprocess
         WeightsError: the weights are unknown, missing or damaged.
     """
     member = _find_torchvision(name, weights)
-    file = _cached_file(member)
+    file = cached_file(member)
     if not file.is_file():
         raise WeightsError(
             f"weights {weights!r} of {name} are not at {file}: run `triptych compare` with them, which downloads them"
@@ -177,7 +177,7 @@ def fetch_weights(name: str, weights: str) -> None:
     if Path(weights).suffix in WEIGHTS_SUFFIXES or weights.startswith(REGISTERED) or weights in LOADERS:
         return
     member = _find_torchvision(name, weights)
-    file = _cached_file(member)
+    file = cached_file(member)
     if file.is_file():
         return
     try:
@@ -202,7 +202,8 @@ def _find_torchvision(name: str, weights: str) -> Any:
     return known[choice]
 
 
-def _cached_file(member: Any) -> Path:
+def cached_file(member: Any) -> Path:
+    """Return where torchvision keeps weights, a member of its enum, whether they are there or not."""
     return Path(torch.hub.get_dir(), "checkpoints", member.url.rpartition("/")[2])
 
 

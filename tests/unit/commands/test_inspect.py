@@ -55,7 +55,7 @@ def test_a_wrong_name_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["90", "24 h", "-3d", "999999d", "3w"])
 def test_what_is_no_span_of_time_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"is not a span: give minutes, hours or days"):
+    with pytest.raises(ConfigError, match=r"is not a span: give seconds, minutes, hours or days"):
         read_span(text)
 
 
