@@ -17,6 +17,11 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def is_busy() -> bool:
+    """Return whether programs have kept half of the cores busy in the last minute, where the system says so."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > count_cores() / 2
+
+
 def describe_processor() -> dict[str, str]:
     """Return what the last bits of a result may depend on: Python, the system, the cores and NumPy's BLAS kernels."""
     kernels = {

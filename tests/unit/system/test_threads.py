@@ -6,6 +6,7 @@ import sys
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from triptych.system import threads
 from triptych.system.threads import count_cores, count_threads, limit_blas_threads, release_torch_threads
 
 
@@ -80,3 +81,9 @@ def test_without_pytorch_there_is_nothing_to_release(monkeypatch: pytest.MonkeyP
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     release_torch_threads()
     assert "torch" not in sys.modules
+
+
+def test_a_machine_is_busy_where_half_of_its_cores_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    for load, busy in ((0.1, False), (0.6, True)):
+        monkeypatch.setattr("os.getloadavg", lambda load=load: (load * threads.count_cores(), 0.0, 0.0))
+        assert threads.is_busy() is busy

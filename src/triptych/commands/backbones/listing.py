@@ -17,6 +17,7 @@ from triptych.errors import ConfigError, suggest
 from triptych.system.environment import apply_environment
 from triptych.system.own_memory import garbage_collection_paused
 from triptych.system.progress import show_progress, tracking
+from triptych.system.threads import is_busy
 
 if TYPE_CHECKING:
     from triptych.transfer.overview.networks import Network
@@ -41,6 +42,7 @@ Examples:
     triptych backbones 'mobilenet*' --json | python -m json.tool
 """
 MILLION = 1e6
+FORGET = "`triptych cache prune --kind number-formats --older-than 0` forgets them"
 
 
 def backbones(
@@ -112,6 +114,8 @@ def _measure(networks: Sequence[Network], images: int, seconds: float | None) ->
     try:
         with show_progress(errors), tracking("measure networks") as move:
             wanted = select_unmeasured(networks, images, seconds)
+            if wanted and is_busy():
+                errors.print(f"triptych: other programs are busy here, so that speeds will be too low: {FORGET}")
             for number, network in enumerate(wanted):
                 move(number, len(wanted), network.name)
                 measure_speed(network)
