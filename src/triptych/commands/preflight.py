@@ -6,7 +6,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from triptych.config.names import BUNDLED, IMAGENET, PENULTIMATE, RANDOM, REGISTERED, WEIGHTS_SUFFIXES, name_network
+from triptych.config.names import (
+    BACKBONE_NAMES,
+    BUNDLED,
+    IMAGENET,
+    PENULTIMATE,
+    RANDOM,
+    REGISTERED,
+    WEIGHTS_SUFFIXES,
+    name_network,
+)
 from triptych.config.resolve import Config
 from triptych.config.schema import NO_GROUPS, BoardConfig
 from triptych.errors import ConfigError, WeightsError
@@ -56,7 +65,7 @@ def check_board_weights(config: BoardConfig) -> None:
             raise WeightsError(f"weights 'bundled' are those of {bundled}, not of {part}: {_advise(config, part)}")
         if Path(weights).suffix in WEIGHTS_SUFFIXES and not Path(weights).is_file():
             raise WeightsError(f"weights file {weights} does not exist: check transfer.weights")
-        if not known or settings.cut != PENULTIMATE:
+        if not known or settings.cut != PENULTIMATE or name_network(part) not in BACKBONE_NAMES:
             from triptych.transfer.finetuning.unfreezing import check_backbone
 
             check_backbone(part, settings)

@@ -103,6 +103,19 @@ CUT_MARK, COMBINED_MARK, PENULTIMATE = "@", "+", "penultimate"
 CUT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
+# Networks of other packages than torchvision: a name of timm's, and a Hugging Face folder.
+TIMM, HUGGING_FACE = "timm:", "hf:"
+
+
+def is_backbone(network: str) -> bool:
+    """Return whether a name is that of a pretrained network, or has the form of one.
+
+    >>> is_backbone("resnet18"), is_backbone("timm:resnet18"), is_backbone("numpy-mlp")
+    (True, True, False)
+    """
+    return network in BACKBONE_NAMES or network.startswith((TIMM, HUGGING_FACE))
+
+
 def list_parts(panel: str) -> list[str]:
     """Return the panels whose networks a panel combines; of any other panel, itself.
 
@@ -122,12 +135,14 @@ def name_network(panel: str) -> str:
 
 
 def spell_safely(panel: str) -> str:
-    """Return the name of a panel in the letters that MLflow takes in the names of models, tags and metrics.
+    """Return the name of a panel in the letters that MLflow takes in names, and that file names have.
 
     >>> spell_safely("vgg16@features.16"), spell_safely("vgg16+resnet18"), spell_safely("numpy-mlp")
     ('vgg16--features-16', 'vgg16-plus-resnet18', 'numpy-mlp')
+    >>> spell_safely("timm:resnet18.a1_in1k@layer3")
+    'timm-resnet18-a1_in1k--layer3'
     """
-    return panel.replace(CUT_MARK, "--").replace(COMBINED_MARK, "-plus-").replace(".", "-")
+    return panel.replace(CUT_MARK, "--").replace(COMBINED_MARK, "-plus-").replace(".", "-").replace(":", "-")
 
 
 NUMPY_MLP = "numpy-mlp"

@@ -13,7 +13,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from triptych.config.fields import Section, describe_first_error
-from triptych.config.names import BACKBONE_NAMES, DATASET_NAMES, TABLE_SUFFIXES, list_parts, name_network
+from triptych.config.names import DATASET_NAMES, TABLE_SUFFIXES, is_backbone, list_parts, name_network
 from triptych.config.numbers import read_yaml
 from triptych.config.presets import DEFAULT_PRESET, FOLDER_PRESET, PRESETS
 from triptych.config.schema import BoardConfig, BoardSettings, DataConfig, check_panel
@@ -142,7 +142,7 @@ def _choose_panels(boards: tuple[BoardConfig, ...], panels: Sequence[str]) -> tu
 
 
 def _is_pretrained(panel: str) -> bool:
-    return name_network(list_parts(panel)[0]) in BACKBONE_NAMES
+    return is_backbone(name_network(list_parts(panel)[0]))
 
 
 def _choose_data(

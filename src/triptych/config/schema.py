@@ -17,14 +17,19 @@ from triptych.config.names import (
     CUT,
     CUT_MARK,
     DATASET_NAMES,
+    HUGGING_FACE,
     LAYOUT_NAMES,
     NUMPY_MLP,
     TABLE_SUFFIXES,
+    TIMM,
     TORCH_MLP,
     WEIGHTS_SUFFIXES,
+    is_backbone,
     list_parts,
     name_network,
+    spell_safely,
 )
+from triptych.config.networks import check_timm, name_folders
 from triptych.config.trainers import (
     EMBEDDING_FIELDS,
     KIND_OF_PANEL,
@@ -186,8 +191,9 @@ class BoardSettings(Section):
     """Name of the board and of its MLflow experiment."""
     panels: Annotated[tuple[str, ...], Field(min_length=1)] = (NUMPY_MLP, TORCH_MLP)
     """The panels: `numpy-mlp`, `torch-mlp`, `logistic-regression`, `nearest-neighbours`, `most-frequent`, or the name
-    of a torchvision classification network, perhaps with its cut, as in `vgg16@features`. `vgg16+resnet50` trains one
-    head on the embeddings of both networks side by side, standardised on the training images."""
+    of a torchvision classification network, perhaps with its cut, as in `vgg16@features`; `timm:NAME` is a network of
+    timm, and `hf:DIR` that of a Hugging Face folder. `vgg16+resnet50` trains one head on the embeddings of both
+    networks side by side, standardised on the training images."""
     repeats: Annotated[PositiveInt, Field(le=MOST_REPEATS)] = 1
     """How many times each panel is trained, with seeds 0, 1, ..., each time from its initial weights."""
     class_weights: Literal["none", "balanced"] = "none"
@@ -218,7 +224,8 @@ def check_panel(panel: str) -> None:
     >>> check_panel("resnet5")
     Traceback (most recent call last):
     triptych.errors.ConfigError: unknown panel 'resnet5': a panel is numpy-mlp, torch-mlp, most-frequent, \
-logistic-regression, nearest-neighbours or a torchvision classification network; did you mean 'resnet50'?
+logistic-regression, nearest-neighbours or a torchvision classification network, timm:NAME or hf:DIR; \
+did you mean 'resnet50'?
     """
     if "," in panel:
         raise ConfigError(
@@ -233,13 +240,17 @@ logistic-regression, nearest-neighbours or a torchvision classification network;
 
 def _check_part(part: str, names: Sequence[str]) -> None:
     """Check the name of a panel that combines no others."""
+    if part.startswith(HUGGING_FACE) and os.sep in part:
+        return  # checked when it gets the name of its folder
     network, mark, cut = part.partition(CUT_MARK)
     names = BACKBONE_NAMES if mark else names
-    if network not in names:
+    if network.startswith(TIMM):
+        check_timm(network)
+    elif network not in names and not network.startswith(HUGGING_FACE):
         others = "" if names == BACKBONE_NAMES else f"{', '.join(KIND_OF_PANEL)} or "
         kind = f"a network to combine is {others}" if names == BACKBONE_NAMES else f"a panel is {others}"
         raise ConfigError(
-            f"unknown panel {part!r}: {kind}a torchvision classification network"
+            f"unknown panel {part!r}: {kind}a torchvision classification network, timm:NAME or hf:DIR"
             f"{suggest(part, [f'{name}{mark}{cut}' for name in names])}"
         )
     if mark and not CUT.fullmatch(cut):
@@ -261,6 +272,12 @@ class BoardConfig(PanelSections, BoardSettings):
     ((50, 50), 3)
     """
 
+    @model_validator(mode="before")
+    @classmethod
+    def _name_folders(cls, fields: Any) -> Any:
+        """Let folders of Hugging Face be panels by their names, with their paths as weights."""
+        return name_folders(fields) if isinstance(fields, dict) else fields
+
     @model_validator(mode="after")
     def _check_panels(self) -> BoardConfig:
         for panel in self.panels:
@@ -271,6 +288,10 @@ class BoardConfig(PanelSections, BoardSettings):
         }
         if len(networks) < len(self.panels):
             raise ValueError(f"panels {list(self.panels)} name one panel twice: name each once, and use repeats")
+        spelt = {spell_safely(panel): panel for panel in self.panels}
+        if alike := [panel for panel in self.panels if spelt[spell_safely(panel)] != panel]:
+            other = spelt[spell_safely(alike[0])]
+            raise ValueError(f"panels {alike[0]!r} and {other!r} are spelt alike in MLflow: use them in two boards")
         for panel in self.panels:
             if COMBINED_MARK in panel and not self.transfer.cache_embeddings:
                 raise ValueError(f"panel {panel!r} needs stored embeddings: set transfer.cache_embeddings=true")
@@ -286,7 +307,7 @@ class BoardConfig(PanelSections, BoardSettings):
         for panel, fields in self.networks.items():
             parts = list_parts(panel)
             for part in parts:
-                if name_network(part) not in BACKBONE_NAMES:
+                if not is_backbone(name_network(part)):
                     raise ValueError(
                         f"networks has {part!r}, which is not a pretrained network: use a name such as resnet50"
                         f"{suggest(part, BACKBONE_NAMES)}"

@@ -169,6 +169,9 @@ class TransferConfig(TrainingConfig):
     def _make_absolute(cls, weights: str) -> str:
         if Path(weights).suffix in WEIGHTS_SUFFIXES:
             return make_absolute(weights)
+        # The folder of a network from Hugging Face; `BoardConfig` has checked it.
+        if Path(weights).is_absolute():
+            return weights
         # Which names a network has, only torchvision knows; they are in capitals.
         if (
             weights not in OWN_WEIGHTS

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # 64 MiB: a photo that is not 200 times as long as wide is smaller. Of a larger one only the middle is computed.
 MOST_RESIZED_PIXELS = 2**24
+# The field that models of earlier versions lack.
+SQUASH = "squash"
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Preprocessing:
         mean: of each channel, on a scale of 0..1.
         std: of each channel, on a scale of 0..1.
         interpolation: torchvision's name of the interpolation, such as "bilinear".
+        squash: resize to a square, whatever the shape of the image, instead of keeping its proportions.
     """
 
     resize_size: int
@@ -37,6 +40,7 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: str
+    squash: bool = False
 
     @classmethod
     def of(cls, transforms: Any) -> Preprocessing:
@@ -52,7 +56,11 @@ class Preprocessing:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Preprocessing:
         """Return what `as_json` described, which may hold further values."""
-        fields = {field.name: values[field.name] for field in dataclasses.fields(cls)}
+        fields = {
+            field.name: values[field.name]
+            for field in dataclasses.fields(cls)
+            if field.name in values or field.name != SQUASH
+        }
         return cls(**fields | {"mean": tuple(values["mean"]), "std": tuple(values["std"])})
 
     def build(self) -> Callable[[Pixels], Tensor]:
@@ -67,6 +75,8 @@ class Preprocessing:
             std=self.std,
             interpolation=InterpolationMode(self.interpolation),
         )
+        if self.squash:
+            transforms.resize_size = [self.resize_size] * 2
         return lambda image: transforms(Image.fromarray(match_channels(image, 3)))
 
     def crop(self, image: Pixels) -> Pixels:
@@ -79,7 +89,8 @@ class Preprocessing:
         >>> small.crop(np.zeros((60, 90, 1), dtype=np.uint8)).shape
         (32, 32, 3)
         """
-        size = _resized(image.shape[1], image.shape[0], self.resize_size)
+        side = self.resize_size
+        size = (side, side) if self.squash else _resized(image.shape[1], image.shape[0], side)
         (left, width), (top, height) = (_crop_side(side, self.crop_size) for side in size)
         box = (left, top, left + width, top + height)
         if size[0] * size[1] > MOST_RESIZED_PIXELS:
@@ -91,7 +102,9 @@ class Preprocessing:
 
     def as_json(self) -> dict[str, Any]:
         """Return the preprocessing as plain JSON values."""
-        return asdict(self)
+        values = asdict(self)
+        # The names of embeddings that are stored already depend on the others.
+        return values if self.squash else {key: value for key, value in values.items() if key != SQUASH}
 
 
 def _resized(width: int, height: int, shorter: int) -> tuple[int, int]:

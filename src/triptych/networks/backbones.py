@@ -1,4 +1,4 @@
-"""Pretrained torchvision networks, frozen and without their last layers.
+"""Pretrained networks, frozen and without their last layers.
 
 A backbone keeps its weights together with the preprocessing that belongs to them.
 """
@@ -11,10 +11,11 @@ import re
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,23 +27,20 @@ from triptych.errors import WeightsError
 from triptych.images.pixels import Pixels
 from triptych.images.preprocessing import Preprocessing
 from triptych.networks.cuts.nodes import (
-    FEATURES,
     WITHOUT_LAST_LAYER,
     Cut,
-    Tap,
     cut_network,
-    find_tap,
     measure_embedding,
 )
+from triptych.networks.families.table import Source, find_architecture
 from triptych.networks.light_torch import without_values
-from triptych.networks.light_torchvision import models
 from triptych.networks.precision import EXACT, FORMATS, find_device, normalise
 
 State = Mapping[str, Tensor]
 Embeddings = NDArray[np.float32]
 # Seed of random weights. All repeats use the same, so that they differ in the head alone.
 RANDOM_WEIGHTS_SEED = 0
-TRANSFORMING_NETWORKS, TRANSFORMS_INPUT = ("googlenet", "inception_v3"), "transform_input"
+NO_SOURCE: Source = MappingProxyType({})
 # The released DenseNet weights use the layer names of PyTorch 0.3: `norm.1` for `norm1`.
 OLD_DENSENET_KEY = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)")
 # Guards PyTorch's global generator, which all threads share.
@@ -54,7 +52,7 @@ class Backbone:
     """A frozen network without its last layers.
 
     Attributes:
-        name: torchvision's name of the network.
+        name: name of the network.
         weights: source of the weights, as configured.
         trunk: the network in eval mode, without gradients: (batch, 3, crop, crop) -> (batch, dimension).
         preprocessing: turns raw images into inputs.
@@ -65,6 +63,7 @@ class Backbone:
         device: where it is computed, "cpu" or "cuda"; `trunk` itself stays on the CPU.
         cut: where it is cut.
         parts: the cuts of one network that `trunk` computes in one pass, from `join`; empty for a single one.
+        source: what else than its name describes the network.
     """
 
     name: str
@@ -78,11 +77,17 @@ class Backbone:
     device: str = "cpu"
     cut: Cut = WITHOUT_LAST_LAYER
     parts: tuple[Backbone, ...] = ()
+    source: Source = field(default_factory=dict)
 
     @property
     def cuts(self) -> tuple[Backbone, ...]:
         """Each of its cuts, in the order of `launch_each`."""
         return self.parts or (self,)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The distributions that it needs besides PyTorch and torchvision."""
+        return find_architecture(self.name, self.source).packages
 
     def describe(self) -> str:
         """Return the name of the network, and where it is cut, as text."""
@@ -96,6 +101,8 @@ class Backbone:
             "preprocessing": self.preprocessing.as_json(),
             "number_format": self.number_format,
             **({} if self.cut.is_penultimate else {"cut": self.cut._asdict()}),
+            **({"source": dict(self.source)} if self.source else {}),
+            **({"packages": self.packages} if self.packages else {}),
         }
 
     def digest(self) -> str:
@@ -155,40 +162,47 @@ def fetch(embeddings: Tensor) -> Embeddings:
 
 
 def assemble_backbone(
-    name: str, weights: str, preprocessing: Preprocessing, state: State | None, cut: Cut = WITHOUT_LAST_LAYER
+    name: str,
+    weights: str,
+    preprocessing: Preprocessing,
+    state: State | None,
+    cut: Cut = WITHOUT_LAST_LAYER,
+    source: Source = NO_SOURCE,
 ) -> Backbone:
     """Return a frozen network without the layers above a cut, with the given weights.
 
     Args:
-        name: torchvision's name of the network.
+        name: name of the network.
         weights: source of the weights, as configured.
         preprocessing: turns raw images into inputs for these weights.
         state: the state dict of the whole network, which may lack what lies above the cut; None means random weights.
         cut: where the network is cut.
+        source: what else than its name describes the network.
 
     Raises:
         ConfigError: the network cannot be cut there.
-        WeightsError: the state does not fit the network.
+        WeightsError: the state does not fit the network, or its package is not installed.
     """
-    whole = build_network(name, empty=True)
-    cut_layer, classes = _find_last_layer(whole)
+    architecture, build = find_architecture(name, source), partial(build_network, name, source=source)
+    whole = build(empty=True)
+    cut_layer, classes = architecture.find_last_layer(whole)
     if state is not None and f"{cut_layer}.weight" in state:
         classes = state[f"{cut_layer}.weight"].shape[0]
     if not cut.is_penultimate:
         # The shapes are checked first, as values take seconds to draw.
-        tap = find_tap(whole, cut, name)
+        tap = architecture.find_tap(whole, cut)
         empty = cut_network(whole.to("meta").eval(), [tap], name)
         dimension, head_dropout = measure_embedding(empty, preprocessing.crop_size, cut.node), 0.0
-    trunk = network = build_network(name, num_classes=classes, empty=state is not None).eval()
+    trunk = network = build(num_classes=classes, empty=state is not None).eval()
     missing = set() if state is None else _assign_state(network, state, f"weights {weights!r}", name)
     if cut.is_penultimate:
-        dimension, head_dropout = _cut(network, cut_layer)
+        dimension, head_dropout = architecture.cut_last(network, cut_layer)
     else:
         trunk, cut_layer = cut_network(network, [tap], name), f"{tap.node} {tap.pooling}"
     _check_missing(missing & trunk.state_dict().keys(), f"weights {weights!r}", name)
     trunk.requires_grad_(requires_grad=False).eval()
     trunk.to(memory_format=torch.channels_last)
-    return Backbone(name, weights, trunk, preprocessing, dimension, head_dropout, cut_layer, cut=cut)
+    return Backbone(name, weights, trunk, preprocessing, dimension, head_dropout, cut_layer, cut=cut, source=source)
 
 
 def restore_backbone(description: Mapping[str, Any], state: State) -> Backbone:
@@ -197,15 +211,16 @@ def restore_backbone(description: Mapping[str, Any], state: State) -> Backbone:
     It is computed on a GPU if there is one.
     """
     preprocessing, cut = Preprocessing.from_json(description["preprocessing"]), Cut(**description.get("cut", {}))
-    backbone = assemble_backbone(description["backbone"], description["weights"], preprocessing, state, cut)
+    name, weights, source = description["backbone"], description["weights"], description.get("source", NO_SOURCE)
+    backbone = assemble_backbone(name, weights, preprocessing, state, cut, source)
     return backbone.on_device(find_device()).in_format(description["number_format"])
 
 
 def outline_backbone(name: str, preprocessing: Preprocessing) -> Backbone:
     """Return a network without its last layer, and without values: its parameters are on PyTorch's meta device."""
-    network = build_network(name, empty=True).eval()
-    layer, _ = _find_last_layer(network)
-    dimension, head_dropout = _cut(network, layer)
+    architecture, network = find_architecture(name, NO_SOURCE), build_network(name, empty=True).eval()
+    layer, _ = architecture.find_last_layer(network)
+    dimension, head_dropout = architecture.cut_last(network, layer)
     return Backbone(name, "", network, preprocessing, dimension, head_dropout, layer)
 
 
@@ -216,26 +231,26 @@ def join(backbones: Sequence[Backbone]) -> Backbone | None:
         backbones: the cuts, with the same weights, preprocessing and number format, and on the same device.
 
     Returns:
-        The network; None if it would give other bits, because a BatchNorm can be folded at some of the cuts only.
+        The network; None if it would give other bits, because a BatchNorm can be folded at some of the cuts only, or if
+        a cut needs a layer that another one removes.
     """
     first = backbones[0]
     if len(backbones) == 1:
         return first
-    whole = build_network(first.name, empty=True).eval()
+    architecture = find_architecture(first.name, first.source)
+    whole = build_network(first.name, empty=True, source=first.source).eval()
     for backbone in backbones:
         _assign_state(whole, backbone.trunk.state_dict(), f"weights {first.weights!r}", first.name)
-    taps = [_tap_last(whole) if one.cut.is_penultimate else find_tap(whole, one.cut, first.name) for one in backbones]
+    taps = [
+        architecture.tap_last(whole) if one.cut.is_penultimate else architecture.find_tap(whole, one.cut)
+        for one in backbones
+    ]
     trunk = cut_network(whole, taps, first.name).requires_grad_(requires_grad=False).eval()
+    if any(one.trunk.state_dict().keys() - trunk.state_dict().keys() for one in backbones):
+        return None
     cut_layer = ", ".join(one.cut_layer for one in backbones)
     joint = replace(first, trunk=trunk, cut_layer=cut_layer, parts=tuple(backbones))
     return joint if all(_folds_alike(joint, one) for one in backbones) else None
-
-
-def _tap_last(network: nn.Module) -> Tap:
-    """Return what enters the last layer; that of SqueezeNet is a convolution of the feature map, averaged."""
-    if isinstance(network, models.SqueezeNet):
-        return find_tap(network, Cut(FEATURES), "")
-    return Tap(_find_last_layer(network)[0], "", entering=True)
 
 
 def _folds_alike(joint: Backbone, single: Backbone) -> bool:
@@ -246,55 +261,41 @@ def _folds_alike(joint: Backbone, single: Backbone) -> bool:
     return all(torch.equal(ours[key], theirs[key]) for key in ours.keys() & theirs.keys())
 
 
-def build_network(name: str, num_classes: int = 1000, *, empty: bool = False) -> nn.Module:
-    """Return a torchvision network with random weights, the same in every call.
+@contextmanager
+def drawing_weights() -> Iterator[None]:
+    """Draw the same random weights in every block.
 
-    torchvision draws them from PyTorch's global generator. A lock admits one thread at a time, and the state of the
+    Networks draw them from PyTorch's global generator. A lock admits one thread at a time, and the state of the
     generator is restored afterwards.
-
-    Args:
-        name: torchvision's name of the network.
-        num_classes: outputs of its last layer.
-        empty: create the weights on PyTorch's meta device, without values: drawing them can take seconds.
     """
     with _generator_lock, warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")  # about the slow initialisation of GoogLeNet and Inception
         torch.manual_seed(RANDOM_WEIGHTS_SEED)
-        with without_values() if empty else nullcontext():
-            network: nn.Module = models.get_model(name, weights=None, num_classes=num_classes)
-    if name in TRANSFORMING_NETWORKS:
-        # Their weights come from another framework. torchvision sets this flag only if it loads them itself.
-        setattr(network, TRANSFORMS_INPUT, True)
-    return network
+        yield
 
 
-def _find_last_layer(network: nn.Module) -> tuple[str, int]:
-    """Return the name of the layer that computes the class scores, and the number of classes."""
-    if isinstance(network, models.SqueezeNet):
-        return "classifier.1", 1000
-    linears = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)]
-    name, last = linears[-1]
-    return name, last.out_features
+def build_network(
+    name: str, num_classes: int | None = None, *, empty: bool = False, source: Source = NO_SOURCE
+) -> nn.Module:
+    """Return a network with random weights, the same in every call.
 
+    Args:
+        name: name of the network.
+        num_classes: outputs of its last layer; None means as many as its own weights have.
+        empty: create the weights on PyTorch's meta device, without values: drawing them can take seconds.
+        source: what else describes the network.
 
-def _cut(network: nn.Module, layer: str) -> tuple[int, float]:
-    """Replace the last layer with the identity; return the number of its inputs and the dropout probability before it.
-
-    SqueezeNet ends with a 1 x 1 convolution followed by an average over the image. Here the average comes first, so
-    that its new last layer is linear, as in the other networks.
+    Raises:
+        WeightsError: its package is not installed, or has no such network.
     """
-    if isinstance(network, models.SqueezeNet):
-        dropout, convolution = network.classifier[0], network.classifier[1]
-        network.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        return convolution.in_channels, dropout.p
-    parent = network.get_submodule(layer.rpartition(".")[0])
-    children = list(parent.named_children())
-    names = [name for name, _ in children]
-    position = names.index(layer.rpartition(".")[2])
-    before = children[position - 1][1] if position else None
-    last: Any = children[position][1]
-    setattr(parent, names[position], nn.Identity())
-    return last.in_features, before.p if isinstance(before, nn.Dropout) else 0.0
+    build = partial(find_architecture(name, source).build, num_classes)
+    with drawing_weights():
+        with without_values() if empty else nullcontext():
+            network = build()
+        # No state dict has the values of other buffers.
+        if empty and dict(network.named_buffers()).keys() - network.state_dict().keys():
+            network = build()
+    return network
 
 
 def _assign_state(network: nn.Module, state: State, source: str, name: str) -> set[str]:

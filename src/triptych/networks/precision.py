@@ -110,7 +110,8 @@ def fold_batch_norm(trunk: nn.Module) -> nn.Module:
                 if first.out_channels != second.num_features:
                     return trunk
                 setattr(module, name, fuse_conv_bn_eval(first, second))
-                setattr(module, following, nn.Identity())
+                # Some BatchNorms of timm apply an activation, too.
+                setattr(module, following, getattr(second, "act", nn.Identity()))
     folded.to(memory_format=torch.channels_last)
     return folded if _compute_alike(trunk, folded) else trunk
 
@@ -128,7 +129,7 @@ def _compute_alike(some: nn.Module, other: nn.Module) -> bool:
             bool(torch.dist(expected, found) < MAX_RELATIVE_DISTANCE * torch.linalg.vector_norm(expected))
             for expected, found in zip(*outputs, strict=True)
         )
-    except (RuntimeError, AssertionError):  # it does not take images of this size
+    except (RuntimeError, AssertionError, ValueError):  # it does not take images of this size
         return False
 
 

@@ -242,6 +242,13 @@ def read_description(folder: Path) -> Description:
     return description
 
 
+def list_packages(folder: Path) -> list[str]:
+    """Return the distributions that the networks of a saved panel need besides those of its kind."""
+    description = read_description(folder)
+    each = [description, *description.get("backbones", ())]
+    return sorted({package for one in each for package in one.get("packages", ())})
+
+
 def _load_pyfunc(path: str) -> ServedModel:
     """Load a panel for MLflow, which looks for a function of this name."""
     # A fetched model has checksums of all its files.

@@ -15,10 +15,11 @@ import sys
 from collections.abc import Iterator
 from functools import cache, partial
 from importlib.metadata import packages_distributions, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from triptych.config.names import REGISTERED, WEIGHTS_SUFFIXES
+from triptych.config.names import HUGGING_FACE, REGISTERED, TIMM, WEIGHTS_SUFFIXES, list_parts, spell_safely
 from triptych.config.schema import BoardConfig
 from triptych.data.boards import PreparedBoard
 from triptych.errors import DamagedFileError
@@ -38,6 +39,11 @@ TRAINING = "training"
 PACKAGES = ("networks", "images", "data", "training", "transfer", "panels")
 HERE = Path(__file__).parents[1]
 IMPORT = re.compile(r"^\s*(?:from|import)\s+(\w+)", re.MULTILINE)
+# The packages of networks that are installed on request, by what the names of these networks begin with.
+OPTIONAL = {TIMM: ("timm",), HUGGING_FACE: ("timm", "transformers")}
+OPTIONAL_IMPORTS = {"huggingface_hub"}.union(*OPTIONAL.values())
+# The files of a Hugging Face folder that a network depends on.
+FOLDER_SUFFIXES = (".json", ".safetensors")
 # Settings that do not change the result.
 NOT_IDENTIFYING = {"checkpoint_epochs"}
 
@@ -49,7 +55,7 @@ def identify_training(job: PanelJob, embedded: EmbeddingRecord | None = None) ->
         job: the panel and its repeat.
         embedded: the record of its embeddings; None if it uses none.
     """
-    return f"{job.panel}-{_hash(list_ingredients(job, embedded))}"
+    return f"{spell_safely(job.panel)}-{_hash(list_ingredients(job, embedded))}"
 
 
 def list_ingredients(job: PanelJob, embedded: EmbeddingRecord | None = None) -> dict[str, Any]:
@@ -75,7 +81,7 @@ def list_ingredients(job: PanelJob, embedded: EmbeddingRecord | None = None) -> 
         "embeddings": embedded.contents if embedded else (),
         "backbone": embedded.backbone_digest if embedded else "",
         "code": hash_code(HERE),
-        "libraries": find_libraries(HERE),
+        "libraries": find_libraries(HERE) | _find_optional(job.panel),
     }
 
 
@@ -106,6 +112,8 @@ def _identify_source(weights: str) -> str:
     if weights.startswith(REGISTERED):
         return recall(lambda: read_origin(registered_folder(weights))) or ""
     file = Path(weights)
+    if file.is_dir():
+        return "".join(hash_file(one).hex() for one in sorted(file.iterdir()) if one.suffix in FOLDER_SUFFIXES)
     return hash_file(file).hex() if file.suffix in WEIGHTS_SUFFIXES and file.is_file() else ""
 
 
@@ -182,9 +190,23 @@ def find_libraries(package: Path) -> dict[str, str]:
     installed = packages_distributions()
     own = package.name
     found = {
-        distribution for name in imported - sys.stdlib_module_names - {own} for distribution in installed.get(name, ())
+        distribution
+        for name in imported - sys.stdlib_module_names - OPTIONAL_IMPORTS - {own}
+        for distribution in installed.get(name, ())
     }
     return {distribution: version(distribution) for distribution in sorted(found)}
+
+
+def _find_optional(panel: str) -> dict[str, str]:
+    """Return the versions of optional packages that a panel may be computed with; installing one changes no other."""
+    wanted = {
+        package
+        for part in list_parts(panel)
+        for prefix, packages in OPTIONAL.items()
+        if part.startswith(prefix)
+        for package in packages
+    }
+    return {package: version(package) for package in sorted(wanted) if find_spec(package)}
 
 
 def _list_sources(package: Path, names: tuple[str, ...] = PACKAGES) -> Iterator[Path]:

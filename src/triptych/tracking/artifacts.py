@@ -39,7 +39,7 @@ from triptych.evaluation.predictions import (
     tabulate_predictions,
 )
 from triptych.evaluation.report import EvaluatedPanel
-from triptych.networks.saved import copy_package
+from triptych.networks.saved import copy_package, list_packages
 from triptych.networks.trunks import name_trunk
 from triptych.panels.fitting import FittedFold, FittedPanel
 from triptych.panels.identity import identify_evaluation
@@ -135,7 +135,9 @@ def _log_model(job: PanelJob, fitted: FittedPanel, data: BoardData, package: Pat
         code_paths=[str(package)],
         signature=ModelSignature(outputs=outputs),
         input_example=np.ascontiguousarray(example[None, ::step, ::step]),
-        pip_requirements=pin_requirements(find_kind(job.prepared.config, job.panel).requirements),
+        pip_requirements=pin_requirements(
+            [*find_kind(job.prepared.config, job.panel).requirements, *list_packages(fitted.folder)]
+        ),
         metadata={
             "classes": list(classes),
             "images": IMAGES_IN,

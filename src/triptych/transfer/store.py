@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.config.names import spell_safely
 from triptych.data.shards import files as shard_files
 from triptych.data.shards.files import Identities
 from triptych.data.shards.space import Space
 from triptych.images.sources import ImageSource
 from triptych.networks.backbones import Backbone
+from triptych.networks.families.table import find_versions
 from triptych.system.checked import read_json, recall, write_json
 from triptych.system.paths import cache_home
 from triptych.transfer.records import Embeddings
@@ -73,7 +75,7 @@ def list_indices(images: ImageSource, numbers: range | None = None) -> NDArray[n
 def identify_space(backbone: Backbone, digest: str) -> str:
     """Return the name of the folder for the embeddings of a backbone with this digest."""
     key = json.dumps(_list_dependencies(backbone, digest), sort_keys=True)
-    return f"{backbone.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    return f"{spell_safely(backbone.name)}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def _list_dependencies(backbone: Backbone, digest: str) -> dict[str, Any]:
@@ -86,4 +88,6 @@ def _list_dependencies(backbone: Backbone, digest: str) -> dict[str, Any]:
         "number_format": backbone.number_format,
         "reading": READING_METHOD,
         "file_format": FILE_FORMAT,
+        # Without packages, the folders have the names that earlier versions gave them.
+        **({"packages": packages} if (packages := find_versions(backbone.packages)) else {}),
     }

@@ -1,4 +1,4 @@
-"""Weights of pretrained networks: from torchvision, a file, MLflow's registry, the bundled ones, or random.
+"""Weights of pretrained networks: from torchvision, timm, a file or folder, MLflow's registry, bundled, or random.
 
 Only functions named fetch_ download; weights from the registry are downloaded by `triptych.tracking`.
 """
@@ -14,12 +14,15 @@ import torch
 from triptych.config.names import REGISTERED, WEIGHTS_SUFFIXES, list_parts, name_network
 from triptych.errors import WeightsError, suggest
 from triptych.images.preprocessing import Preprocessing
-from triptych.networks.backbones import Backbone, State, assemble_backbone, build_network
+from triptych.networks.backbones import NO_SOURCE, Backbone, State, assemble_backbone, build_network
 from triptych.networks.cuts.nodes import WITHOUT_LAST_LAYER, Cut
+from triptych.networks.families.table import Source, find_architecture
 from triptych.networks.light_torchvision import models
 from triptych.transfer.bundled.card import FOLDER as BUNDLED
 from triptych.transfer.bundled.card import read_card
 from triptych.transfer.registered import load_registered_weights
+from triptych.transfer.sources.hugging_face import is_folder, load_folder, read_source
+from triptych.transfer.sources.timm_hub import check_timm_weights, fetch_timm_weights, is_timm, load_timm_weights
 from triptych.transfer.state_files import read_shapes, read_state
 
 if TYPE_CHECKING:
@@ -72,8 +75,9 @@ def fetch_backbones(name: str, weights: str, cuts: Sequence[Cut]) -> list[Backbo
         WeightsError: the weights are unknown, missing, cannot be downloaded, or are those of another network.
     """
     fetch_weights(name, weights)
-    state, preprocessing = load_weights(name, weights)
-    return [assemble_backbone(name, weights, preprocessing, state, cut) for cut in cuts]
+    source = read_source(name, weights)
+    state, preprocessing = load_weights(name, weights, source)
+    return [assemble_backbone(name, weights, preprocessing, state, cut, source) for cut in cuts]
 
 
 def load_backbone(name: str, weights: str, cut: Cut = WITHOUT_LAST_LAYER) -> Backbone:
@@ -93,18 +97,28 @@ def load_backbone(name: str, weights: str, cut: Cut = WITHOUT_LAST_LAYER) -> Bac
     >>> load_backbone("shufflenet_v2_x0_5", "bundled", Cut("stage2")).dimension
     48
     """
-    state, preprocessing = load_weights(name, weights)
-    return assemble_backbone(name, weights, preprocessing, state, cut)
+    source = read_source(name, weights)
+    state, preprocessing = load_weights(name, weights, source)
+    return assemble_backbone(name, weights, preprocessing, state, cut, source)
 
 
-def load_weights(name: str, weights: str) -> tuple[State | None, Preprocessing]:
+def load_weights(name: str, weights: str, source: Source = NO_SOURCE) -> tuple[State | None, Preprocessing]:
     """Return the state dict of a network, None for random weights, and its preprocessing.
+
+    Args:
+        name: name of the network.
+        weights: a value of `transfer.weights`.
+        source: what else describes the network.
 
     Raises:
         WeightsError: the weights are unknown, missing or damaged.
     """
+    if is_folder(name):
+        return load_folder(name, weights, source), default_preprocessing(name, source)
     if weights.startswith(REGISTERED):
         return load_registered_weights(name, weights)
+    if is_timm(name) and weights == IMAGENET:
+        return load_timm_weights(name), default_preprocessing(name)
     if Path(weights).suffix in WEIGHTS_SUFFIXES:
         return read_state(Path(weights)), default_preprocessing(name)
     if weights in LOADERS:
@@ -158,14 +172,17 @@ def check_weights(name: str, weights: str, cut: Cut = WITHOUT_LAST_LAYER) -> Bac
         ConfigError: the network cannot be cut there.
         WeightsError: the weights are unknown, or the file is missing, damaged, or of another network.
     """
+    source = read_source(name, weights)
     if Path(weights).suffix in WEIGHTS_SUFFIXES:
         return assemble_backbone(name, weights, default_preprocessing(name), read_shapes(Path(weights)), cut)
-    if not weights.startswith(REGISTERED) and weights not in LOADERS:
+    if is_timm(name) and weights == IMAGENET:
+        check_timm_weights(name)
+    elif not source and not weights.startswith(REGISTERED) and weights not in LOADERS:
         _find_torchvision(name, weights)
-    if cut.is_penultimate:
+    if cut.is_penultimate and not name.partition(":")[1]:
         return None
-    shapes = build_network(name, empty=True).to("meta").state_dict()
-    return assemble_backbone(name, weights, default_preprocessing(name), shapes, cut)
+    shapes = build_network(name, empty=True, source=source).to("meta").state_dict()
+    return assemble_backbone(name, weights, default_preprocessing(name, source), shapes, cut, source)
 
 
 def fetch_weights(name: str, weights: str) -> None:
@@ -174,7 +191,15 @@ def fetch_weights(name: str, weights: str) -> None:
     Raises:
         WeightsError: the weights are unknown or cannot be downloaded.
     """
-    if Path(weights).suffix in WEIGHTS_SUFFIXES or weights.startswith(REGISTERED) or weights in LOADERS:
+    if is_timm(name) and weights == IMAGENET:
+        fetch_timm_weights(name)
+        return
+    if (
+        is_folder(name)
+        or Path(weights).suffix in WEIGHTS_SUFFIXES
+        or weights.startswith(REGISTERED)
+        or weights in LOADERS
+    ):
         return
     member = _find_torchvision(name, weights)
     file = cached_file(member)
@@ -191,6 +216,11 @@ def fetch_weights(name: str, weights: str) -> None:
 
 def _find_torchvision(name: str, weights: str) -> Any:
     """Return the member of torchvision's enum of weights."""
+    if is_timm(name):
+        raise WeightsError(
+            f"unknown weights {weights!r} for {name}: choose {IMAGENET}, timm's own, a file or random; timm has other "
+            "weights as other networks, such as timm:resnet18.a1_in1k"
+        )
     known = models.get_model_weights(name)
     choice = IMAGENET_WEIGHTS if weights == IMAGENET else weights.rpartition(".")[2]
     if choice not in known.__members__:
@@ -207,15 +237,13 @@ def cached_file(member: Any) -> Path:
     return Path(torch.hub.get_dir(), "checkpoints", member.url.rpartition("/")[2])
 
 
-def default_preprocessing(name: str) -> Preprocessing:
-    """Return the preprocessing of a network's first ImageNet weights, for weights that come without their own.
+def default_preprocessing(name: str, source: Source = NO_SOURCE) -> Preprocessing:
+    """Return the preprocessing of a network's own weights, for weights that come without theirs.
 
     >>> default_preprocessing("resnet50").crop_size
     224
     """
-    known = models.get_model_weights(name)
-    member = known[IMAGENET_WEIGHTS] if IMAGENET_WEIGHTS in known.__members__ else next(iter(known))
-    return Preprocessing.of(member.transforms())
+    return find_architecture(name, source).preprocess()
 
 
 def _first_line(error: Exception) -> str:

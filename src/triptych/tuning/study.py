@@ -22,6 +22,7 @@ from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from triptych.config.names import spell_safely
 from triptych.config.trainers import PanelConfig
 from triptych.data.boards import PreparedBoard
 from triptych.errors import ConfigError, DivergenceError
@@ -109,7 +110,7 @@ def identify_study(prepared: PreparedBoard, panel: str) -> str:
         depends_on |= {"source": data.source, "split": prepared.config.split.model_dump(mode="json")}
         depends_on |= {"columns": data.columns} if data.columns else {}
     digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
-    return f"{prepared.config.name}-{panel}-{prepared.split_id}-{digest[:12]}"
+    return f"{prepared.config.name}-{spell_safely(panel)}-{prepared.split_id}-{digest[:12]}"
 
 
 def find_earlier_studies(prepared: PreparedBoard, panel: str) -> list[str]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,3 +86,12 @@ def test_a_thin_picture_takes_little_memory(height: int, width: int, interpolati
     finally:
         tracemalloc.stop()
     np.testing.assert_array_equal(crop, np.broadcast_to(image[0, 0], (224, 224, 3)))
+
+
+def test_a_square_may_be_made_of_an_image_of_any_shape() -> None:
+    image = np.random.default_rng(0).integers(0, 256, size=(60, 90, 3), dtype=np.uint8)
+    squashing = Preprocessing(36, 32, (0.0,) * 3, (1.0,) * 3, "bicubic", squash=True)
+    expected = squashing.build()(image).permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(squashing.crop(image) / 255.0, expected, atol=1e-6)
+    assert Preprocessing.from_json(squashing.as_json()) == squashing
+    assert "squash" not in replace(squashing, squash=False).as_json(), "stored embeddings keep their names"

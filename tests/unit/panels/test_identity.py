@@ -172,3 +172,10 @@ def find_checkpoint_file(job: PanelJob) -> Path:
     found = open_checkpoint(job)
     assert found is not None
     return found.file
+
+
+def test_an_optional_package_belongs_to_the_panels_that_use_it() -> None:
+    assert not identity.OPTIONAL_IMPORTS & identity.find_libraries(identity.HERE).keys()
+    assert identity._find_optional("resnet18") == identity._find_optional("numpy-mlp") == {}
+    assert identity._find_optional("resnet18+timm:resnet18").keys() == {"timm"}
+    assert identity._find_optional("hf:net").keys() == {"timm", "transformers"}

@@ -49,6 +49,8 @@ AXES = {3: (1,), 4: (2, 3)}
 # Longer embeddings are refused: a file of 256 of them has 256 MiB.
 MOST_NUMBERS = 2**18
 NEAREST = 3
+# Stands for what a network returns.
+OUTPUT = "output"
 # Tracing patches PyTorch's modules for a moment; one thread at a time may do so.
 _tracing_lock = threading.Lock()
 
@@ -99,31 +101,55 @@ class _Tracer(feature_extraction.NodePathTracer):  # type: ignore[misc]  # torch
             return bool(super().is_leaf_module(module, name))
         return name not in self._opened
 
+    def create_args_for_root(
+        self,
+        root_fn: Callable[..., Any],
+        is_module: bool,  # noqa: FBT001 - that of PyTorch
+        concrete_args: Any = None,
+    ) -> tuple[Any, list[Any]]:
+        """Let a network take one argument, the images; others, such as masks, have their defaults."""
+
+        def forward(network: nn.Module, x: Tensor) -> Any:
+            return root_fn(network, x)
+
+        taken: tuple[Any, list[Any]] = super().create_args_for_root(forward, is_module, concrete_args)
+        return taken
+
     def call_module(self, module: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if threading.get_ident() != self._thread:
             return forward(*args, **kwargs)
         return super().call_module(module, forward, args, kwargs)
 
 
-def find_tap(network: nn.Module, cut: Cut, name: str) -> Tap:
-    """Return the node that a cut means, which is not the penultimate one.
+def find_feature_map(network: nn.Module, name: str) -> str:
+    """Return the node of the last feature map of a network of torchvision.
 
     Args:
         network: the whole network.
-        cut: where it is cut.
         name: torchvision's name of the network, for the error.
 
     Raises:
         ConfigError: the network has no feature map.
     """
-    if cut.node != FEATURES:
-        return Tap(*cut)
     for family, node in FEATURE_MAPS.items():
         if isinstance(network, family):
-            return Tap(node, cut.pooling)
+            return node
     raise ConfigError(
         f"transfer.cut = {FEATURES!r}, but {name} has no feature map: name one of its nodes, such as encoder"
     )
+
+
+def find_result(network: nn.Module, method: str) -> str:
+    """Return the node of what a method of a network returns for images."""
+    graph, named = _trace(network, (), method)
+    [last] = graph.find_nodes(op="output")
+    [name] = [name for name, node in named.items() if node is last.args[0]] or [OUTPUT]
+    return name
+
+
+def tap_output() -> Tap:
+    """Return the tap of what a network returns, (n, dimension)."""
+    return Tap(OUTPUT, "", entering=True)
 
 
 def cut_network(network: nn.Module, taps: Sequence[Tap], name: str) -> fx.GraphModule:
@@ -143,7 +169,7 @@ def cut_network(network: nn.Module, taps: Sequence[Tap], name: str) -> fx.GraphM
     embeddings = []
     [last] = graph.find_nodes(op="output")
     for tap in taps:
-        found = _find_node(named, tap.node)
+        found = last if tap == tap_output() else _find_node(named, tap.node)
         if found is None:
             raise ConfigError(describe_unknown(network, tap.node, name))
         found = found.args[0] if tap.entering else found
@@ -233,9 +259,12 @@ def _find_node(named: dict[str, fx.Node], wanted: str) -> fx.Node | None:
     return named.get(wanted, inside[-1] if inside else None)
 
 
-def _trace(network: nn.Module, opened: Collection[str] | None) -> tuple[fx.Graph, dict[str, fx.Node]]:
+def _trace(
+    network: nn.Module, opened: Collection[str] | None, method: str = "forward"
+) -> tuple[fx.Graph, dict[str, fx.Node]]:
     """Return the graph of a network, and its nodes by name; None opens all modules but PyTorch's own."""
     with _tracing_lock:
         tracer = _Tracer(opened)
+        tracer.traced_func_name = method
         graph = tracer.trace(network)
     return graph, {name: node for node, name in tracer.node_to_qualname.items()}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from triptych.errors import ConfigError
 from triptych.networks.backbones import assemble_backbone, build_network, join
-from triptych.networks.cuts.nodes import FEATURE_MAPS, Cut, cut_network, find_tap, measure_embedding
+from triptych.networks.cuts.nodes import FEATURE_MAPS, Cut, Tap, cut_network, measure_embedding
 from triptych.networks.precision import EXACT, normalise
 from triptych.transfer.weights import check_weights, default_preprocessing
 
@@ -137,6 +137,6 @@ def test_a_cut_that_is_none_is_refused_in_one_line(name: str, cut: Cut, message:
 
 def test_tokens_are_averaged() -> None:
     network = build_network("vit_b_16", empty=True).eval()
-    trunk = cut_network(network, [find_tap(network, Cut("encoder"), "vit_b_16")], "vit_b_16")
+    trunk = cut_network(network, [Tap(*Cut("encoder"))], "vit_b_16")
     assert measure_embedding(trunk, 224, "encoder") == 768
     assert not any(key.startswith("heads") for key in trunk.state_dict())

@@ -1,0 +1,1 @@
+"""Weights that other packages' networks come with: from timm's hub, and from Hugging Face folders."""
