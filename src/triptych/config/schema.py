@@ -403,7 +403,11 @@ class BoardConfig(PanelSections, BoardSettings):
         """Return every field as `section.field: value`, as MLflow's parameters need it."""
         fields: dict[str, Any] = {}
         for name, value in self.model_dump(mode="json").items():
-            fields |= {f"{name}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}
+            if isinstance(value, dict):
+                # Names of networks may have marks that MLflow doesn't take.
+                fields |= {f"{name}.{spell_safely(key)}": v for key, v in value.items()}
+            else:
+                fields[name] = value
         return fields
 
 

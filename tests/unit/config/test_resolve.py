@@ -140,6 +140,9 @@ def test_flat_fields_are_named_by_section() -> None:
     flat = BoardConfig().flat()
     assert flat["numpy_mlp.epochs"] == 50
     assert flat["name"] == "digits"
+    networks = {"vgg16@features": {"epochs": 3}, "timm:resnet18": {"epochs": 4}}
+    named = {name for name in BoardConfig(networks=networks).flat() if name.startswith("networks")}
+    assert named == {"networks.vgg16--features", "networks.timm-resnet18"}, "MLflow takes no other letters"
 
 
 @pytest.mark.parametrize(
