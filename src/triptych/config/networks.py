@@ -42,6 +42,16 @@ def check_timm(network: str) -> None:
         raise ConfigError(f"unknown panel {network!r}: timm has no network {own!r}{nearest}")
 
 
+def list_timm() -> list[str]:
+    """Return the names of timm's networks, such as timm:resnet18.
+
+    Raises:
+        ConfigError: timm is not installed.
+    """
+    _require(f"{TIMM}NAME", "timm", "timm")
+    return [f"{TIMM}{name}" for name in sorted(_read_timm()[0])]
+
+
 @cache
 def _read_timm() -> tuple[frozenset[str], frozenset[str]]:
     """Return the names of timm's networks, and those with the tags of their weights, from its source.

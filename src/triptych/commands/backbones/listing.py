@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,8 +12,9 @@ import typer
 from triptych.commands.inspect import read_span
 from triptych.commands.options import DebugOption
 from triptych.commands.terminal import EXIT_INTERRUPTED, errors, print_table, print_words
-from triptych.config.names import BACKBONE_NAMES
-from triptych.errors import ConfigError, suggest
+from triptych.config.names import BACKBONE_NAMES, TIMM
+from triptych.config.networks import list_timm
+from triptych.errors import ConfigError, WeightsError, suggest
 from triptych.system.environment import apply_environment
 from triptych.system.own_memory import garbage_collection_paused
 from triptych.system.progress import show_progress, tracking
@@ -40,6 +41,8 @@ Examples:
     triptych backbones resnet --measure
 
     triptych backbones 'mobilenet*' --json | python -m json.tool
+
+    triptych backbones 'timm:mobilenetv3*'
 """
 MILLION = 1e6
 FORGET = "`triptych cache prune --kind number-formats --older-than 0` forgets them"
@@ -70,7 +73,7 @@ def backbones(
     with garbage_collection_paused():
         from triptych.transfer.overview.networks import describe_network
 
-        networks = [describe_network(name) for name in names]
+        networks = _describe_all(names, describe_network)
     interrupted = (measure or seconds is not None) and _measure(networks, images, None if measure else seconds)
     rows = _list_rows(networks, images, seconds)
     if as_json:
@@ -82,9 +85,29 @@ def backbones(
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
-def list_names() -> Sequence[str]:
-    """Return the name of every pretrained network."""
-    return BACKBONE_NAMES
+def _describe_all(names: Sequence[str], describe: Callable[[str], Network]) -> list[Network]:
+    """Return the networks, and name those that are made for other images or cannot be built without values."""
+    found, left_out = [], []
+    with show_progress(errors), tracking("build networks without weights") as move:
+        for number, name in enumerate(names):
+            move(number, len(names), name)
+            try:
+                found.append(describe(name))
+            except (WeightsError, RuntimeError, TypeError, NotImplementedError):
+                left_out.append(name)
+        move(len(names), len(names))
+    if left_out:
+        errors.print(f"triptych: left out, because their size cannot be counted: {', '.join(left_out)}")
+    return found
+
+
+def list_names(pattern: str = "") -> Sequence[str]:
+    """Return the names of torchvision's networks, or of timm's, where a pattern begins with `timm:`.
+
+    Raises:
+        ConfigError: timm is not installed.
+    """
+    return list_timm() if pattern.startswith(TIMM) else BACKBONE_NAMES
 
 
 def select_names(pattern: str | None) -> list[str]:
@@ -98,12 +121,14 @@ def select_names(pattern: str | None) -> list[str]:
     """
     if pattern is None:
         return list(list_names())
-    whole = pattern if any(mark in pattern for mark in "*?[") else f"*{pattern}*"
-    if found := [name for name in list_names() if fnmatch.fnmatchcase(name, whole.lower())]:
+    family, _, own = pattern.rpartition(":")
+    names, prefix = list_names(pattern), f"{family}:" if family else ""
+    whole = own if any(mark in own for mark in "*?[") else f"*{own}*"
+    if found := [name for name in names if fnmatch.fnmatchcase(name, f"{prefix}{whole}".lower())]:
         return found
     raise ConfigError(
         f"no pretrained network matches {pattern!r}: give a part of a name, or a pattern such as 'resnet*'"
-        f"{suggest(pattern.strip('*?').lower(), list_names())}"
+        f"{suggest(pattern.strip('*?').lower(), names)}"
     )
 
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from triptych.networks.backbones import Backbone, outline_backbone
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from triptych.networks.backbones import Backbone, build_network, outline_backbone
 from triptych.networks.light_torchvision import models
 from triptych.networks.precision import find_device
 from triptych.transfer.bundled.card import read_card
+from triptych.transfer.sources.timm_hub import has_timm_weights, is_timm
 from triptych.transfer.weights import IMAGENET, IMAGENET_WEIGHTS, cached_file, default_preprocessing
+
+# Bytes of a number in a file of weights.
+FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,30 @@ class Network:
 
 
 def describe_network(name: str) -> Network:
-    """Return the size and the weights of a network, with torchvision's own figures."""
+    """Return the size and the weights of a network.
+
+    Raises:
+        RuntimeError: the network cannot be computed without values.
+        WeightsError: timm prepares the images of this network in a way that this package does not know.
+    """
+    return _describe_timm(name) if is_timm(name) else _describe_torchvision(name)
+
+
+def _describe_timm(name: str) -> Network:
+    """Count the parameters and the operations of a network."""
+    outline = outline_backbone(name, default_preprocessing(name))
+    outline.trunk.to("meta")
+    side = outline.preprocessing.crop_size
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        outline.trunk(torch.empty(1, 3, side, side, device="meta"))
+    parameters = sum(one.numel() for one in build_network(name, empty=True).parameters())
+    at_hand = has_timm_weights(name)
+    weights = () if at_hand is None else (KnownWeights(IMAGENET, parameters * FLOAT_BYTES / 1e6, at_hand),)
+    return Network(outline.on_device(find_device()), parameters, counter.get_total_flops(), weights)
+
+
+def _describe_torchvision(name: str) -> Network:
+    """Return torchvision's own figures."""
     members = list(models.get_model_weights(name))
     meta = next(iter(members)).meta
     bundled = [KnownWeights("bundled", 0.0, at_hand=True)] if read_card()["architecture"] == name else []

@@ -28,6 +28,17 @@ def check_timm_weights(name: str) -> None:
     _find_repository(name)
 
 
+def has_timm_weights(name: str) -> bool | None:
+    """Return whether timm's weights of a network are in the cache of the hub; None if timm has none.
+
+    Raises:
+        WeightsError: timm has no such network.
+    """
+    if not TimmNetwork(name, {}).read_pretrained().get("hf_hub_id"):
+        return None
+    return _find_cached(*_find_repository(name)) is not None
+
+
 def fetch_timm_weights(name: str) -> None:
     """Download timm's weights of a network to the cache of the hub, `HF_HOME`, if they are missing.
 

@@ -31,6 +31,8 @@ def test_what_is_wrong_is_one_line(arguments: list[str], message: str) -> None:
 def test_names_are_matched_by_a_part_or_a_pattern() -> None:
     assert select_names("ResNet5*") == ["resnet50"]
     assert "wide_resnet50_2" in select_names("resnet50")
+    assert "timm:wide_resnet50_2" in select_names("timm:resnet50")
+    assert {"timm:resnet10t", "timm:resnet101"} <= {*select_names("timm:resnet10*")}
 
 
 def test_an_interrupt_keeps_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,8 @@ from triptych.transfer.overview.networks import describe_network
 
 
 @pytest.mark.parametrize(
-    ("name", "dimension"), [("resnet18", 512), ("shufflenet_v2_x0_5", 1024), ("regnet_y_128gf", 7392)]
+    ("name", "dimension"),
+    [("resnet18", 512), ("shufflenet_v2_x0_5", 1024), ("regnet_y_128gf", 7392), ("timm:resnet10t", 512)],
 )
 def test_the_figures_are_those_of_the_network(name: str, dimension: int) -> None:
     network = describe_network(name)
