@@ -38,10 +38,10 @@ class TorchvisionNetwork:
         return network
 
     def preprocess(self) -> Preprocessing:
-        """Return the preprocessing of its first ImageNet weights."""
+        """Return the preprocessing of its first ImageNet weights, or of others for the images that it is built for."""
         known = models.get_model_weights(self.name)
-        member = known[FIRST_WEIGHTS] if FIRST_WEIGHTS in known.__members__ else next(iter(known))
-        return Preprocessing.of(member.transforms())
+        prepared = [known[FIRST_WEIGHTS]] if FIRST_WEIGHTS in known.__members__ else known
+        return min((Preprocessing.of(member.transforms()) for member in prepared), key=lambda one: one.crop_size)
 
     def find_last_layer(self, network: nn.Module) -> tuple[str, int]:
         """Return the name of the layer that computes the class scores, and the number of classes."""

@@ -16,3 +16,9 @@ def test_the_last_layer_of_each_kind_is_found() -> None:
 def test_what_enters_the_last_layer_is_tapped() -> None:
     network = build_network("resnet18", empty=True)
     assert TorchvisionNetwork("resnet18", {}).tap_last(network) == Tap("fc", "", entering=True)
+
+
+def test_images_have_the_size_that_a_network_is_built_for() -> None:
+    """The first weights of the largest vision transformer are for images of 518 pixels."""
+    assert TorchvisionNetwork("vit_h_14", {}).preprocess().crop_size == 224
+    assert TorchvisionNetwork("inception_v3", {}).preprocess().crop_size == 299
