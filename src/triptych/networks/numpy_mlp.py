@@ -269,7 +269,9 @@ class NumpyMLP:
         for start in range(0, len(features), MEASURING_BATCH):
             part = slice(start, start + MEASURING_BATCH)
             x = features[part]
-            self._fill(x, [*(buffer[: len(x)] for buffer in hidden), outputs[part]])
+            # A sigmoid or tanh of an infinite sum is its limit. What is not a number still warns.
+            with np.errstate(over="ignore"):
+                self._fill(x, [*(buffer[: len(x)] for buffer in hidden), outputs[part]])
         return outputs
 
     def predict_proba(self, features: Floats) -> Floats:

@@ -82,3 +82,9 @@ def test_the_reported_squared_error_is_averaged_over_outputs_whatever_the_gradie
             loss, accuracy, _ = network.measure(Examples(x, labels, weights))
             assert loss == pytest.approx(expected, rel=1e-12)
             assert accuracy == (outputs.argmax(axis=1) == labels).mean()
+
+
+def test_a_unit_whose_sum_overflows_is_saturated_without_a_warning() -> None:
+    layer = (np.array([[3e38], [-3e38]], np.float32), np.zeros(2, np.float32))
+    with np.errstate(over="raise"):
+        assert NumpyMLP([layer]).predict_outputs(np.array([[2.0]])).tolist() == [[1.0, 0.0]]
