@@ -40,6 +40,21 @@ def test_a_command_that_fails_fails_its_page(command: str, tmp_path: Path) -> No
     assert not (reader.checkout / "done").exists()
 
 
+# Before there is an environment to activate, pip has a path.
+BY_PATH = re.compile(r"\.venv/bin/(?!activate|pip )")
+BY_NAME = re.compile(r"([A-Z_]+=\S+ )*(triptych|prefect|dask|mlflow|python) ")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_programs_are_called_by_name_once_the_page_has_activated_the_environment(page: str) -> None:
+    active = False
+    for step in parse(page, read_text(page)):
+        active |= step.text == "source .venv/bin/activate"
+        if step.kind == "console":
+            assert not BY_PATH.search(step.text), f"{page}:{step.line}"
+            assert active or not BY_NAME.match(step.text), f"{page}:{step.line}: no environment"
+
+
 def find_anchors(page: Path) -> set[str]:
     """Return the anchors that GitHub makes of a page's headings."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
