@@ -142,7 +142,7 @@ def simulate_power(own: float, targets: tuple[float, float, float], draws: int, 
         found = measure_power(Setting(BETTER, repeats=repeats, own=own), draws, seed)
         name = f"97 against 95 % found: 540 images, {repeats} repeats, seeds ± 0.3 points"
         if own:
-            name += f", {own:.0%} of an image's difficulty is the panel's own"
+            name += f", {100 * own:g} % of an image's difficulty is the panel's own"
         figures.append(Figure(SECTION, name, found, found, found, target, seed=seed))
     return figures
 

@@ -71,6 +71,11 @@ def test_links_lead_somewhere(page: str) -> None:
             assert not anchor or anchor in find_anchors(file), address
 
 
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md", "src/triptych/transfer/bundled/CARD.md"])
+def test_percentages_are_written_with_a_space_but_not_where_they_are_typed(page: str) -> None:
+    assert not re.findall(r".*(?<!--error-at-most )\b\d+%(?!%).*", read_text(page))
+
+
 def test_pages_for_readers_in_a_hurry_are_short() -> None:
     assert len(read_text(README).splitlines()) < 200
     assert len(read_text("CONTRIBUTING.md").splitlines()) < 60

@@ -39,11 +39,14 @@ class Column:
 
         >>> Column("accuracy", "{test_accuracy:.4f}", ("ranking",)).format_cell({"test_accuracy": 0.5})
         '0.5000'
+        >>> Column("answered", "{coverage:.1%}", ("coverage",)).format_cell({"coverage": 0.345})
+        '34.5 %'
         """
         try:
-            return self.cell.format_map({"mark": "", "shared_mark": "", **values})
+            text = self.cell.format_map({"mark": "", "shared_mark": "", **values})
         except KeyError:
             return NO_VALUE
+        return f"{text[:-1]} %" if self.cell.endswith("%}") else text
 
 
 COLUMNS = (

@@ -95,7 +95,7 @@ def test_a_row_is_all_that_a_metric_needs_to_be_shown(
     page = render(digits, report, panels)
     # The ranking, the costs, the calibration and the coverage.
     assert page.count('<th scope="col">a surprise</th>') == page.count("<td>42.0</td>") == 4
-    assert page.count("<td>34.5%</td>") == page.count("<td>0.0%</td>") == 1
+    assert page.count("<td>34.5 %</td>") == page.count("<td>0.0 %</td>") == 1
     assert (
         "The promise cannot be made for numpy-mlp: too many of the most confident validation images are wrong" in page
     )

@@ -27,7 +27,7 @@ def read_rate(text: str) -> float:
     except ValueError:
         rate = 0.0
     if not 0 < rate < 1:
-        raise ConfigError(f"--error-at-most {text!r} is not above 0 and below 100%: give a rate such as 2% or 0.02")
+        raise ConfigError(f"--error-at-most {text!r} is not above 0 and below 100 %: give a rate such as 2% or 0.02")
     return rate
 
 

@@ -151,7 +151,7 @@ def find_imbalance(subject: Subject) -> list[Finding]:
     message = (
         f"class {names[most]!r} has {counts[most] / counts[least]:.0f} times the images of {names[least]!r} "
         f"({counts[most]} and {counts[least]}): always predicting {names[most]!r} is correct for "
-        f"{counts[most] / counts.sum():.0%}, so compare macro F1 too, and try class_weights=balanced"
+        f"{100 * counts[most] / counts.sum():.0f} %, so compare macro F1 too, and try class_weights=balanced"
     )
     return [Finding("imbalance", message)]
 

@@ -115,7 +115,7 @@ def require_threshold(validated: Predictions, rate: float) -> float:
     if threshold is not None:
         return threshold
     possible = [one for one in SUGGESTED if one > rate and find_threshold(confidence, correct, one) is not None]
-    instead = f"--error-at-most {possible[0]:.0%} can be promised" if possible else "nor can any rate up to 40%"
+    instead = f"--error-at-most {possible[0]:.0%} can be promised" if possible else "nor can any rate up to 40 %"
     reason = explain_no_promise(len(confidence), rate, grouped=validated.groups is not None)
     raise ConfigError(f"--error-at-most {100 * rate:.3g}% cannot be promised: {reason}; {instead}")
 

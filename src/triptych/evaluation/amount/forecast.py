@@ -69,7 +69,7 @@ class Amount:
     @property
     def sentence(self) -> str:
         """How many more images bring how many more points."""
-        gain, level = self.gains[0], f"{self.confidence_level:.0%} interval"
+        gain, level = self.gains[0], f"{100 * self.confidence_level:g} % interval"
         more = f"{gain.images - self.images:,} more training images (twice as many)"
         interval = f"{level} {100 * gain.low:.1f} to {100 * gain.high:.1f}"
         if gain.high < HARDLY:

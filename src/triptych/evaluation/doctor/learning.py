@@ -43,7 +43,7 @@ def find_stopped_early(evidence: Evidence) -> Iterator[Found]:
                 "still improving at the last epoch",
                 "train for more epochs, or with a larger learning rate",
                 panel.label,
-                f"{name} loss down {1 - after / before:.1%} in the {ending} of {len(losses)} epochs",
+                f"{name} loss down {100 * (1 - after / before):.1f} % in the {ending} of {len(losses)} epochs",
                 f"{panel.kind.section}.epochs={2 * len(losses)}",
             )
 

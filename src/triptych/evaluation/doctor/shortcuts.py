@@ -37,8 +37,8 @@ def find_shortcuts(evidence: Evidence) -> Iterator[Found]:
         accuracy = float((predicted == data.labels[test]).mean())
         if accuracy - majority > CLOSED * (1.0 - majority):
             yield Found(
-                f"the {name} alone predicts the class of {accuracy:.1%} of the test images, where always the same "
-                f"answer is right for {majority:.1%}",
+                f"the {name} alone predicts the class of {100 * accuracy:.1f} % of the test images, where always the "
+                f"same answer is right for {100 * majority:.1f} %",
                 f"make sure that the classes don't differ in {name} by the way they were collected",
             )
 

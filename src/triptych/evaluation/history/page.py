@@ -21,7 +21,7 @@ BARS, SHOWN_NIGHTS = "▁▂▃▄▅▆▇█", 12
 WIDTHS = {"phone": 285, "screen": 855}
 NOTE = (
     f"An alarm says that a panel is worse than both the test images and the spread between the last {MOST} nights with "
-    f"different results explain, of which it needs at least {FEWEST}. Its level, {YEARLY_LEVEL:.0%} divided by "
+    f"different results explain, of which it needs at least {FEWEST}. Its level, {100 * YEARLY_LEVEL:g} % divided by "
     f"{NIGHTS_OF_A_YEAR} nights and the panels, means one false alarm of a board in {1 / YEARLY_LEVEL:.0f} years."
 )
 

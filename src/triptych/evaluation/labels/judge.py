@@ -48,7 +48,7 @@ class JudgedLabels:
     def verdict(self) -> str:
         """What was found, in one sentence."""
         images, found = len(self.data.labels), len(self.suspects)
-        agree = f"models that have not seen the image agree with {self.agreement:.1%}"
+        agree = f"models that have not seen the image agree with {100 * self.agreement:.1f} %"
         return f"{found:,} of {images:,} labels {'is' if found == 1 else 'are'} probably wrong; {agree}"
 
     @property

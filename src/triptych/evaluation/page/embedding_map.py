@@ -94,5 +94,5 @@ def _project(features: NDArray[np.float64]) -> tuple[NDArray[np.int64], float]:
 def describe_map(drawn: Mapping[str, Any]) -> str:
     """Return what a map shows, in one sentence."""
     which = "All images" if drawn["all"] else f"{len(drawn['names']):,} images"
-    share = f"{drawn['explained']:.0%} of the variance"
+    share = f"{100 * drawn['explained']:.0f} % of the variance"
     return f"{which} by the first two principal components of their features, with {share}"

@@ -19,7 +19,7 @@ def test_what_is_no_rate_is_refused(text: str) -> None:
 def test_a_rate_is_checked_before_the_model_is_looked_up() -> None:
     done = run("predict", "digits", "src", "--error-at-most", "200%")
     assert done.returncode == 2
-    assert "--error-at-most '200%' is not above 0 and below 100%" in done.stderr
+    assert "--error-at-most '200%' is not above 0 and below 100 %" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["foreign", "not sure"])

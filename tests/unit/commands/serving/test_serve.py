@@ -32,7 +32,7 @@ def test_a_port_in_use_is_refused_before_anything_is_loaded() -> None:
         (["--host", "x" * 300], "cannot be used ("),
         (["--host", "::1::"], "port 0 of ::1:: cannot be used ("),
         (["--host", ""], "--host is empty: name an address, such as 127.0.0.1, or 0.0.0.0 for all of this machine"),
-        (["--error-at-most", "2"], "--error-at-most '2' is not above 0 and below 100%"),
+        (["--error-at-most", "2"], "--error-at-most '2' is not above 0 and below 100 %"),
     ],
 )
 def test_wrong_options_are_one_line(arguments: list[str], reason: str) -> None:

@@ -144,7 +144,7 @@ def test_few_images_and_imbalance_are_warned_of(tmp_path: Path) -> None:
     train = examination.classes["some"]["train"]
     assert [example.detail for example in find(examination, "few_images").examples] == [f"some: {train} in train"]
     assert "'many' has 5 times" in find(examination, "imbalance").message
-    assert "83%, so compare macro F1 too, and try class_weights=balanced" in find(examination, "imbalance").message
+    assert "83 %, so compare macro F1 too, and try class_weights=balanced" in find(examination, "imbalance").message
     assert "small_images" in kinds(examination)
 
 

@@ -122,7 +122,7 @@ def test_a_check_is_silent_where_it_should_be(code: str, digits: BoardData) -> N
 def test_panels_with_one_cause_share_a_line(digits: BoardData) -> None:
     evidence = make_evidence(digits, *(CASES["T003"].speaks[0] | one for one in (MLP, TWIN)))
     findings = [one for one in examine_models(evidence) if one.code == "T003"]
-    figures = "validation loss down 20.9% in the last 6 of 60 epochs"
+    figures = "validation loss down 20.9 % in the last 6 of 60 epochs"
     start, end = "T003 still improving at the last epoch: ", "; train for more epochs, or with a larger learning rate "
     both = f"numpy-mlp ({figures}), torch-mlp ({figures}){end}(numpy_mlp.epochs=120, torch_mlp.epochs=120)"
     assert group_by_cause(findings) == [start + both]

@@ -32,7 +32,7 @@ def test_few_epochs_have_a_course(epochs: int, found: bool, digits: BoardData) -
     settings = digits.prepared.config.numpy_mlp.model_copy(update={"epochs": epochs})
     evidence = make_evidence(digits, {"name": "numpy-mlp", "curves": few}, numpy_mlp=settings)
     details = [one.detail for one in find_stopped_early(evidence)]
-    assert details == ["validation loss down 3.8% in the last of 8 epochs"] * found
+    assert details == ["validation loss down 3.8 % in the last of 8 epochs"] * found
 
 
 def test_without_validation_the_training_loss_counts(digits: BoardData) -> None:

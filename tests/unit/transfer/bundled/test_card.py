@@ -16,5 +16,5 @@ def test_texts_agree_with_the_card() -> None:
     text = (FOLDER / "CARD.md").read_text(encoding="utf-8")
     assert CARD["sha256"] in text
     assert CARD["command"] in text
-    assert f"{CARD['test_accuracy']:.2%}" in text
-    assert f"{CARD['validation_accuracy']:.2%}" in text
+    assert f"{100 * CARD['test_accuracy']:.2f} %" in text
+    assert f"{100 * CARD['validation_accuracy']:.2f} %" in text

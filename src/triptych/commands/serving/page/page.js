@@ -2,7 +2,7 @@
 // Text from outside is only ever shown as text. One photo is sent at a time, so that each answer is shown at once.
 
 const find = (selector, within = document) => within.querySelector(selector);
-const percent = share => (share > 0 && share < 0.001 ? "< 0.1%" : `${(100 * share).toFixed(1)}%`);
+const percent = share => (share > 0 && share < 0.001 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
 const waiting = [];
 let sending = false, answered = 0, failed = 0;
 
