@@ -103,10 +103,17 @@ def test_the_page_shows_what_the_model_says_and_asks_no_one_else(shades: str, tm
         )
         tab.wait("document.querySelector('#status').textContent === '3 of 5 answered, 2 could not be answered'")
         text = tab.evaluate("document.querySelector('#answers').innerText")
-        for shown in ("<b>dark<\u2215b>.png", "not sure", HOSTILE, "none.png cannot be read"):
+        unsure = "not sure\n\nNo class is probable enough to keep the promised error rate."
+        for shown in ("<b>dark<\u2215b>.png", unsure, HOSTILE, "none.png cannot be read"):
             assert shown in text
         assert "drawn.svg cannot be read (it is SVG or XML): convert it to PNG" in text
         assert tab.evaluate("document.querySelectorAll('#answers b').length") == 0
+        # A class may have the name of an answer that is none.
+        for answer, name, explained in (("foreign", "dark", True), ("foreign", "foreign", False)):
+            guess = json.dumps({"answer": answer, "classes": [{"class": name, "probability": 1}]})
+            tab.evaluate(f"showClasses(addCard(new File([], 'a')), {guess}, '3')")
+            assert tab.evaluate("document.querySelector('.why').checkVisibility()") == explained
+        assert "unlike the images that the model was trained on" in tab.evaluate("document.body.innerText")
         for width, scheme in ((390, "dark"), (1400, "light")):
             tab.call("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
             tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])

@@ -3,6 +3,11 @@
 
 const find = (selector, within = document) => within.querySelector(selector);
 const percent = share => (share > 0 && share < 0.001 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
+// What an answer means that is no class, and that the server gives with --error-at-most.
+const reasons = {
+  "not sure": "No class is probable enough to keep the promised error rate.",
+  "foreign": "The photo is unlike the images that the model was trained on.",
+};
 const waiting = [];
 let sending = false, answered = 0, failed = 0;
 
@@ -30,6 +35,11 @@ function addCard(file) {
 function showClasses(card, prediction, version) {
   const [best] = prediction.classes;
   find(".answer", card).textContent = prediction.answer ?? best.class;
+  if (prediction.answer && prediction.answer !== best.class) {
+    const why = find(".why", card);
+    why.textContent = reasons[prediction.answer];
+    why.hidden = false;
+  }
   for (const guess of prediction.classes) {
     const row = find("tbody", card).insertRow(), name = document.createElement("th");
     name.scope = "row";
