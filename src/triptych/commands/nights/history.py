@@ -93,10 +93,12 @@ def _write(histories: list[BoardHistory], to: Path | None, *, show: bool) -> Non
 
 
 def _print(one: BoardHistory, most: int | None) -> None:
-    from triptych.evaluation.history.page import build_panel_rows
+    from triptych.evaluation.history.page import LEGEND, build_panel_rows
 
-    first = one.nights[0].date
-    terminal.print(build_table(f"{one.board}, nights since {first}: {len(one.nights):,}", build_panel_rows(one)))
+    first, rows = one.nights[0].date, build_panel_rows(one)
+    terminal.print(build_table(f"{one.board}, nights since {first}: {len(one.nights):,}", rows))
+    if rows:
+        terminal.print(LEGEND, style="dim", highlight=False, soft_wrap=True)
     terminal.print(one.summary, style="bold", highlight=False, soft_wrap=True)
     for change in one.changes[-most:] if most else one.changes:
         terminal.print(f"- {change.night.date}, {change.kind}: {change.text}", highlight=False, soft_wrap=True)

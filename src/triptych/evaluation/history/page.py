@@ -17,6 +17,10 @@ from triptych.evaluation.history.nights import Night
 
 # The line of a panel on a terminal.
 BARS, SHOWN_NIGHTS = "▁▂▃▄▅▆▇█", 12
+LEGEND = (
+    f"points: change since the night before; nights: accuracy of the last {SHOWN_NIGHTS}, "
+    f"{BARS[0]} the lowest and {BARS[-1]} the highest of a panel"
+)
 # Of a chart on a phone, where it keeps the size of its letters, and elsewhere.
 WIDTHS = {"phone": 285, "screen": 855}
 NOTE = (
@@ -132,7 +136,9 @@ def _show(number: int, history: BoardHistory) -> dict[str, Any]:
                 chart_accuracies, nights, history.changes, colours
             ),
             "Log loss on the test set": partial(chart_quantity, nights, colours, "log_loss"),
-            "Seconds for embedding and fitting (log scale)": partial(chart_quantity, nights, colours, "seconds"),
+            "Seconds for embedding and fitting (log scale); embeddings that an earlier night stored take none": partial(
+                chart_quantity, nights, colours, "seconds"
+            ),
             "Images of each part": partial(chart_images, nights),
         }
     return {

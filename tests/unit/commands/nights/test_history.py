@@ -59,6 +59,7 @@ def test_the_nights_and_the_alarm_are_printed(
     else:
         assert done.exit_code == code
         assert printed in done.stdout
+        assert "\npoints: change since the night before; nights: accuracy of the last 12, " in done.stdout
         assert error in done.stderr
         assert len(done.stderr.splitlines()) == bool(error)
 

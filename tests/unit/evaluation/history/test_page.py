@@ -29,6 +29,7 @@ def test_the_page_has_the_facts_first_and_asks_for_nothing() -> None:
     assert page.index("the comparison ended without a result; the last result is panel-0") < page.index("<svg")
     assert "Not drawn, as less than half as accurate: panel-2." in page
     assert "panel-0 is worse than chance explains" in page
+    assert "embeddings that an earlier night stored take none" in page
     assert "default-src 'none'" in page
     addresses = set(re.findall(r"""(?:https?:)?//[\w.-]+[^"' <]*""", page))
     assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
