@@ -68,7 +68,7 @@ class Verdict:
 
     Attributes:
         state: one of `TEXTS`.
-        label: the challenger.
+        label: the challenger; where panels have repeats, which of its trainings.
         version: its registered version, as NAME/VERSION.
         reason: of the decision on it, in one sentence with the figures.
         champion: the champion now, since when, and how often the test set was opened.
@@ -128,7 +128,9 @@ def challenge(
             else:
                 promotion = decide(prepared, panel, others, champion, version)
                 state, reason = _settle(prepared, promotion, champion, version, comparison)
-    return Verdict(state, panel.label, reference, reason, describe_champion(name))
+    # A single training challenges, whose figures are not the means of the table.
+    label = f"training #{panel.repeat} of {panel.label}" if prepared.config.repeats > 1 else panel.label
+    return Verdict(state, label, reference, reason, describe_champion(name))
 
 
 def _settle(

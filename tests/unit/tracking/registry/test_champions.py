@@ -21,6 +21,10 @@ def test_the_first_challenger_is_the_champion_and_is_judged_once(recorded: Recor
     assert first.state == "new"
     assert first.reason.startswith("there was no champion; it beats the most frequent class")
     assert challenge(prepared, recorded.panel) == first
+    assert first.text.startswith("numpy-mlp, the best on validation, is the new champion: ")
+    several = replace(prepared, config=prepared.config.model_copy(update={"repeats": 5}))
+    one_of_several = challenge(several, replace(recorded.panel, repeat=2))
+    assert one_of_several == replace(first, label="training #2 of numpy-mlp")
     champion = find_champion("digits")
     assert champion is not None
     assert champion.run_id == recorded.panel.run_id
