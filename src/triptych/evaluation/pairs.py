@@ -197,6 +197,8 @@ def _name_winners(winners: Sequence[str], level: Sequence[str]) -> str:
 def explain_luck(best: str, pairs: Sequence[Pair]) -> list[str]:
     """Return by how many points the best panel would lead by chance, among those that could be as good; empty if none.
 
+    Panels that agree on every test image count once.
+
     Args:
         best: the label of the most accurate panel.
         pairs: all pairs of the board.
@@ -214,8 +216,9 @@ def explain_luck(best: str, pairs: Sequence[Pair]) -> list[str]:
     # Half of the variance of a difference is each panel's.
     variance = fmean(spread.variance / 2.0 for spread in spreads)
     lead = 100.0 * expect_lead(sqrt(variance), len(different))
-    text = f"the best of {len(different)} panels that could be equally good is {lead:.2f} points ahead of their mean by"
-    return [f"{text} chance alone: its accuracy on other images is likely to be that much lower"]
+    counted = " (those that agree on every test image count as one)" if len(different) <= len(near) else ""
+    text = f"the best of {len(different)} panels that could be equally good{counted} is {lead:.2f} points ahead of"
+    return [f"{text} their mean by chance alone: its accuracy on other images is likely to be that much lower"]
 
 
 def describe_margin(closest: Pair, confidence_level: float) -> str:

@@ -147,4 +147,7 @@ def test_twins_and_losers_do_not_lead_by_chance() -> None:
     panels = {"best": fail(range(3)), "twin": fail(range(3)), "far": fail(range(90))}
     assert explain_luck("best", compare(panels)[0]) == []
     [caveat] = explain_luck("best", compare({**panels, "near": fail(range(5))})[0])
-    assert caveat.startswith("the best of 2 panels that could be equally good is 0.")
+    text = "the best of 2 panels that could be equally good (those that agree on every test image count as one) is 0."
+    assert caveat.startswith(text)
+    [apart] = explain_luck("near", compare({"near": fail(range(5)), "other": fail(range(2, 9))})[0])
+    assert apart.startswith("the best of 2 panels that could be equally good is ")
