@@ -85,7 +85,9 @@ def judge_first(
         groups: (n,) int64, the group of each image; None if every image is its own.
     """
     guess = compare_signs(challenger, most_frequent, groups)
-    figures = f"{challenger.mean():.4f} against {most_frequent.mean():.4f}, exact {spell_p(guess.p_value)}"
+    # Not the mean over repeats, which the tables show.
+    own = f"this training {challenger.mean():.4f}"
+    figures = f"{own} against {most_frequent.mean():.4f}, exact {spell_p(guess.p_value)}"
     if guess.p_value > level:
         reason = f"it is not shown to be better than always answering the most frequent class ({figures})"
         return Promotion(promoted=False, reason=reason, opened=True)

@@ -81,7 +81,9 @@ def test_cheaper_means_a_tenth_less(cost: str, own: dict[str, float], theirs: di
 
 def test_the_first_champion_beats_a_guess_and_no_panel_is_shown_to_be_better() -> None:
     right, guess = np.arange(200) < 180, np.arange(200) % 2 == 0
-    assert judge_first(right, guess, {"other": right}, BUDGET, None).promoted
+    first = judge_first(right, guess, {"other": right}, BUDGET, None)
+    assert first.promoted
+    assert "beats the most frequent class (this training 0.9000 against 0.5000, exact p" in first.reason
     assert "most frequent class" in judge_first(guess, guess, {}, BUDGET, None).reason
     better = judge_first(np.arange(200) < 150, guess, {"other": right, "guess": guess}, BUDGET, None)
     assert not better.promoted
