@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from triptych.images.preprocessing import Preprocessing
 from triptych.networks.backbones import Backbone, build_network, outline_backbone
 from triptych.networks.light_torchvision import models
 from triptych.networks.precision import find_device
@@ -80,8 +81,9 @@ def _describe_timm(name: str) -> Network:
 
 def _describe_torchvision(name: str) -> Network:
     """Return torchvision's own figures."""
-    members = list(models.get_model_weights(name))
-    meta = next(iter(members)).meta
+    members, preprocessing = list(models.get_model_weights(name)), default_preprocessing(name)
+    # The operations of other weights are for images of another size.
+    meta = next(member.meta for member in members if Preprocessing.of(member.transforms()) == preprocessing)
     bundled = [KnownWeights("bundled", 0.0, at_hand=True)] if read_card()["architecture"] == name else []
     pretrained = [
         KnownWeights(
@@ -91,6 +93,6 @@ def _describe_torchvision(name: str) -> Network:
         )
         for member in members
     ]
-    outline = outline_backbone(name, default_preprocessing(name)).on_device(find_device())
+    outline = outline_backbone(name, preprocessing).on_device(find_device())
     # torchvision counts a multiplication and an addition as one.
     return Network(outline, meta["num_params"], round(2e9 * meta["_ops"]), (*bundled, *pretrained))
