@@ -80,8 +80,8 @@ def judge_first(
     Args:
         challenger: (n,) bool, which test images it classifies correctly.
         most_frequent: (n,) bool, which images belong to the class that is most frequent in training.
-        others: (n,) bool for each other panel of the comparison, by its label.
-        level: significance level, shared by the other panels (Bonferroni).
+        others: (n,) bool for each training of the other panels of the comparison, by its name.
+        level: significance level, shared by the other trainings (Bonferroni).
         groups: (n,) int64, the group of each image; None if every image is its own.
     """
     guess = compare_signs(challenger, most_frequent, groups)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from triptych.config.names import NUMPY_MLP, RANDOM, TORCH_MLP
+from triptych.config.schema import BoardConfig
 from triptych.data.boards import PreparedBoard
 from triptych.evaluation.columns import RESTORED, Table, build_rows
 from triptych.evaluation.folds.words import collect_folds, describe_tested, explain_folds, find_design_effect
@@ -51,6 +52,10 @@ class EvaluatedPanel:
     restored_epochs: int = 0
     model_uri: str = ""
     shared: bool = False
+
+    def name_training(self, config: BoardConfig) -> str:
+        """Return the panel's label, with the number of the training if there are several."""
+        return f"training #{self.repeat} of {self.label}" if config.repeats > 1 else self.label
 
 
 @dataclass(frozen=True)

@@ -129,8 +129,7 @@ def challenge(
                 promotion = decide(prepared, panel, others, champion, version)
                 state, reason = _settle(prepared, promotion, champion, version, comparison)
     # A single training challenges, whose figures are not the means of the table.
-    label = f"training #{panel.repeat} of {panel.label}" if prepared.config.repeats > 1 else panel.label
-    return Verdict(state, label, reference, reason, describe_champion(name))
+    return Verdict(state, panel.name_training(prepared.config), reference, reason, describe_champion(name))
 
 
 def _settle(

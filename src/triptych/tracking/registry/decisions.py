@@ -60,8 +60,11 @@ def decide(
 def _decide_first(data: BoardData, panel: EvaluatedPanel, others: Sequence[EvaluatedPanel], level: float) -> Promotion:
     test, classes = data.split.test, len(data.prepared.classes)
     most_frequent = data.labels[test] == find_most_frequent(data.labels[data.split.train], classes)
+    # Each training of the other panels by itself: the champion is one training, too.
     others_correct = {
-        other.label: load_logged_predictions(other.run_id).correct for other in others if other.run_id != panel.run_id
+        other.name_training(data.prepared.config): load_logged_predictions(other.run_id).correct
+        for other in others
+        if other.panel != panel.panel
     }
     correct = load_logged_predictions(panel.run_id).correct
     groups = None if data.groups is None else data.groups[test]

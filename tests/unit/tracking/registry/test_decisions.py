@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pytest
 
 from helpers.comparisons import Recorded, artifacts_missing
 from triptych.tracking.artifacts import load_logged_predictions
@@ -39,3 +42,24 @@ def test_classes_are_matched_by_name_and_one_that_the_champion_does_not_know_is_
     lost = 100 * (test.correct & (test.labels == counts.argmax())).mean()
     assert f"{lost:+.2f} points" in decision.reason or f"{lead:+.2f} points" in decision.reason
     assert decision.opened
+
+
+def test_every_training_of_the_other_panels_is_compared(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last of them is worse than the challenger, and so is a sibling of the challenger that counts as no rival."""
+    labels = load_logged_predictions(recorded.panel.run_id)
+    hits = {"challenger": 0.8, "sibling": 1.0, "first": 0.95, "second": 0.2}
+    correct = {run: np.arange(len(labels.correct)) < share * len(labels.correct) for run, share in hits.items()}
+    monkeypatch.setattr(
+        "triptych.tracking.registry.decisions.load_logged_predictions",
+        lambda run_id: SimpleNamespace(correct=correct[run_id]),
+    )
+    panels = [
+        replace(recorded.panel, panel=name, label=name, repeat=repeat, run_id=run)
+        for name, repeat, run in (("a", 0, "challenger"), ("a", 1, "sibling"), ("b", 0, "first"), ("b", 1, "second"))
+    ]
+    version: Any = None
+    prepared = recorded.comparison.prepared
+    twice = replace(prepared, config=prepared.config.model_copy(update={"repeats": 2}))
+    decided = decide(twice, panels[0], panels, None, version)
+    assert not decided.promoted
+    assert decided.reason.endswith("worse on the test set than training #0 of b")
