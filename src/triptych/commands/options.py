@@ -34,7 +34,7 @@ DataOption = Annotated[str | None, typer.Option(help=DATA_HELP)]
 PanelOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="Train only this panel, such as numpy-mlp or resnet50 (any torchvision network). Repeatable.",
+        help="Train only this panel, such as numpy-mlp, resnet50 (any of torchvision), timm:NAME, hf:DIR. Repeatable.",
         autocompletion=complete_panel,
     ),
 ]

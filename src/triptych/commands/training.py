@@ -160,7 +160,7 @@ def tune(  # noqa: PLR0917 - one for each option
         str,
         typer.Argument(
             metavar="PANEL",
-            help="The panel, such as numpy-mlp or resnet50 (any torchvision network).",
+            help="The panel, such as numpy-mlp, resnet50 (any of torchvision), timm:NAME, hf:DIR.",
             autocompletion=complete_panel,
         ),
     ],

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 EXAMPLES = """
 Train panels on more and more of the training images, and forecast what more images would bring.
 
-Every training is tested on the same test images. The answer is the accuracy by the number of training images, and that
-of twice and four times as many, with intervals.
+Every training is tested on the same test images.
+
+The answer is the accuracy by the number of training images, and a forecast for twice and four times as many.
 
 Examples:
 

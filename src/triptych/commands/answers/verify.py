@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 EXAMPLES = """
 Train a run's panels again from its record alone, and say whether the predictions are the same.
 
-The answer is: the same bits, the same to 1e-6, or different, and what differs from the record. Exit code 1 means
-different.
+The answer is: the same bits, the same to 1e-6, or different, and what differs from the record.
+
+Exit code 1 means different.
 
 Examples:
 

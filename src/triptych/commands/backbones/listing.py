@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 EXAMPLES = """
 List the pretrained networks: parameters, length of an embedding, images per second on this machine, and weights.
 
-The speed is that of the network alone, without reading images, on all cores. Random weights are used, which take as
-long as others. It is measured only if you ask for it, and remembered: the next call shows it at once.
+The speed is that of the network alone, on all cores, with random weights, which take as long as others.
+
+It is measured only if you ask for it, and remembered: the next call shows it at once.
 
 Examples:
 
@@ -60,7 +61,7 @@ def backbones(
         ),
     ] = None,
     images: Annotated[int, typer.Option(help="Number of images for --fits-in.")] = 100,
-    measure: Annotated[bool, typer.Option("--measure", help="Measure every listed network that was not yet.")] = False,
+    measure: Annotated[bool, typer.Option("--measure", help="Measure each listed network that has no speed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     debug: DebugOption = False,
 ) -> None:
@@ -185,7 +186,7 @@ def _describe(network: Network, speed: Speed | None, images: int) -> dict[str, A
 
 
 def _print(rows: Sequence[dict[str, Any]], images: int, fits_in: str | None) -> None:
-    fitting = f", which embed {images:,} images in {fits_in}" if fits_in else ""
+    fitting = f" that embed{'s' * (len(rows) == 1)} {images:,} images in {fits_in}" if fits_in else ""
     if rows:
         print_table(
             f"{len(rows)} pretrained network{'s' * (len(rows) != 1)}{fitting}",
@@ -194,7 +195,7 @@ def _print(rows: Sequence[dict[str, Any]], images: int, fits_in: str | None) -> 
     else:
         errors.print(f"no network is known to embed {images:,} images in {fits_in}: give more time, or fewer images")
     if any(row["images_per_second"] is None for row in rows):
-        print_words("- was not measured here: add --measure, or --fits-in 2s for those that are fast enough")
+        print_words("images/s is - where nothing was measured: add --measure, or --fits-in 2s for fast networks.")
     print_words(
         "images/s: the network alone, without reading images. Weights that are not here are downloaded on first use; "
         "`random` needs none."

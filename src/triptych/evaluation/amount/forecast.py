@@ -75,7 +75,7 @@ class Amount:
         if gain.high < HARDLY:
             return f"{self.label}: more images of this kind will hardly help: {more} bring less than half a point"
         expected = f"{more} would raise the accuracy by {100 * gain.value:.1f} points ({interval})"
-        doubt = "; the interval includes almost none" if gain.low < HARDLY / 5 else ""
+        doubt = "; the gain could be next to nothing" if gain.low < HARDLY / 5 else ""
         return f"{self.label}: {expected}{doubt}"
 
     def as_json(self) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def test_a_panel_that_learns_nothing_more_is_not_forecast_to() -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "words"),
-    [(0.004, 0.02, "points (95 % interval 0.4 to 2.0)"), (0.0, 0.02, "includes almost none"), (0.0, 0.004, "hardly")],
+    [(0.004, 0.02, "points (95 % interval 0.4 to 2.0)"), (0.0, 0.02, "next to nothing"), (0.0, 0.004, "hardly")],
 )
 def test_the_sentence_says_what_the_interval_allows(low: float, high: float, words: str) -> None:
     amount = forecast(draw_correct(np.random.default_rng(0)))
