@@ -55,7 +55,7 @@ Examples:
 
     triptych predict digits photo.png --top 3
 
-    triptych predict photos@champion ~/photos --json
+    triptych predict photos-bees-1a2b3c@champion ~/photos --json
 
     triptych predict digits photo.png --error-at-most 2%
 """

@@ -29,11 +29,11 @@ Examples:
 
     triptych history
 
-    triptych history photos --since 90d --open
+    triptych history photos-bees-1a2b3c --since 90d --open
 
     triptych history --check
 
-    triptych history photos --json | python -m json.tool
+    triptych history digits --json | python -m json.tool
 """
 # The last changes are printed unless --since asks for those of a time.
 FEW = 10

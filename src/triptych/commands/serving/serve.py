@@ -32,7 +32,7 @@ Examples:
 
     triptych serve digits
 
-    triptych serve photos@champion --port 8080 --error-at-most 2%
+    triptych serve photos-bees-1a2b3c@champion --port 8080 --error-at-most 2%
 """
 # With the seconds that loading takes, a new version answers within ten.
 SECONDS_BETWEEN_CHECKS = 3.0
