@@ -79,7 +79,7 @@ def check_folder(network: str, folder: Path) -> None:
     try:
         content = json.loads(config.read_text(encoding="utf-8"))
         [(package, extra), *_] = [found for key, found in PACKAGES.items() if key in content]
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, RecursionError, ValueError, TypeError) as error:
         raise ConfigError(
             f"panel {network!r}: {config} is no JSON with the architecture (of timm) or the model_type (of "
             "transformers); save the network anew"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +32,8 @@ IMAGES = "pixel_values"
 LARGE_PIXELS = 384
 # How far a pixel may be from that of the folder's own processor on average, in units of `std`: they round differently.
 ROUNDING = 0.05
+# Fields of a configuration that name code to run: modules of the folder, and kernels on the hub.
+CODE, CODE_ENDING = "auto_map", "_implementation"
 
 
 class Pooled(nn.Module):
@@ -84,14 +88,11 @@ class TransformersNetwork:
         Raises:
             WeightsError: transformers is not installed, or has no such network for images.
         """
-        transformers, config = self.import_transformers(), dict(self.source["config"])
-        # Code that comes with a folder is never run.
-        config.pop("auto_map", None)
-        kind = config.pop("model_type", "")
+        transformers, kind = self.import_transformers(), self.source["config"].get("model_type", "")
         try:
-            described = transformers.AutoConfig.for_model(kind, **config)
-            model: nn.Module = transformers.AutoModel.from_config(described, trust_remote_code=False)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            with without_network():
+                model: nn.Module = transformers.AutoModel.from_config(self.describe(), trust_remote_code=False)
+        except Exception as error:  # of transformers, of timm, of huggingface_hub's checks
             known = kind in transformers.CONFIG_MAPPING
             reason = (
                 f"its config.json does not fit ({_first_line(error)})" if known else "transformers does not know it"
@@ -106,6 +107,15 @@ class TransformersNetwork:
             )
         return model
 
+    def describe(self) -> Any:
+        """Return the configuration of transformers, without what names code to run.
+
+        Raises:
+            KeyError, TypeError, ValueError: transformers has no such network, or the configuration does not fit it.
+        """
+        config = _remove_code(dict(self.source["config"]))
+        return self.import_transformers().AutoConfig.for_model(config.pop("model_type", ""), **config)
+
     def preprocess(self) -> Preprocessing:
         """Return the preprocessing of the folder's own image processor, after comparing the two on an image.
 
@@ -115,14 +125,14 @@ class TransformersNetwork:
         transformers = self.import_transformers()
         try:
             kind = self.source["preprocessor"]["image_processor_type"].removesuffix("Fast")
-            processor = getattr(transformers, kind)(**self.source["preprocessor"])
+            processor = _find_processor(transformers, kind)(**self.source["preprocessor"])
             found = _translate(processor)
             noise = np.random.default_rng(0).integers(0, 256, size=(8, 12, 3), dtype=np.uint8)
             image = np.asarray(Image.fromarray(noise).resize((300, 200)))
             expected = processor(image.copy(), return_tensors="pt")[IMAGES]
             ours = normalise(torch.from_numpy(found.crop(image)[None].copy()), found.mean, found.std)
             alike = ours.shape == expected.shape and float((ours - expected).abs().mean()) < ROUNDING
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # of transformers, Pillow and PyTorch
             raise self._refuse_images(_first_line(error)) from error
         if not alike:
             raise self._refuse_images("its pixels are others")
@@ -199,6 +209,14 @@ class TransformersNetwork:
         )
 
 
+def _find_processor(transformers: Any, kind: str) -> Any:
+    """Return the class of an image processor; others of transformers may run code, as `pipeline` does."""
+    found = getattr(transformers, kind)
+    if not isinstance(found, type) or not issubclass(found, transformers.BaseImageProcessor):
+        raise TypeError(f"{kind} is no image processor")
+    return found
+
+
 def _translate(processor: Any) -> Preprocessing:
     """Return the preprocessing that an image processor describes."""
     size = {key: value for key, value in dict(processor.size).items() if value}
@@ -220,6 +238,33 @@ def _translate(processor: Any) -> Preprocessing:
         interpolation=Image.Resampling(int(processor.resample)).name.lower(),
         squash=squash,
     )
+
+
+@contextmanager
+def without_network() -> Iterator[None]:
+    """Keep transformers and timm from the hub, which a configuration may name, as one with the lock of the weights."""
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _remove_code(value: Any) -> Any:
+    """Return a configuration without the fields that name code, in the configurations of its parts, too.
+
+    >>> _remove_code({"auto_map": {}, "vision_config": {"attn_implementation": "somebody/kernel", "hidden_size": 8}})
+    {'vision_config': {'hidden_size': 8}}
+    """
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _remove_code(part)
+        for key, part in value.items()
+        if key != CODE and not str(key).startswith("_") and not str(key).endswith(CODE_ENDING)
+    }
 
 
 def _first_line(error: Exception) -> str:

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import torch
 from torch import nn
 
-from triptych.errors import WeightsError
+from triptych.errors import WeightsError, describe_error
 from triptych.images.preprocessing import Preprocessing
 from triptych.networks.cuts.nodes import FEATURES, Cut, Tap, find_result, tap_output
 from triptych.networks.families.light_timm import import_timm
 from triptych.networks.families.table import TIMM_KEY, Source, describe_missing
+from triptych.networks.precision import normalise
 
 PREFIX = "timm:"
 # How timm resizes images, and whether the sides of the result are forced to be equal; it knows others.
 CROP_MODES = {"center": False, "squash": True}
 NEAREST = 3
+# Arguments of `timm.create_model` with which a configuration could name other files, or download some.
+LOADING = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_model_args", "checkpoint_path"}
+LOADING |= {"cache_dir"}
 
 
 @dataclass(frozen=True)
@@ -41,31 +49,58 @@ class TimmNetwork:
 
     def build(self, classes: int | None = None, **arguments: Any) -> nn.Module:
         """Return the whole network; further arguments are those of `timm.create_model`."""
-        timm, own = self.import_timm(), self.read_pretrained()
-        if self.config:
-            arguments = {**self.config.get("model_args", {}), "pretrained_cfg": own, **arguments}
-            found = arguments.pop("num_classes", self.config.get("num_classes"))
-            classes = found if classes is None else classes
-        network: nn.Module = timm.create_model(self.own_name, num_classes=classes, **arguments)
+        timm = self.import_timm()
+        given: dict[str, Any] = {"num_classes": classes}
+        # With arguments, weights are loaded, too: an error may be theirs.
+        with self._reading_config() if self.config and not arguments else nullcontext():
+            own = self.read_pretrained()
+            if self.config:
+                named = {key: value for key, value in self.config.get("model_args", {}).items() if key not in LOADING}
+                found = named.pop("num_classes", self.config.get("num_classes"))
+                given = {**named, "num_classes": found if classes is None else classes, "pretrained_cfg": own}
+            network: nn.Module = timm.create_model(self.own_name, **given, **arguments)
         return network
 
     def preprocess(self) -> Preprocessing:
-        """Return the preprocessing that timm has for its weights."""
-        found = self.import_timm().data.resolve_data_config({}, pretrained_cfg=self.read_pretrained())
-        channels, height, width = found["input_size"]
-        if (channels, height) != (3, width) or found["crop_mode"] not in CROP_MODES:
-            raise WeightsError(
-                f"{self.name} takes images {height} x {width} with {channels} channels, made by "
-                f"{found['crop_mode']!r}: use a network for square images with three channels"
+        """Return the preprocessing that timm has for its weights.
+
+        Raises:
+            WeightsError: the network takes other images than square ones, or its configuration is damaged.
+        """
+        with self._reading_config() if self.config else nullcontext():
+            found = self.import_timm().data.resolve_data_config({}, pretrained_cfg=self.read_pretrained())
+            channels, height, width = found["input_size"]
+            if (channels, height) != (3, width) or found["crop_mode"] not in CROP_MODES:
+                raise WeightsError(
+                    f"{self.name} takes images {height} x {width} with {channels} channels, made by "
+                    f"{found['crop_mode']!r}: use a network for square images with three channels"
+                )
+            prepared = Preprocessing(
+                resize_size=math.floor(height / found["crop_pct"]),
+                crop_size=height,
+                mean=tuple(found["mean"]),
+                std=tuple(found["std"]),
+                interpolation=found["interpolation"],
+                squash=CROP_MODES[found["crop_mode"]],
             )
-        return Preprocessing(
-            resize_size=math.floor(height / found["crop_pct"]),
-            crop_size=height,
-            mean=tuple(found["mean"]),
-            std=tuple(found["std"]),
-            interpolation=found["interpolation"],
-            squash=CROP_MODES[found["crop_mode"]],
-        )
+            if self.config:
+                crop = torch.from_numpy(prepared.crop(np.zeros((8, 12, 3), dtype=np.uint8))[None].copy())
+                if not normalise(crop, prepared.mean, prepared.std).isfinite().all():
+                    raise ValueError(f"std = {found['std']}")
+        return prepared
+
+    @contextmanager
+    def _reading_config(self) -> Iterator[None]:
+        """Name the configuration of a folder in the error of whatever it is used for."""
+        try:
+            yield
+        except WeightsError:
+            raise
+        except Exception as error:  # of timm, Pillow and PyTorch
+            raise WeightsError(
+                f"config.json of {self.name} is damaged or of another timm ({describe_error(error)[:160]}): save the "
+                "folder anew, with save_for_hf"
+            ) from error
 
     def find_last_layer(self, network: Any) -> tuple[str, int]:
         """Return the name of the layer that computes the class scores, the first of several, and their number."""

@@ -15,7 +15,7 @@ import torch
 from triptych.config.names import HUGGING_FACE
 from triptych.errors import WeightsError, describe_error
 from triptych.networks.backbones import NO_SOURCE, State, drawing_weights
-from triptych.networks.families.hugging_face import Pooled, TransformersNetwork
+from triptych.networks.families.hugging_face import Pooled, TransformersNetwork, without_network
 from triptych.networks.families.table import TIMM_KEY, Source
 from triptych.networks.families.timm_networks import TimmNetwork
 from triptych.networks.light_torch import without_values
@@ -61,11 +61,12 @@ def load_folder(name: str, folder: str, source: Source) -> State:
     if TIMM_KEY in config:
         files = sorted(Path(folder).glob("*.safetensors"))
         return load_as_timm(TimmNetwork(name, config), files[0])
-    transformers = TransformersNetwork(name, source).import_transformers()
+    network = TransformersNetwork(name, source)
     try:
-        with drawing_weights():
-            model, info = transformers.AutoModel.from_pretrained(
+        with drawing_weights(), without_network():
+            model, info = network.import_transformers().AutoModel.from_pretrained(
                 folder,
+                config=network.describe(),
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
@@ -76,8 +77,7 @@ def load_folder(name: str, folder: str, source: Source) -> State:
         raise WeightsError(
             f"the weights in {folder} cannot be read ({describe_error(error)[:160]}): save them anew"
         ) from error
-    network = Pooled(model, source["pooling"])
-    state: dict[str, Any] = network.state_dict()
+    state: dict[str, Any] = Pooled(model, source["pooling"]).state_dict()
     if missing := sorted(key for key in info["missing_keys"] if f"model.{key}" in state):
         raise WeightsError(f"the weights in {folder} lack {missing[0]}: save the whole network there")
     return state
@@ -98,7 +98,7 @@ def _list_keys(name: str, folder: str) -> set[str]:
 def _read_json(name: str, file: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, RecursionError, ValueError, TypeError) as error:
         raise WeightsError(
             f"{file} of {name} is missing or damaged ({describe_error(error)[:100]}): save the folder anew, with "
             "save_pretrained of the network and of its image processor"

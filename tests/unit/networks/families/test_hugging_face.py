@@ -67,3 +67,33 @@ def test_what_cannot_be_used_is_refused_in_one_line() -> None:
             assert strange.preprocess().std == (1 / 255,) * 3
     with pytest.raises(ConfigError, match="is a network of transformers, which is cut in front of its head only"):
         assemble_backbone("hf:net", "", describe().preprocess(), None, Cut("encoder"), describe().source)
+
+
+@pytest.mark.parametrize(
+    ("config", "preprocessor", "message"),
+    [
+        ({"hidden_size": "16"}, {}, "its config.json does not fit"),
+        ({"hidden_size": 0}, {}, "its config.json does not fit"),
+        ({"model_type": "timm_backbone", "backbone": "hf-hub:some/body"}, {}, "its config.json does not fit"),
+        ({}, {"size": {"height": -3, "width": -3}}, "cannot be prepared"),
+        ({}, {"image_mean": [0.5]}, "cannot be prepared"),
+        ({}, {"rescale_factor": 0}, "cannot be prepared"),
+        ({}, {"image_processor_type": "pipeline", "model": "some/body"}, "pipeline is no image processor"),
+    ],
+)
+def test_whatever_a_folder_says_is_refused_in_one_line_without_code_and_network(
+    config: dict[str, Any], preprocessor: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_: pytest.fail("asks the network"))
+    source = {"config": VIT | config, "preprocessor": SQUARE | preprocessor, "pooling": POOLER}
+    network = TransformersNetwork("hf:net", source)
+    with pytest.raises(WeightsError, match=message) as caught:
+        _ = network.build_model(), network.preprocess()
+    assert "\n" not in str(caught.value)
+
+
+def test_code_that_a_configuration_names_is_left_out() -> None:
+    kernel = "some/kernel"
+    network = describe(auto_map={"AutoModel": "mine.Model"}, attn_implementation=kernel, _attn_implementation=kernel)
+    assert network.describe().hidden_size == VIT["hidden_size"]
+    assert network.build_model() is not None

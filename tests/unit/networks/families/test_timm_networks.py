@@ -118,3 +118,22 @@ def test_names_and_cuts_that_are_none_are_refused_in_one_line() -> None:
     architecture = TimmNetwork("timm:resnet10t", {})
     with pytest.raises(ConfigError, match=r"unknown transfer.cut 'layer9' for timm:resnet10t.*'layer4'"):
         assemble_backbone("timm:resnet10t", "", architecture.preprocess(), None, Cut("layer9"))
+
+
+@pytest.mark.parametrize("config", [{"model_args": {"nope": 1}}, {"model_args": "x"}, {"pretrained_cfg": [1]}])
+def test_a_configuration_that_does_not_fit_is_refused_in_one_line(config: dict[str, object]) -> None:
+    with pytest.raises(WeightsError, match=r"config.json of hf:net is damaged or of another timm"):
+        TimmNetwork("hf:net", {"architecture": "test_resnet", **config}).build()
+
+
+@pytest.mark.parametrize(
+    "own", [{"crop_pct": "x"}, {"input_size": [3, 0, 0]}, {"interpolation": "x"}, {"mean": [1]}, {"std": [0, 0, 0]}]
+)
+def test_images_that_cannot_be_prepared_are_refused_in_one_line(own: dict[str, object]) -> None:
+    with pytest.raises(WeightsError, match=r"config.json of hf:net is damaged or of another timm"):
+        TimmNetwork("hf:net", {"architecture": "test_resnet", "pretrained_cfg": own}).preprocess()
+
+
+def test_a_configuration_names_no_other_weights(tmp_path: Path) -> None:
+    others = {"pretrained": True, "checkpoint_path": str(tmp_path / "gone.pth"), "cache_dir": str(tmp_path)}
+    assert TimmNetwork("hf:net", {"architecture": "test_resnet", "model_args": others}).build() is not None
