@@ -106,11 +106,13 @@ def name_folders(fields: Mapping[str, Any]) -> dict[str, Any]:
     panels = fields.get("panels")
     if not isinstance(panels, list | tuple) or not any(HUGGING_FACE in str(panel) for panel in panels):
         return dict(fields)
-    networks = {name: dict(own) for name, own in (fields.get("networks") or {}).items()}
-    transfer = fields.get("transfer") or {}
-    shared = str(transfer.get("weights", IMAGENET) if isinstance(transfer, Mapping) else transfer.weights)
+    given, transfer = fields.get("networks", {}), fields.get("transfer", {})
+    shared = transfer.get("weights", IMAGENET) if isinstance(transfer, Mapping) else getattr(transfer, "weights", None)
+    if shared is None or not isinstance(given, Mapping) or not all(isinstance(own, Mapping) for own in given.values()):
+        return dict(fields)  # refused later
+    networks = {name: dict(own) for name, own in given.items()}
     named = tuple(
-        COMBINED_MARK.join(_name_folder(part, networks, shared) for part in list_parts(panel))
+        COMBINED_MARK.join(_name_folder(part, networks, str(shared)) for part in list_parts(panel))
         if isinstance(panel, str)
         else panel
         for panel in panels
@@ -127,10 +129,11 @@ def _name_folder(panel: str, networks: dict[str, dict[str, Any]], shared: str) -
     name = f"{HUGGING_FACE}{Path(folder).name}"
     if not FOLDER_NAME.fullmatch(name.removeprefix(HUGGING_FACE)):
         raise ConfigError(f"panel {panel!r} is a folder whose name has other than letters, digits, _ . -: rename it")
-    known = str(networks.get(name, {}).get("weights", shared))
+    own = str(networks.get(name, {}).get("weights", ""))
     # The record of a board has the name, and the folder as weights.
-    if Path(known).is_absolute() and os.sep not in path:
+    if Path(own).is_absolute() and os.sep not in path:
         return name + cut
+    known = own or shared
     check_folder(panel, Path(folder))
     if known not in {IMAGENET, folder}:
         raise ConfigError(
@@ -151,5 +154,9 @@ def _split(panel: str) -> tuple[str, str]:
 
 
 def _require(network: str, package: str, extra: str) -> None:
-    if find_spec(package) is None:
+    try:
+        found = find_spec(package)
+    except (ImportError, ValueError):  # of what stands in its place
+        found = None
+    if found is None:
         raise ConfigError(f"panel {network!r} needs {package}: install it with `pip install 'triptych[{extra}]'`")

@@ -286,6 +286,10 @@ class BoardConfig(PanelSections, BoardSettings):
         networks = {
             frozenset((name_network(part), cuts.get(part)) for part in list_parts(panel)) for panel in self.panels
         }
+        for panel in self.panels:
+            parts = list_parts(panel)
+            if len({(name_network(part), cuts.get(part)) for part in parts}) < len(parts):
+                raise ValueError(f"panel {panel!r} combines a network with itself: name each cut of it once")
         if len(networks) < len(self.panels):
             raise ValueError(f"panels {list(self.panels)} name one panel twice: name each once, and use repeats")
         spelt = {spell_safely(panel): panel for panel in self.panels}
@@ -304,9 +308,17 @@ class BoardConfig(PanelSections, BoardSettings):
 
     @model_validator(mode="after")
     def _check_networks(self) -> BoardConfig:
+        spelt = {frozenset(list_parts(panel)): panel for panel in self.panels}
         for panel, fields in self.networks.items():
             parts = list_parts(panel)
+            if (other := spelt.get(frozenset(parts), panel)) != panel:
+                raise ValueError(f"networks has {panel!r}, but the panel is {other!r}: set networks.{other}")
             for part in parts:
+                if part.startswith(HUGGING_FACE) and os.sep in part:
+                    raise ValueError(
+                        f"networks has {part!r}, but a folder is named by the last part of its path there: set "
+                        f"networks.{HUGGING_FACE}{Path(part).name}"
+                    )
                 if not is_backbone(name_network(part)):
                     raise ValueError(
                         f"networks has {part!r}, which is not a pretrained network: use a name such as resnet50"

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -60,6 +62,10 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         check_timm("timm:resnet18")
     with pytest.raises(ConfigError, match=r"pip install 'triptych\[hugging-face\]'"):
         check_folder("hf:vit", write_folder(tmp_path / "vit", model_type="vit"))
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "timm", ModuleType("timm"))  # it has no __spec__
+    with pytest.raises(ConfigError, match="needs timm"):
+        check_timm("timm:resnet18")
 
 
 def test_a_folder_becomes_a_panel_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,3 +93,24 @@ def test_two_folders_of_one_name_and_other_weights_are_refused(tmp_path: Path) -
     ):
         with pytest.raises(ConfigError, match=message):
             resolve_config("photos", data=str(tmp_path), panels=panels, settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("panel", "setting", "message"),
+    [
+        ("hf:net", "networks=3", "networks = 3 is not allowed"),
+        ("hf:net", "networks={resnet18: 3}", "networks.resnet18 = 3 is not allowed"),
+        ("hf:net", "transfer=5", "transfer = 5 is not allowed"),
+        ("hf:gone", "transfer.weights=/some/file.pth", "there is no such folder"),
+        ("hf:net", "networks={hf:some/net: {epochs: 3}}", "set networks.hf:net"),
+        ("vgg11+resnet18", "networks={resnet18+vgg11: {epochs: 3}}", r"set networks.vgg11\+resnet18"),
+        ("vgg11+vgg11@penultimate", "transfer.epochs=3", "combines a network with itself"),
+    ],
+)
+def test_settings_that_would_be_ignored_or_do_not_fit_are_refused_in_one_line(
+    panel: str, setting: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path / "net", architecture="resnet10t")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        resolve_config("photos", data=str(tmp_path), panels=[panel], settings=[setting])
