@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -188,7 +190,16 @@ def tune(  # noqa: PLR0917 - one for each option
 
         check_tuning(resolved, trials, parallel)
 
-    _print_results(lambda: run_flow(check_all, _import_tune, resolved, trials, parallel, runner=runner), _print_tuning)
+    given = {"--preset": preset, "--data": data, "--panel": panel if data else None}
+    pairs = [
+        *((option, str(value)) for option, value in given.items() if value),
+        *(("--set", one) for one in settings or ()),
+    ]
+    options = [word for pair in pairs for word in pair]
+    _print_results(
+        lambda: run_flow(check_all, _import_tune, resolved, trials, parallel, runner=runner),
+        partial(_print_tuning, following=shlex.join(["triptych", "compare", *options, "--tuned"])),
+    )
 
 
 def _import_tune() -> Flow[..., list[TuningResult]]:
@@ -197,10 +208,10 @@ def _import_tune() -> Flow[..., list[TuningResult]]:
     return flow
 
 
-def _print_tuning(result: TuningResult) -> None:
+def _print_tuning(result: TuningResult, following: str) -> None:
     findings = result.findings
     print_words("")
     print_table(f"{findings.panel} on {findings.board}, the best trials", findings.best_rows())
     print_words(findings.verdict, style="bold")
-    print_link("Next: triptych compare --tuned, which uses the best setting, or --config with this file:", result.file)
+    print_link(f"Next: {following}, which uses the best setting, or --config with this file:", result.file)
     print_link(f"All trials ({explain_page()}):", result.link)

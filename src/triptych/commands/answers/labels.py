@@ -65,6 +65,8 @@ def _judge(data: str, settings: Sequence[str], panel: str | None) -> JudgedLabel
     from triptych.system.progress import tracking
 
     [config] = resolve_config(FOLDER_PRESET, data=data, panels=[panel or NETWORK], settings=settings).boards
+    # A Hugging Face folder is called by its last part there.
+    panel = config.panels[0] if panel else None
     if panel and panel not in config.backbone_panels:
         raise ConfigError(f"--panel {panel} has no embeddings: name a pretrained network, such as {NETWORK}")
     if panel:

@@ -19,6 +19,9 @@ LEAST_PROBABILITY = 0.7
 # The noise is fitted on so many images, or so many probabilities if these are more images.
 FITTED_IMAGES, FITTED_VALUES = 5_000, 2**20
 LOG_TEMPERATURES, MOST_NOISE = (-3.0, 4.0), 0.5
+# By how much the logarithm of the likelihood has to be larger if labels are wrong. By chance, seven in a thousand sets
+# of right labels get there (Wilks 1938, for a rate at the end of its range).
+LEAST_GAIN = 3.0
 # Distances beyond the third quartile by so many interquartile ranges are outliers, on a logarithmic scale: Tukey's
 # "far out".
 FAR_OUT = 3.0
@@ -60,6 +63,9 @@ class Noise:
 def fit_noise(logits: Logits, labels: Labels) -> Noise:
     """Return the temperature and the rate of wrong labels that make the labels most likely.
 
+    The rate is 0 unless that is clearly less likely: where the features say nothing, labels half of which are wrong are
+    as likely as labels that are drawn with the shares of the classes.
+
     Args:
         logits: (n, classes), of models that were not trained on the image.
         labels: (n,) int64, the labels as given.
@@ -68,18 +74,31 @@ def fit_noise(logits: Logits, labels: Labels) -> Noise:
     rows = np.unique(np.linspace(0, len(labels) - 1, most).astype(np.int64))
     some, given_labels, others = logits[rows].astype(np.float64), labels[rows], logits.shape[1] - 1
 
+    def find_given(logarithm: float) -> NDArray[np.float64]:
+        return np.asarray(softmax(some / np.exp(logarithm), axis=1)[np.arange(len(rows)), given_labels])
+
     def fit_rate(logarithm: float) -> tuple[float, float]:
-        given = softmax(some / np.exp(logarithm), axis=1)[np.arange(len(rows)), given_labels]
+        given = find_given(logarithm)
 
         def measure_loss(rate: float) -> float:
-            return -float(np.log(np.maximum((1.0 - rate) * given + rate * (1.0 - given) / others, 1e-30)).mean())
+            return _mean_loss((1.0 - rate) * given + rate * (1.0 - given) / others)
 
         best = minimize_scalar(measure_loss, bounds=(0.0, MOST_NOISE), method="bounded", options={"xatol": 1e-5})
         return float(best.fun), float(best.x)
 
     options = {"bounds": LOG_TEMPERATURES, "method": "bounded", "options": {"xatol": 0.02}}
     logarithm = float(minimize_scalar(lambda tried: fit_rate(tried)[0], **options).x)
-    return Noise(float(np.exp(logarithm)), fit_rate(logarithm)[1])
+    loss, rate = fit_rate(logarithm)
+    right = minimize_scalar(lambda tried: _mean_loss(find_given(tried)), **options)
+    shares = np.bincount(given_labels, minlength=logits.shape[1])[given_labels] / len(rows)
+    if len(rows) * (min(float(right.fun), _mean_loss(shares)) - loss) > LEAST_GAIN:
+        return Noise(float(np.exp(logarithm)), rate)
+    return Noise(float(np.exp(right.x)), 0.0)
+
+
+def _mean_loss(probabilities: NDArray[np.float64]) -> float:
+    """Return the mean negative logarithm of the probabilities of labels."""
+    return -float(np.log(np.maximum(probabilities, 1e-30)).mean())
 
 
 def find_suspects(logits: Logits, labels: Labels) -> list[Suspect]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from triptych.evaluation.labels.suspects import FEW_IMAGES, find_outliers, find_suspects, fit_noise
+from triptych.transfer.discriminant import discriminate_out_of_fold
 
 CLASSES, SHARPNESS = 4, 3.0
 
@@ -46,3 +47,13 @@ def test_a_class_that_cannot_be_judged_is_neither_suspected_nor_suggested() -> N
 
 def test_equal_distances_have_no_outliers() -> None:
     assert find_outliers(np.ones(10)) == []
+
+
+@pytest.mark.parametrize(("images", "dimensions", "classes"), [(80, 1024, 2), (400, 256, 2), (300, 512, 10)])
+def test_features_that_say_nothing_suspect_nothing(images: int, dimensions: int, classes: int) -> None:
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        labels = rng.integers(0, classes, images)
+        rows = rng.normal(size=(images, dimensions)).astype(np.float32)
+        logits = discriminate_out_of_fold(rows, labels, classes=classes).logits
+        assert find_suspects(logits, labels) == []
