@@ -405,9 +405,9 @@ def explain_board(prepared: PreparedBoard) -> list[str]:
             f"class_weights={config.class_weights} weights the training images; validation and test count every image "
             "once, so that accuracy may fall where macro F1 rises"
         )
-    random = [panel for panel in config.backbone_panels if RANDOM in config.list_weights(panel)]
+    random = [part for part in config.backbone_parts if RANDOM in config.list_weights(part)]
     if random:
-        whose = "the backbones" if len(random) == len(config.backbone_panels) else join_words(random, NAMED_CLASSES)
+        whose = "the backbones" if len(random) == len(config.backbone_parts) else join_words(random, NAMED_CLASSES)
         verb = "has" if len(random) == 1 and whose != "the backbones" else "have"
         caveats.append(f"{whose} {verb} random weights: an ablation, not transfer learning")
     equal = [panel for panel in config.panels if not find_kind(config, panel).draws(config.settings_of(panel))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from triptych.config.names import RANDOM
+from triptych.config.names import RANDOM, list_parts
 from triptych.config.trainers import TRANSFER, kind_of_panel
 from triptych.data.boards import PreparedBoard
 
@@ -38,9 +38,13 @@ class PanelJob:
 
     @property
     def label(self) -> str:
-        """The panel's display name, which says if its backbone has random weights."""
-        random = self.kind == TRANSFER and RANDOM in self.prepared.config.list_weights(self.panel)
-        return f"{self.panel} (random weights)" if random else self.panel
+        """The panel's display name, which says if its backbone, or which of them, has random weights."""
+        if self.kind != TRANSFER:
+            return self.panel
+        parts, weights = list_parts(self.panel), self.prepared.config.list_weights(self.panel)
+        random = [part for part, one in zip(parts, weights, strict=True) if one == RANDOM]
+        whose = f"{', '.join(random)} with " if len(random) < len(parts) else ""
+        return f"{self.panel} ({whose}random weights)" if random else self.panel
 
     @property
     def run_label(self) -> str:
