@@ -64,7 +64,7 @@ def check_board_weights(config: BoardConfig) -> None:
         if weights == BUNDLED and name_network(part) != bundled:
             raise WeightsError(f"weights 'bundled' are those of {bundled}, not of {part}: {_advise(config, part)}")
         if Path(weights).suffix in WEIGHTS_SUFFIXES and not Path(weights).is_file():
-            raise WeightsError(f"weights file {weights} does not exist: check transfer.weights")
+            raise WeightsError(f"weights file {weights} does not exist: check {_find_setting(config, part)}")
         if not known or settings.cut != PENULTIMATE or name_network(part) not in BACKBONE_NAMES:
             from triptych.transfer.finetuning.unfreezing import check_backbone
 
@@ -75,6 +75,12 @@ def _advise(config: BoardConfig, part: str) -> str:
     """Return which setting changes the weights of one of the networks of a board."""
     network = name_network(part)
     return f"set {'transfer' if len(config.backbone_parts) == 1 else f'networks.{network}'}.weights to others"
+
+
+def _find_setting(config: BoardConfig, part: str) -> str:
+    """Return the setting that the weights of one of the networks of a board come from."""
+    own = [name for name in (part, name_network(part)) if "weights" in config.networks.get(name, {})]
+    return f"networks.{own[0]}.weights" if own else "transfer.weights"
 
 
 def check_inputs(config: Config) -> list[PreparedBoard]:

@@ -19,6 +19,8 @@ from triptych.config.presets import DEFAULT_PRESET, FOLDER_PRESET, PRESETS
 from triptych.config.schema import BoardConfig, BoardSettings, DataConfig, check_panel
 from triptych.errors import ConfigError, suggest
 
+# The section that has fields of each network.
+NETWORKS = "networks"
 MOST_CHARACTERS_OF_A_FOLDER = 60
 Overrides = dict[str, Any]
 Model = TypeVar("Model", bound=Section)
@@ -226,9 +228,22 @@ def _parse_setting(setting: str) -> tuple[list[str], Any]:
     if not equals or not path.strip():
         raise ConfigError(f"--set {setting} has no value: write --set section.field=value")
     try:
-        return path.strip().split("."), read_yaml(value)
+        return _split_path(path.strip()), read_yaml(value)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"--set {setting}: the value is not valid YAML; put it in quotes") from error
+
+
+def _split_path(path: str) -> list[str]:
+    """Return the keys of a path; the name of a network may have dots, but no field has.
+
+    >>> _split_path("photos.networks.vgg16@features.16.pooling"), _split_path("data.columns.label")
+    (['photos', 'networks', 'vgg16@features.16', 'pooling'], ['data', 'columns', 'label'])
+    """
+    keys = path.split(".")
+    if NETWORKS not in keys[:2]:
+        return keys
+    first = keys.index(NETWORKS) + 1
+    return [*keys[:first], ".".join(keys[first:-1]), keys[-1]] if len(keys) > first + 2 else keys
 
 
 def _nest(path: Sequence[str], value: Any) -> Overrides:

@@ -80,6 +80,7 @@ def test_what_is_not_there_is_known_before_anything_is_started(
         ("shufflenet_v2_x0_5@stage5", ["weights=bundled"], "unknown transfer.cut 'stage5'.*'stage4'"),
         ("resnet18@features", ["weights=bundled"], "are those of shufflenet_v2_x0_5, not of resnet18@features"),
         ("shufflenet_v2_x0_5+vgg16", ["weights=bundled"], "not of vgg16: set networks.vgg16.weights to others"),
+        ("vgg16+resnet18", ["weights=random", "networks.vgg16.weights=none.pth"], "check networks.vgg16.weights"),
         ("vgg16+resnet18@layer5", ["weights=random"], "unknown transfer.cut 'layer5' for resnet18.*'layer[1-4]'"),
         (
             "resnet18@maxpool",
@@ -92,7 +93,7 @@ def test_a_network_that_cannot_be_cut_there_is_named(
     tmp_path: Path, panel: str, settings: list[str], message: str
 ) -> None:
     write_photos(tmp_path, {"a": 1, "b": 1})
-    settings = [f"transfer.{setting}" for setting in settings]
+    settings = [setting if setting.startswith("networks.") else f"transfer.{setting}" for setting in settings]
     config = resolve_config("photos", data=str(tmp_path), panels=[panel], settings=settings)
     with pytest.raises(InputError, match=message):
         check_early(config)
