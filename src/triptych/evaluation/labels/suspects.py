@@ -19,9 +19,10 @@ LEAST_PROBABILITY = 0.7
 # The noise is fitted on so many images, or so many probabilities if these are more images.
 FITTED_IMAGES, FITTED_VALUES = 5_000, 2**20
 LOG_TEMPERATURES, MOST_NOISE = (-3.0, 4.0), 0.5
-# By how much the logarithm of the likelihood has to be larger if labels are wrong. By chance, seven in a thousand sets
-# of right labels get there (Wilks 1938, for a rate at the end of its range).
-LEAST_GAIN = 3.0
+# Up to a tenth of the labels of public data sets are wrong (Northcutt, Athalye, Mueller, "Pervasive label errors in
+# test sets", 2021). A larger rate has to make the logarithm of the likelihood larger by so much: by chance, seven in a
+# thousand sets of right labels get there (Wilks 1938, for a rate at the end of its range).
+USUAL_NOISE, LEAST_GAIN = 0.1, 3.0
 # Distances beyond the third quartile by so many interquartile ranges are outliers, on a logarithmic scale: Tukey's
 # "far out".
 FAR_OUT = 3.0
@@ -63,8 +64,8 @@ class Noise:
 def fit_noise(logits: Logits, labels: Labels) -> Noise:
     """Return the temperature and the rate of wrong labels that make the labels most likely.
 
-    The rate is 0 unless that is clearly less likely: where the features say nothing, labels half of which are wrong are
-    as likely as labels that are drawn with the shares of the classes.
+    A large rate is taken to be 0 unless that is clearly less likely: where the features say nothing, labels half of
+    which are wrong are as likely as labels that are drawn with the shares of the classes.
 
     Args:
         logits: (n, classes), of models that were not trained on the image.
@@ -91,7 +92,8 @@ def fit_noise(logits: Logits, labels: Labels) -> Noise:
     loss, rate = fit_rate(logarithm)
     right = minimize_scalar(lambda tried: _mean_loss(find_given(tried)), **options)
     shares = np.bincount(given_labels, minlength=logits.shape[1])[given_labels] / len(rows)
-    if len(rows) * (min(float(right.fun), _mean_loss(shares)) - loss) > LEAST_GAIN:
+    gain = len(rows) * (min(float(right.fun), _mean_loss(shares)) - loss)
+    if rate <= USUAL_NOISE or gain > LEAST_GAIN:
         return Noise(float(np.exp(logarithm)), rate)
     return Noise(float(np.exp(right.x)), 0.0)
 
