@@ -58,7 +58,7 @@ def load_registered_weights(name: str, weights: str) -> tuple[dict[str, Any], Pr
     """Return the state dict of the backbone, and the preprocessing that belongs to it.
 
     Args:
-        name: torchvision's name of the network.
+        name: name of the network.
         weights: `models:/NAME/VERSION`; its files must be in the cache.
 
     Raises:

@@ -34,7 +34,7 @@ IMAGENET, IMAGENET_WEIGHTS = "imagenet", "IMAGENET1K_V1"
 
 
 def fetch_backbone(panel: str, settings: TransferConfig) -> Backbone:
-    """Return the backbone of a panel, after downloading torchvision's weights if they are missing.
+    """Return the backbone of a panel, after downloading weights that are missing.
 
     Args:
         panel: the panel.
@@ -63,10 +63,10 @@ def fetch_combined(panel: str, config: BoardConfig) -> list[Backbone]:
 
 
 def fetch_backbones(name: str, weights: str, cuts: Sequence[Cut]) -> list[Backbone]:
-    """Return a pretrained network, cut at several places, after downloading torchvision's weights if they are missing.
+    """Return a pretrained network, cut at several places, after downloading weights that are missing.
 
     Args:
-        name: torchvision's name of the network.
+        name: name of the network.
         weights: a value of `transfer.weights`.
         cuts: where it is cut.
 
@@ -84,7 +84,7 @@ def load_backbone(name: str, weights: str, cut: Cut = WITHOUT_LAST_LAYER) -> Bac
     """Return a pretrained network without the layers above a cut, frozen.
 
     Args:
-        name: torchvision's name of the network.
+        name: name of the network.
         weights: a value of `transfer.weights`.
         cut: where it is cut.
 
@@ -161,7 +161,7 @@ def check_weights(name: str, weights: str, cut: Cut = WITHOUT_LAST_LAYER) -> Bac
     """Check that there are such weights, and that those in a file and the cut fit a network, without reading values.
 
     Args:
-        name: torchvision's name of the network.
+        name: name of the network.
         weights: a value of `transfer.weights`.
         cut: where it is cut.
 
@@ -186,7 +186,7 @@ def check_weights(name: str, weights: str, cut: Cut = WITHOUT_LAST_LAYER) -> Bac
 
 
 def fetch_weights(name: str, weights: str) -> None:
-    """Download torchvision's weights to `TORCH_HOME` if they are missing; do nothing for any other weights.
+    """Download torchvision's weights to `TORCH_HOME`, or timm's to `HF_HOME`, if they are missing; no others are.
 
     Raises:
         WeightsError: the weights are unknown or cannot be downloaded.

@@ -1,1 +1,1 @@
-"""Cutting a torchvision network at any node: the part below it, without the part above."""
+"""Cutting a network at any node: the part below it, without the part above."""

@@ -126,7 +126,7 @@ def find_feature_map(network: nn.Module, name: str) -> str:
 
     Args:
         network: the whole network.
-        name: torchvision's name of the network, for the error.
+        name: name of the network, for the error.
 
     Raises:
         ConfigError: the network has no feature map.
@@ -160,7 +160,7 @@ def cut_network(network: nn.Module, taps: Sequence[Tap], name: str) -> fx.GraphM
     Args:
         network: the whole network, in eval mode.
         taps: the outputs to take.
-        name: torchvision's name of the network, for the error.
+        name: name of the network, for the error.
 
     Raises:
         ConfigError: the network has no such node.
